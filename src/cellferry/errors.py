@@ -1,0 +1,122 @@
+"""Every error that cellferry raises, in one tree; each message says what failed, why, and what to type next.
+
+CellferryError                  anything below; ``.advice`` is the next thing to type
+|- RequestError                 the words after ``%%remote`` / ``%remote`` are wrong
+|  |- UnknownOption             no such key or flag; the nearest valid one is named
+|  |- BadValue                  the key exists, its value does not parse
+|  '- NotYet                    valid, but this release cannot do it yet
+|- PreflightError               the cell cannot travel; nothing was sent, nothing was run
+|  |- CellSyntaxError           the cell does not compile
+|  |- UndefinedName             a name that the cell reads exists nowhere
+|  '- CannotTravel              a value that the cell needs cannot leave this process
+|- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
+|- ParcelError                  bytes did not arrive as they were sent
+|  '- ChunkMismatch             a chunk whose hash is not the promised one was refused
+|- LinkError                    the connection to a worker could not be made or was refused
+|  '- IdentityError             the other end is not who it should be
+'- WorkerError                  the worker failed; the local namespace is untouched
+   |- WorkerStartError          it never became ready
+   |- WorkerLost                it ended while in use
+   |- KernelDied                the worker lives, the kernel on it was killed
+   '- DiskFull                  no space left on the worker or beside the notebook
+
+The user's own exception in a remote cell is none of these: it is shown with its own name and traceback.
+"""
+
+from __future__ import annotations
+
+
+class CellferryError(Exception):
+    """Base of all errors of cellferry.
+
+    ``what`` says what failed and why, in one or two sentences; ``advice`` is the next thing
+    to type, shown on a line of its own. Both are safe to print: they hold no secret.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what, advice)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  -> {self.advice}" if self.advice else self.what
+
+
+class RequestError(CellferryError):
+    """The words after ``%%remote`` or ``%remote`` cannot be understood; raised by ``capture.request``."""
+
+
+class UnknownOption(RequestError):
+    """A key, flag or subcommand that does not exist."""
+
+
+class BadValue(RequestError):
+    """A known key with a value that does not parse."""
+
+
+class NotYet(RequestError):
+    """A valid request that this release cannot serve yet."""
+
+
+class PreflightError(CellferryError):
+    """The cell cannot travel; raised before anything is sent."""
+
+
+class CellSyntaxError(PreflightError):
+    """The cell's source does not compile."""
+
+
+class UndefinedName(PreflightError):
+    """The cell reads a name that is defined neither in the notebook nor by Python."""
+
+
+class CannotTravel(PreflightError):
+    """A value needed by the cell is bound to this process (an open file, a lock, a generator ...).
+
+    ``path`` is how the culprit is reached from a name of the notebook, for example
+    ``model.logger.handlers[0].stream``.
+    """
+
+    def __init__(self, what: str, advice: str = "", path: str = "") -> None:
+        super().__init__(what, advice)
+        self.path = path
+
+
+class StaysThere(CellferryError):
+    """A value on the worker was asked for at home but cannot travel."""
+
+
+class ParcelError(CellferryError):
+    """Bytes did not arrive as they were sent."""
+
+
+class ChunkMismatch(ParcelError):
+    """A received chunk does not have the hash that was promised for it; it was not used."""
+
+
+class LinkError(CellferryError):
+    """The connection to a worker could not be made, or was refused."""
+
+
+class IdentityError(LinkError):
+    """The other end of a connection is not the one that was pinned."""
+
+
+class WorkerError(CellferryError):
+    """The worker failed. The local namespace is as it was before the cell."""
+
+
+class WorkerStartError(WorkerError):
+    """The worker never became ready; the message carries the end of its log."""
+
+
+class WorkerLost(WorkerError):
+    """The worker ended while it was in use."""
+
+
+class KernelDied(WorkerError):
+    """The kernel on the worker was killed; the worker itself is alive and starts another."""
+
+
+class DiskFull(WorkerError):
+    """No space is left where files are written; says on which side."""

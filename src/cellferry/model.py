@@ -1,0 +1,154 @@
+"""The nouns of cellferry: frozen, typed, without I/O. Wire and stored fields are only ever added, with defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NewType, Protocol
+
+WorkerId = NewType("WorkerId", str)
+"""Random name of a worker, unique for ever; safe in file names."""
+
+PROTOCOL = 1
+"""Version of what client and worker say to each other; a different one is a clear error at hello."""
+
+Message = dict[str, object]
+"""A Jupyter message as a dict: ``header``, ``parent_header``, ``metadata``, ``content``, ``buffers``, ``msg_type``."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a cell asks for. ``None`` means: do not care. Sizes in bytes."""
+
+    gpu: str | None = None
+    """GPU name in lower case ("a100"), or None."""
+    gpu_count: int = 0
+    gpu_memory_bytes: int | None = None
+    """Least memory of one GPU (``gpu=80G``)."""
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class CellRequest:
+    """One ``%%remote`` line, parsed. Built by ``capture.request.parse_request`` only.
+
+    ``usd`` amounts are integer micro-dollars. ``returns`` is None for "every name bound or changed",
+    an empty tuple for ``returns=``.
+    """
+
+    hardware: Hardware = field(default_factory=Hardware)
+    providers: tuple[str, ...] = ()
+    region: str | None = None
+    host: str | None = None
+    spot: bool = False
+    budget_microusd: int | None = None
+    timeout_s: float | None = None
+    idle_s: float | None = None
+    name: str | None = None
+    nodes: int = 1
+    launch: str | None = None
+    files: tuple[str, ...] = ()
+    returns: tuple[str, ...] | None = None
+    detach: bool = False
+    estimate: bool = False
+    line: str = ""
+    """The words as typed, for error messages and for the cell's first source line."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """When a worker ends itself (seconds). ``grace_s``: without any client connected; None: only ``idle_s`` counts."""
+
+    idle_s: float = 600.0
+    grace_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a worker is reached. ``kind`` "unix": ``path`` is its socket. "tls": ``host``/``port`` plus pins.
+
+    ``worker_cert_pem`` is the certificate the client accepts, and no other. ``client_dir`` is the private
+    folder that holds the client's own ``client.key``/``client.crt``; keys never leave the machine they were made on.
+    """
+
+    kind: Literal["unix", "tls"]
+    path: str = ""
+    host: str = "127.0.0.1"
+    port: int = 0
+    worker_cert_pem: str = ""
+    client_dir: str = ""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A started worker as its provider describes it. ``pid`` only where the worker is a process of this machine."""
+
+    id: WorkerId
+    name: str
+    provider: str
+    endpoint: Endpoint
+    hardware: Hardware
+    folder: Path | None = None
+    pid: int | None = None
+    """Process group leader of a local worker."""
+    lease: Lease = field(default_factory=Lease)
+    started_unix_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One row of what a cell ships: ``where`` is "sent", "there" (already on the worker) or "changed" (only chunks sent)."""
+
+    name: str
+    type_name: str
+    size_bytes: int
+    where: Literal["sent", "there", "changed"]
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """What one remote cell did; returned by ``journey`` for display. Times in seconds, sizes in bytes."""
+
+    worker: str
+    status: Literal["ok", "error", "aborted"]
+    start_s: float = 0.0
+    capture_s: float = 0.0
+    send_s: float = 0.0
+    run_s: float = 0.0
+    home_s: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    shipped: tuple[Shipped, ...] = ()
+    came_home: tuple[str, ...] = ()
+    stayed_there: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Lines for the user: rebound names, kept-both files, values that stayed and why."""
+
+
+class Screen(Protocol):
+    """Where a remote cell's messages appear: the door's side of the relay (``jupyter/relay.py`` implements it).
+
+    ``publish`` and ``lost`` are called from the link's reader thread, the others from the thread that runs the cell.
+    """
+
+    def parent(self) -> Message:
+        """The frontend's own request (header and all) that remote messages must carry as their parent; {} in a terminal."""
+
+    def allow_stdin(self) -> bool:
+        """Whether the frontend can answer ``input()``."""
+
+    def publish(self, message: Message) -> None:
+        """Show one iopub message from the worker (stream, display_data, execute_result, update_display_data,
+        clear_output, comm_open, comm_msg, comm_close; never status, execute_input or error), header and
+        parent_header as the worker made them. Messages may arrive after their cell has ended."""
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """Ask the user for a line (``input()`` / ``getpass``); raises KeyboardInterrupt if interrupted, EOFError at end."""
+
+    def note(self, text: str) -> None:
+        """Show one short line from cellferry itself under the cell."""
