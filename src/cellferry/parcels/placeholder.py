@@ -1,0 +1,84 @@
+"""A value that stayed on the worker, as it is seen at home."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from cellferry.errors import StaysThere
+from cellferry.parcels import context
+
+
+class Placeholder:
+    """Stands for a value that lives on a worker: too large to come home unasked, on a GPU, or bound to that process.
+
+    ``%%remote`` cells use the value itself, in place. A local cell that names it brings it home first, unless
+    ``reason`` says why it cannot travel.
+    """
+
+    __slots__ = ("__weakref__", "reason", "shape", "size_bytes", "type_name", "worker")
+
+    def __init__(self, type_name: str, shape: tuple[int, ...] | None, size_bytes: int, reason: str, worker: str) -> None:
+        self.type_name, self.shape, self.size_bytes = type_name, shape, size_bytes
+        self.reason, self.worker = reason, worker
+
+    def __repr__(self) -> str:
+        parts = [self.type_name]
+        if self.shape is not None:
+            parts.append(f"shape {self.shape}")
+        if self.size_bytes:
+            parts.append(human_bytes(self.size_bytes))
+        why = f"; {self.reason}" if self.reason else ""
+        return f"<on worker {self.worker!r}: {', '.join(parts)}{why}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") and name.endswith("__") or name.startswith(("_repr_", "_ipython_")):
+            raise AttributeError(name)
+        raise StaysThere(
+            f"this {self.type_name} is on worker {self.worker!r}" + (f" and {self.reason}" if self.reason else ""),
+            "use it in a %%remote cell" + ("" if self.reason else ", or bring it home: %remote fetch NAME"),
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise StaysThere(
+            f"a value needed here is a {self.type_name} that lived on another worker ({self.worker!r})",
+            "run the cell that made it again",
+        )
+
+
+def human_bytes(size: float) -> str:
+    """1536 -> "1.5 KiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def make_placeholder(type_name: str, shape: tuple[int, ...] | None, size_bytes: int, reason: str) -> Placeholder:
+    """Called while a parcel from the worker is unpacked."""
+    return Placeholder(type_name, shape, size_bytes, reason, context.current().worker)
+
+
+def describe(value: Any) -> tuple[str, tuple[int, ...] | None, int]:
+    """(type name, shape, bytes) of a value, cheap, for its placeholder."""
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        shape = tuple(int(n) for n in value.shape)
+    except Exception:
+        shape = None
+    return name, shape, quick_size(value)
+
+
+def quick_size(value: Any) -> int:
+    """Bytes of a value whose type tells at once (arrays, tensors, frames, text); 0 where it would need a walk."""
+    try:
+        if isinstance(value, (str, bytes, bytearray)):
+            return len(value)
+        if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "memory_usage"):
+            usage = value.memory_usage(deep=False)
+            return int(usage if isinstance(usage, int) else usage.sum())
+        size = getattr(value, "nbytes", 0)
+        return size if isinstance(size, int) else 0
+    except Exception:
+        return 0

@@ -1,0 +1,154 @@
+"""Frames between client and kernel: a small JSON head and any number of raw buffers.
+
+One frame on the wire (network byte order)::
+
+    u32 meta_bytes | u32 n_buffers | u64 size * n_buffers | meta (JSON) | buffer 0 | buffer 1 ...
+
+Large buffers are received straight into the memory that ``allocate`` returns, never through a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+PREAMBLE = b"CFRY"
+"""First bytes of a plain connection that wants the kernel, not the HTTP server (see ``worker.acceptor``)."""
+
+ALPN = "cellferry/1"
+"""TLS application protocol with the same meaning."""
+
+Buffer = bytes | bytearray | memoryview
+Meta = dict[str, Any]
+Allocate = Callable[[Meta, int, int], Any]
+"""(meta, index of the buffer, its size in bytes) -> a writable buffer of exactly that size."""
+
+_HEAD = struct.Struct("!II")
+_SMALL_BYTES = 1 << 16
+_MAX_META_BYTES = 1 << 28
+_IOV_MAX = 512
+
+
+class WireClosed(ConnectionError):
+    """The other end is gone."""
+
+
+class Stream(Protocol):
+    """Blocking bytes in order, both ways."""
+
+    def sendv(self, parts: Sequence[Buffer]) -> None: ...
+    def recv_into(self, target: memoryview) -> int: ...
+    def close(self) -> None: ...
+
+
+class PlainStream:
+    """A connected stream socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+
+    def sendv(self, parts: Sequence[Buffer]) -> None:
+        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        while views:
+            sent = self.sock.sendmsg(views[:_IOV_MAX])
+            while views and sent >= len(views[0]):
+                sent -= len(views.pop(0))
+            if sent:
+                views[0] = views[0][sent:]
+
+    def recv_into(self, target: memoryview) -> int:
+        return self.sock.recv_into(target)
+
+    def close(self) -> None:
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.sock.close()
+
+
+def _allocate(_meta: Meta, _index: int, size: int) -> bytearray:
+    return bytearray(size)
+
+
+class Channel:
+    """Frames over a stream. ``send`` is safe from any thread; ``recv`` belongs to one thread."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self._lock = threading.Lock()
+        self._small = bytearray(_SMALL_BYTES)
+        self._start = self._end = 0
+        self.sent_bytes = 0
+        self.received_bytes = 0
+
+    def send(self, meta: Meta, buffers: Sequence[Buffer] = ()) -> None:
+        """Send one frame; raises WireClosed when the other end is gone. Buffers are bytes-like, one-dimensional."""
+        head = json.dumps(meta, separators=(",", ":"), default=str).encode()
+        sizes = [memoryview(b).nbytes for b in buffers]
+        parts: list[Buffer] = [_HEAD.pack(len(head), len(sizes)) + struct.pack(f"!{len(sizes)}Q", *sizes) + head]
+        parts += buffers
+        try:
+            with self._lock:
+                self.stream.sendv(parts)
+                self.sent_bytes += len(parts[0]) + sum(sizes)
+        except (OSError, ValueError) as exc:
+            raise WireClosed(f"the connection ended while sending ({exc})") from exc
+
+    def recv(self, allocate: Allocate = _allocate) -> tuple[Meta, list[Any]]:
+        """Wait for one frame; raises WireClosed at the end of the stream."""
+        meta_bytes, count = _HEAD.unpack(self._exact(_HEAD.size))
+        if meta_bytes > _MAX_META_BYTES:
+            raise WireClosed("the other end does not speak this protocol")
+        sizes = struct.unpack(f"!{count}Q", self._exact(8 * count)) if count else ()
+        meta: Meta = json.loads(self._exact(meta_bytes))
+        buffers = []
+        for index, size in enumerate(sizes):
+            target = allocate(meta, index, size)
+            self._fill(memoryview(target).cast("B") if size else memoryview(b""))
+            buffers.append(target)
+        self.received_bytes += _HEAD.size + 8 * count + meta_bytes + sum(sizes)
+        return meta, buffers
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def _exact(self, size: int) -> bytes:
+        if self._end - self._start >= size:
+            self._start += size
+            return bytes(memoryview(self._small)[self._start - size : self._start])
+        out = bytearray(size)
+        self._fill(memoryview(out))
+        return bytes(out)
+
+    def _fill(self, target: memoryview) -> None:
+        """Fill ``target``: first from what was read ahead, then large rests directly, small ones through the buffer."""
+        done = 0
+        while done < len(target):
+            ahead = self._end - self._start
+            if ahead:
+                take = min(ahead, len(target) - done)
+                target[done : done + take] = memoryview(self._small)[self._start : self._start + take]
+                self._start += take
+                done += take
+            elif len(target) - done >= _SMALL_BYTES:
+                done += self._read(target[done:])
+            else:
+                self._start, self._end = 0, 0
+                self._end = self._read(memoryview(self._small))
+
+    def _read(self, target: memoryview) -> int:
+        try:
+            got = self.stream.recv_into(target)
+        except (OSError, ValueError) as exc:
+            raise WireClosed(f"the connection ended ({exc})") from exc
+        if got == 0:
+            raise WireClosed("the other end closed the connection")
+        return got
