@@ -15,7 +15,7 @@ from typing import Any
 
 from cellferry.parcels import arrays, memories
 from cellferry.parcels.kind import Kind
-from cellferry.parcels.kinds import kind_of
+from cellferry.parcels.kinds import BOUND, kind_of
 from cellferry.parcels.leaves import Leaf
 
 _ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, slice])
@@ -61,6 +61,11 @@ class Heap:
         self.seals[oid] = seal if sealed else kind.seal(obj)
         self.next_oid = max(self.next_oid, oid + 1)
 
+    def keep(self, oid: int, obj: Any) -> None:
+        """Know ``obj`` as a value that stays here: its changes are nobody else's business."""
+        self.add(oid, obj, None, sealed=True)
+        self.kinds[oid] = BOUND
+
     def _owner_known(self, array: Any) -> bool:
         owner = arrays.owner_of(array)
         return owner is not array and id(owner) in self.oid_of
@@ -93,7 +98,7 @@ class Heap:
             oid = self.oid_of.get(id(obj))
             if oid is not None:
                 found.known.append(oid)
-            kind = kind_of(obj, self.namespace)
+            kind = kind_of(obj, self.namespace) if oid is None or self.kinds[oid] is not BOUND else BOUND
             if isinstance(kind, _ARRAY) and not obj.dtype.hasobject:
                 self._look_at_array(obj, views, found)
             else:

@@ -45,11 +45,17 @@ class Parcel:
     changes: list[tuple[int, Any]]
     fresh: list[tuple[int, Any]]
     functions: list[Any]
-    failed: dict[str, Exception] = field(default_factory=dict)
+    stuck: frozenset[int] = frozenset()
+    """ids of the roots that stay: at the other end they are placeholders."""
 
     @property
     def leaf_bytes(self) -> int:
         return sum(leaf.memory.nbytes for leaf in self.leaves)
+
+    @property
+    def sums(self) -> bytes:
+        """Digests of all leaves, joined (16 bytes a chunk)."""
+        return b"".join(leaf.digests for leaf in self.leaves)
 
     @property
     def bulk(self) -> bool:
@@ -65,8 +71,8 @@ class Parcel:
         }  # fmt: skip
 
     def buffers(self) -> list[Any]:
-        """What follows the head in the same frame; a bulk parcel's digests and leaves are sent by ``link.bulk``."""
-        inline = [] if self.bulk else [b"".join(leaf.digests for leaf in self.leaves), *(leaf.memory for leaf in self.leaves)]
+        """What follows the head in the same frame; a bulk parcel's digests and leaves are sent by ``bulk``."""
+        inline = [] if self.bulk else [self.sums, *(leaf.memory for leaf in self.leaves)]
         return [*self.parts, memoryview(self.tracked).cast("B") if self.tracked else b"", *inline]
 
     def sealed(self, heap: Heap) -> None:
@@ -74,7 +80,10 @@ class Parcel:
         for oid, seal in self.changes:
             if oid in heap.seals:
                 heap.seals[oid] = seal
-        heap.register(self.fresh, self.leaves)
+        heap.register(((oid, obj) for oid, obj in self.fresh if id(obj) not in self.stuck), self.leaves)
+        for oid, obj in self.fresh:
+            if id(obj) in self.stuck:
+                heap.keep(oid, obj)
         heap.next_oid = max(heap.next_oid, self.base + len(self.tracked))
 
 
@@ -87,6 +96,10 @@ class PackPlan:
     stuck: Mapping[int, str] = field(default_factory=dict)
     tolerate: bool = False
     without: frozenset[int] = frozenset()
+    also: tuple[Any, ...] = ()
+    """Values that are not sent, but whose changes are (what a cell was given)."""
+    skip_states: frozenset[int] = frozenset()
+    """Known objects whose state turned out not to travel."""
     more: Callable[[list[Any]], Mapping[str, Any]] | None = None
     """Given the notebook functions met so far: further roots (the globals they use); called until nothing is new."""
 
@@ -137,7 +150,7 @@ def _pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequenc
         packer.memo = {id(obj): (i, obj) for i, obj in enumerate(seeds) if obj is not None}
         _pad_memo(packer, len(seeds))
     packer.stuck = dict(plan.stuck)
-    job = _Job(heap, packer, plan, [], {}, [], {})
+    job = _Job(heap, packer, plan, [], {}, [])
     job.run(dict(roots))
     memo = packer.memo.copy()
     fresh, tracked = _fresh(heap, memo, len(seeds), plan)
@@ -146,7 +159,7 @@ def _pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequenc
         roots=list(job.sizes), parts=packer.sink.parts, leaves=leaves, buffer_leaves=packer.buffer_leaves,
         seeds=len(seeds), base=base, tracked=tracked, dropped=list(dropped), sizes=job.sizes,
         changes=job.changes, fresh=[(base + n, obj) for n, obj in enumerate(fresh)],
-        functions=job.functions, failed=job.failed,
+        functions=job.functions, stuck=frozenset(plan.stuck),
     )  # fmt: skip
 
 
@@ -177,18 +190,19 @@ class _Job:
     changes: list[tuple[int, Any]]
     sizes: dict[str, int]
     functions: list[Any]
-    failed: dict[str, Exception]
 
     def run(self, roots: dict[str, Any]) -> None:
         roots, known = self._close(roots)
-        self.changes = self.heap.changes(oid for oid in dict.fromkeys(known) if oid not in self.plan.without)
+        left_out = self.plan.without | self.plan.skip_states
+        self.changes = self.heap.changes(oid for oid in dict.fromkeys(known) if oid not in left_out)
         self._dump_states()
         for name, value in roots.items():
             self._dump_root(name, value)
 
     def _close(self, roots: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         """All roots, those included that functions among them use as globals; and the known objects they reach."""
-        walk = self.heap.walk(value for value in roots.values() if id(value) not in self.plan.stuck)
+        values = itertools.chain(roots.values(), self.plan.also)
+        walk = self.heap.walk(value for value in values if id(value) not in self.plan.stuck)
         known = walk.known
         self._take(walk)
         pending = walk.functions
@@ -213,8 +227,18 @@ class _Job:
         states = []
         for oid, now in self.changes:
             obj = self.heap.objects[oid]
-            states.append((obj, self.heap.kinds[oid].state(obj, self.heap.seals[oid], now)))
-        self.packer.dump(states)
+            try:
+                states.append((obj, self.heap.kinds[oid].state(obj, self.heap.seals[oid], now)))
+            except Exception as exc:
+                raise StateFailed(frozenset([oid]), exc) from exc
+        try:
+            self.packer.dump(states)
+        except RecursionError:
+            raise
+        except Exception as exc:
+            if self.plan.going_home:
+                raise StateFailed(frozenset(oid for oid, _now in self.changes), exc) from exc
+            raise
         self.packer.nested_placeholders = False
 
     def _dump_root(self, name: str, value: Any) -> None:
@@ -231,6 +255,14 @@ class _Job:
             raise RootFailed(name, exc) from exc
         own = sum(leaf.memory.nbytes for leaf in self.packer.leaves[leaves:])
         self.sizes[name] = self.packer.sink.size - before + own
+
+
+class StateFailed(Exception):
+    """What changed of known objects cannot travel; ``oids``: the suspects."""
+
+    def __init__(self, oids: frozenset[int], reason: Exception) -> None:
+        super().__init__(oids, reason)
+        self.oids, self.reason = oids, reason
 
 
 class RootFailed(Exception):

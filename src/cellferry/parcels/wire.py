@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from cellferry.parcels.leaves import bytes_of
+
 PREAMBLE = b"CFRY"
 """First bytes of a plain connection that wants the kernel, not the HTTP server (see ``worker.acceptor``)."""
 
@@ -112,7 +114,8 @@ class Channel:
         buffers = []
         for index, size in enumerate(sizes):
             target = allocate(meta, index, size)
-            self._fill(memoryview(target).cast("B") if size else memoryview(b""))
+            if size:
+                self._fill(bytes_of(target))
             buffers.append(target)
         self.received_bytes += _HEAD.size + 8 * count + meta_bytes + sum(sizes)
         return meta, buffers

@@ -1,0 +1,1 @@
+"""One small module for each contender; ``benchmarks.contender.CONTENDERS`` names them all."""

@@ -1,0 +1,230 @@
+"""The rows of the table "How fast": what is measured, by whom, how often, and against which target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.targets import MIB, Target, added, bound, exponent, speed_ratio, time_ratio
+
+GIB = 1024 * MIB
+LINES = 100_000
+MEMORY_LIMIT_MIB = 64
+MEMORY_SIDES = ("client_out_b", "worker_out_b", "client_home_b", "worker_home_b")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing each contender does in a round; ``label`` marks its metrics when a row has several steps."""
+
+    args: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    payload_bytes: int = 0
+    needs_bytes: int = 0
+    """Memory that must be available, or the step is not measured."""
+    quick: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. ``rounds``, ``quick_rounds``: how often each contender repeats; ``quick_at_most`` caps slow ones."""
+
+    name: str
+    what: str
+    kind: str
+    contenders: tuple[str, ...]
+    targets: tuple[Target, ...]
+    steps: tuple[Step, ...] = (Step(),)
+    rounds: int = 7
+    quick_rounds: int = 3
+    warmup: int = 1
+    fresh: bool = False
+    """A new process for each repetition, not set up: cold starts."""
+    turns: bool = False
+    """The step takes a ``turn``, another one each time, to make values that were never sent before."""
+    quick_at_most: Mapping[str, int] = field(default_factory=dict)
+
+
+def _tiny(name: str, kind: str, what: str) -> Row:
+    return Row(
+        name, what, kind, ("cellferry", "kernel", "ipyparallel", "ray", "dask"), steps=(Step({"count": 20}),),
+        rounds=10, quick_rounds=4,
+        targets=(
+            time_ratio("%%remote / bare ipykernel round trip", "cell_s", "kernel", 1.0),
+            time_ratio("%%remote / ipyparallel %%px", "cell_s", "ipyparallel", 1.0),
+            time_ratio("%%remote / Ray actor call (the aim beyond)", "cell_s", "ray", None),
+            added("added to a local cell, seen by the frontend / that local cell", "seen_s", "kernel", "cell_s", 1.0),
+        ),
+    )
+
+
+def _rate() -> Row:
+    return Row(
+        "rate", "500 tiny cells in a row", "rate", ("cellferry", "ipyparallel", "kernel", "ray"),
+        steps=(Step({"count": 500}),), rounds=3, quick_rounds=1, warmup=0,
+        targets=(
+            speed_ratio("cells a second / ipyparallel's", "cell_s", "ipyparallel", 1.0),
+            speed_ratio(
+                "the same, each cell a whole request of the frontend", "seen_s", "ipyparallel", None,
+                peer_metric="cell_s",
+            ),
+            speed_ratio("the same / bare ipykernel", "seen_s", "kernel", None, peer_metric="cell_s"),
+        ),
+    )
+
+
+def _lines() -> Row:
+    return Row(
+        "lines", "100,000 printed lines", "lines", ("cellferry", "kernel", "ipyparallel"),
+        steps=(Step({"count": LINES}),),
+        targets=(
+            time_ratio("total / bare ipykernel", "total_s", "kernel", 1.15),
+            bound("first line seen", "first_s", 50.0, "ms", 1e3),
+            time_ratio("total / ipyparallel", "total_s", "ipyparallel", None),
+        ),
+    )
+
+
+def _array_targets() -> tuple[Target, ...]:
+    found: list[Target] = []
+    for way in ("out", "home"):
+        metric = f"{way}_s"
+        found += [
+            speed_ratio(f"{way}: speed / raw unix socket", metric, "raw-unix", 0.7),
+            speed_ratio(f"{way}: speed / Ray, made writable", metric, "ray", 1.0, peer_metric=f"{way}_writable_s"),
+            speed_ratio(f"{way}: speed / Ray as it is (read-only)", metric, "ray", 1.0),
+            speed_ratio(f"{way}: speed / dask", metric, "dask", None),
+        ]
+    return tuple(found)
+
+
+def _array(size_mib: int, contenders: tuple[str, ...], rounds: int, quick_rounds: int) -> Row:
+    size = size_mib * MIB
+    return Row(
+        f"array-{size_mib}", f"{size_mib} MiB array out and home, local worker", "array", contenders,
+        targets=_array_targets(), steps=(Step({"size": size}, payload_bytes=size, needs_bytes=6 * size),),
+        rounds=rounds, quick_rounds=quick_rounds, warmup=2, turns=True,
+    )
+
+
+def _tls(
+    size_mib: int, peers: tuple[str, ...], rounds: int, quick_rounds: int, quick_at_most: Mapping[str, int]
+) -> Row:
+    size = size_mib * MIB
+    found: list[Target] = []
+    for way in ("out", "home"):
+        limits = {"uvloop-tls": 0.9, "dask-tls": 1.0, "ipyparallel-curve": 1.0}
+        found += [
+            speed_ratio(f"{way}: speed / {peer}", f"{way}_s", peer, limits[peer], ours="cellferry-tls")
+            for peer in peers
+        ]
+    return Row(
+        f"tls-{size_mib}", f"{size_mib} MiB array out and home, through TLS on loopback", "array",
+        ("cellferry-tls", *peers), targets=tuple(found),
+        steps=(Step({"size": size}, payload_bytes=size, needs_bytes=6 * size),),
+        rounds=rounds, quick_rounds=quick_rounds, warmup=1, turns=True, quick_at_most=quick_at_most,
+    )
+
+
+def _again() -> Row:
+    def changed_over_limit(median: Any) -> float:
+        allowed = 1.3 * median("cellferry", "hash_s") + median("cellferry", "chunk_s")
+        return float(median("cellferry", "changed_s") / allowed)
+
+    return Row(
+        "again", "a 1 GiB input that the worker has: unchanged, one element changed", "again", ("cellferry",),
+        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=6 * GIB),), turns=True,
+        targets=(
+            time_ratio("unchanged / hashing it once (XXH3)", "unchanged_s", "cellferry", 1.3, peer_metric="hash_s"),
+            Target("one element changed / (1.3 x hashing once + sending one chunk)", changed_over_limit, "<=", 1.0),
+            time_ratio("one element changed / hashing it once", "changed_s", "cellferry", None, peer_metric="hash_s"),
+        ),
+    )
+
+
+def _spoken(side: str) -> str:
+    return side.removesuffix("_b").replace("_", ", ")
+
+
+def _memory() -> Row:
+    return Row(
+        "memory", "peak memory over the payload itself, 1 GiB, each side", "memory", ("cellferry",),
+        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=6 * GIB),), rounds=3, quick_rounds=2, turns=True,
+        targets=tuple(
+            bound(f"{_spoken(side)}: over the payload", side, MEMORY_LIMIT_MIB, "MiB", 1 / MIB)
+            for side in MEMORY_SIDES
+        ),
+    )
+
+
+def _growth_bytes() -> Row:
+    sizes = (1, 4, 16, 64, 256, 1024, 4096)
+    steps = tuple(
+        Step({"size": mib * MIB}, f"{mib}MiB", mib * MIB, max(4 * mib * MIB, 64 * MIB), quick=mib < 4096)
+        for mib in sizes
+    )
+    found: list[Target] = []
+    for way in ("out", "home"):
+        for large in (1024, 4096):
+            label = f"{way}: time from 64 MiB to {large} MiB"
+            found.append(exponent(label, f"{way}_s", ("64MiB", 64), (f"{large}MiB", large), 1.1))
+    for side in MEMORY_SIDES:
+        found.append(bound(f"{_spoken(side)}: over 4 GiB", f"{side}@4096MiB", MEMORY_LIMIT_MIB, "MiB", 1 / MIB))
+    return Row(
+        "growth-bytes", "time and memory from 1 MiB to 4 GiB", "memory", ("cellferry",), tuple(found), steps,
+        rounds=3, quick_rounds=2, turns=True,
+    )
+
+
+def _growth_names() -> Row:
+    steps = tuple(Step({"count": count}, str(count)) for count in (1, 10, 100, 1000))
+    return Row(
+        "growth-names", "time from 1 to 1,000 variables", "names", ("cellferry",), steps=steps, turns=True,
+        rounds=7, quick_rounds=3,
+        targets=tuple(
+            exponent(f"{way}: time from 100 to 1,000 variables", f"{way}_s", ("100", 100), ("1000", 1000), 1.1)
+            for way in ("out", "home")
+        ),
+    )
+
+
+def _load() -> Row:
+    return Row(
+        "load-ext", "%load_ext cellferry in a new kernel", "load", ("cellferry",), rounds=7, quick_rounds=3,
+        targets=(bound("over plain ipykernel", "load_s", 150.0, "ms", 1e3),),
+    )
+
+
+def _cold() -> Row:
+    return Row(
+        "cold", "first %%remote to its result, new worker; peers: import, start, first result", "cold",
+        ("cellferry", "kernel", "dask", "ipyparallel", "ray"), rounds=5, quick_rounds=3, fresh=True,
+        quick_at_most={"ray": 1, "ipyparallel": 1, "dask": 2},
+        targets=(
+            time_ratio("first result / starting ipyparallel", "first_s", "ipyparallel", 1.0),
+            time_ratio("first result / starting Ray", "first_s", "ray", 1.0),
+            time_ratio("first result / starting a bare ipykernel", "first_s", "kernel", 2.5),
+            time_ratio("the same, without importing jupyter_client", "first_s", "kernel", None, peer_metric="start_s"),
+            time_ratio("first result / starting dask (the aim beyond)", "first_s", "dask", None),
+        ),
+    )
+
+
+ROWS: tuple[Row, ...] = (
+    _tiny("tiny-pass", "tiny", "tiny cell, worker warm: pass"),
+    _tiny("tiny-value", "value", "tiny cell, worker warm: y = x + 1, x sent and y home"),
+    _rate(),
+    _lines(),
+    _array(256, ("cellferry", "raw-unix", "ray", "dask", "ipyparallel"), 7, 3),
+    _array(1024, ("cellferry", "raw-unix", "ray", "dask"), 5, 2),
+    _again(),
+    _memory(),
+    _growth_bytes(),
+    _growth_names(),
+    _tls(256, ("uvloop-tls", "dask-tls", "ipyparallel-curve"), 7, 3, {"ipyparallel-curve": 1}),
+    _tls(1024, ("uvloop-tls", "dask-tls"), 5, 2, {}),
+    _load(),
+    _cold(),
+)
+"""In the order in which they run: contenders are ended after the last row that needs them."""

@@ -1,0 +1,78 @@
+"""Which of the notebook's names a cell needs, given its flow: no I/O, nothing is changed."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import FunctionType
+from typing import Any
+
+from cellferry.capture.dataflow import Flow
+from cellferry.capture.globals_of import code_globals
+from cellferry.errors import UndefinedName
+
+
+@dataclass(frozen=True)
+class Needs:
+    """``roots``: name -> value that the cell reads; ``hints``: names worth sending where they can travel."""
+
+    roots: Mapping[str, Any]
+    hints: Mapping[str, Any]
+
+
+def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> Needs:
+    """The notebook's values that the cell reads; everything if it uses names that are not in its text.
+
+    Raises UndefinedName for a name that is certainly read and exists nowhere.
+    """
+    for name in sorted(flow.required):
+        if name not in namespace and not hasattr(builtins, name) and not flow.star_imports and not flow.calls_dynamic:
+            raise _undefined(name, namespace)
+    roots = {name: namespace[name] for name in flow.reads if name in namespace and name not in hidden}
+    hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints
+    hints = {
+        name: namespace[name]
+        for name in list(hinted)
+        if name in namespace and name not in roots and name not in hidden and not (flow.calls_dynamic and name.startswith("_"))
+    }
+    return Needs(roots, hints)
+
+
+def _undefined(name: str, namespace: Mapping[str, Any]) -> UndefinedName:
+    close = get_close_matches(name, [n for n in namespace if not n.startswith("_")], 1)
+    return UndefinedName(
+        f"name {name!r} is not defined in this notebook; nothing was sent",
+        f"did you mean {close[0]!r}?" if close else f"run the cell that defines {name!r} first",
+    )
+
+
+def function_globals(functions: Iterable[FunctionType], namespace: Mapping[str, Any], hidden: Container[str]) -> dict[str, Any]:
+    """The notebook's values that these functions of the notebook use as globals."""
+    found: dict[str, Any] = {}
+    for function in functions:
+        for name in code_globals(function.__code__):
+            if name in namespace and name not in hidden:
+                found[name] = namespace[name]
+    return found
+
+
+def written_globals(functions: Iterable[FunctionType]) -> set[str]:
+    """Every global name that these functions mention, whether it exists yet or not."""
+    return {name for function in functions for name in code_globals(function.__code__)}
+
+
+def read_through(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> set[str]:
+    """All names that a cell may read, through the notebook's functions that it mentions too."""
+    names: set[str] = set()
+    pending = list(namespace) if flow.calls_dynamic else list(flow.reads | flow.hints)
+    while pending:
+        name = pending.pop()
+        if name in names or name not in namespace or name in hidden:
+            continue
+        names.add(name)
+        value = namespace[name]
+        if isinstance(value, FunctionType) and value.__globals__ is namespace:
+            pending.extend(code_globals(value.__code__))
+    return names

@@ -1,0 +1,89 @@
+"""From what a failed worker tells to an error that says what happened and what to type next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellferry.errors import DiskFull, KernelDied, WorkerError, WorkerLost
+
+DISK_LOW_BYTES = 1 << 20
+RECENT_S = 30.0
+LOG_LINES = 8
+
+AGAIN = "run the cell again: a new kernel is already there; values that lived only on it are lost"
+NEW_WORKER = "run the cell again: it starts a new worker; values that lived only on the old one are lost"
+
+
+def explain_status(name: str, status: Mapping[str, Any], generation: int | None = None) -> WorkerError | None:
+    """The error behind the answer of a living worker; None if nothing is wrong with it (yet).
+
+    ``generation`` is the kernel that the client was linked to; without it, a kernel that ended a moment ago is meant.
+    """
+    kernel = status["kernel"]
+    if status["disk_free_bytes"] < DISK_LOW_BYTES:
+        return disk_full(name, str(status["work"]))
+    if not _ended(kernel, generation):
+        return None
+    how = _how(kernel, status.get("memory_total_bytes", 0))
+    if kernel["state"] == "dead":
+        return KernelDied(
+            f"the kernel of worker {name!r} {how}, and so did each one started after it{_log(kernel)}",
+            f"type `%remote down {name}`, then run the cell again",
+        )
+    return KernelDied(f"the kernel of worker {name!r} {how}{_log(kernel)}", AGAIN)
+
+
+def disk_full(name: str, place: str) -> DiskFull:
+    """For a worker that has no space left."""
+    return DiskFull(
+        f"no space is left on the disk of worker {name!r}, where its files are ({place})",
+        f"free some there (`%%remote` with `!du -sh *`), or type `%remote down {name}` and run the cell again",
+    )
+
+
+def lost(name: str, why: str) -> WorkerLost:
+    """For a worker that does not exist any more."""
+    return WorkerLost(f"worker {name!r} ended while it was in use: {why}", NEW_WORKER)
+
+
+def unreachable(name: str, why: str) -> WorkerLost:
+    """For a worker whose process is there, but which does not answer."""
+    return WorkerLost(
+        f"the connection to worker {name!r} broke, and it does not answer: {why}",
+        f"run the cell again; if that fails as well, type `%remote down {name}` first",
+    )
+
+
+def broken_link(name: str) -> WorkerLost:
+    """For a worker that answers well, while the connection to its kernel ended."""
+    return WorkerLost(
+        f"the connection to worker {name!r} broke; the worker and its kernel are alive",
+        "run the cell again: it connects anew, and values on the worker are still there",
+    )
+
+
+def _ended(kernel: Mapping[str, Any], generation: int | None) -> bool:
+    if kernel["ended_generation"] is None:
+        return False
+    if generation is not None:
+        return bool(kernel["ended_generation"] >= generation)
+    return bool(kernel["state"] == "dead" or kernel["ended_s_ago"] < RECENT_S)
+
+
+def _how(kernel: Mapping[str, Any], memory_bytes: int) -> str:
+    size = f" ({memory_bytes / (1 << 30):.1f} GiB)" if memory_bytes else ""
+    if kernel["asked"]:
+        return "was restarted"
+    if kernel["oom"]:
+        return f"was killed by SIGKILL, by Linux, because the memory of its machine{size} was used up"
+    if kernel["signal"] == "SIGKILL":
+        return f"was killed by SIGKILL; the memory of its machine{size} had not run out, so somebody or something else did it"
+    if kernel["signal"]:
+        return f"was killed by {kernel['signal']}; memory{size} had not run out"
+    return f"ended with exit code {kernel['exitcode']}"
+
+
+def _log(kernel: Mapping[str, Any]) -> str:
+    lines = str(kernel["log_tail"]).strip().splitlines()[-LOG_LINES:]
+    return "; the end of its log:\n" + "\n".join(lines) if lines else ""

@@ -1,0 +1,121 @@
+"""The kernel on the worker: ipykernel, with its output captured at the session and sent over the link."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.iostream import OutStream
+from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.session import Session
+from traitlets import Type, Unicode
+
+from cellferry.guest.door import Door
+
+_PR_SET_PDEATHSIG = 1
+_FLUSH_S = 0.02
+_NEVER_SENT = frozenset(["status", "execute_input", "error", "debug_event", "iopub_welcome"])
+
+
+class CellStream(OutStream):
+    """stdout and stderr: shown within 20 ms; a flush with nothing to flush costs nothing."""
+
+    flush_interval = _FLUSH_S
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._flush_lock = threading.RLock()
+        super().__init__(*args, **kwargs)
+
+    def flush(self) -> None:
+        """In the caller's own thread: the link's channel may be used from any thread, unlike a ZMQ socket."""
+        if os.getpid() != self._master_pid:
+            super().flush()
+        elif self._buffers:
+            self._flush()
+
+    def _flush(self) -> None:
+        with self._flush_lock:  # one thread must not overtake another that holds older text
+            super()._flush()
+
+
+class CellSession(Session):
+    """Sends what belongs to a client's cell over the link, everything else as any kernel does."""
+
+    door: Door | None = None
+
+    def send(self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
+             buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None) -> Any:  # fmt: skip
+        door = self.door
+        if door is None or not door.serves(stream):
+            return super().send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
+        if isinstance(msg_or_type, dict):
+            message, buffers = msg_or_type, buffers or msg_or_type.get("buffers")
+        else:
+            message = self.msg(msg_or_type, content=content, parent=parent, header=header, metadata=metadata)
+        if not door.owns(message["parent_header"]):
+            return super().send(stream, message, ident=ident, buffers=buffers, track=track)
+        if message["header"]["msg_type"] not in _NEVER_SENT:
+            door.emit(message, list(buffers or ()))
+        return message
+
+
+class GuestKernel(IPythonKernel):
+    """``input()`` and ``getpass`` ask over the link while a client's cell runs."""
+
+    door: Door | None = None
+
+    def _input_request(self, prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
+        if self.door is None or not self.door.owns((parent or {}).get("header", {})):
+            answer: str = super()._input_request(prompt, ident, parent, password)
+            return answer
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return self.door.ask(prompt, password)
+
+
+class GuestApp(IPKernelApp):
+    """ipykernel's application with our kernel, session and streams."""
+
+    kernel_class = Type(GuestKernel, klass="ipykernel.kernelbase.Kernel")
+    outstream_class = Unicode("cellferry.guest.app.CellStream")
+
+    def _session_default(self) -> Session:
+        return CellSession(parent=self)
+
+
+def start(folder: str, control: int) -> None:
+    """Run the kernel of the worker in ``folder`` until its control socket ends. Called in a process of its own."""
+    _die_with_parent()
+    home = Path(folder)
+    work = home / "work"
+    os.chdir(work)
+    sys.path.insert(0, "")
+    sys.path.append(str(home / "modules"))
+    sys.argv = ["ipykernel_launcher.py"]
+    # one history file for all workers would be shared state, and slow
+    arguments = ["-f", str(home / "kernel.json"), "--HistoryManager.enabled=False", "--IPKernelApp.quiet=True", "--log-level=ERROR"]
+    app = GuestApp.instance()
+    app.initialize(arguments)
+    assert app.kernel is not None and app.iopub_thread is not None
+    door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
+    app.session.door = door
+    app.kernel.door = door
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    door.open(loop)
+    app.start()
+
+
+def _die_with_parent() -> None:
+    """The kernel ends with the worker's main process, even if that is killed."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (OSError, AttributeError):  # not Linux: the control socket's end says the same, a little later
+        pass

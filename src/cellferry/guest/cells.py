@@ -1,0 +1,151 @@
+"""Around one cell on the worker: bind what came, run it as any kernel would, notice what changed, pack it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cellferry.guest.files import WorkFiles
+from cellferry.guest.home import Home, pack_home
+from cellferry.guest.sources import install_modules
+from cellferry.parcels.context import Unpacking
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.leaves import allocate
+from cellferry.parcels.parcel import settle, split_digests, unpack, verify
+
+RESULT = "\x00result"
+"""Root under which the value of the cell's last expression travels."""
+
+
+class Cells:
+    """Runs one client's cells in the kernel; everything here but ``allocate`` happens on the kernel's main thread."""
+
+    def __init__(self, link: Any, kernel: Any, folder: Path) -> None:
+        self.link = link
+        self.kernel = kernel
+        self.shell = kernel.shell
+        self.folder = folder
+        self.heap = Heap(self.shell.user_ns)
+        self.files = WorkFiles(folder / "work")
+        self.worker = ""
+
+    def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
+        """Memory for a buffer of a ``run`` frame: leaves get the memory that their value will keep."""
+        parcel = meta.get("parcel")
+        first = parcel["parts"] + 2 if parcel is not None else 0
+        if parcel is not None and not parcel["bulk"] and index >= first:
+            return allocate(parcel["leaves"][index - first][1], size)
+        return bytearray(size)
+
+    async def run(self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None) -> None:
+        """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
+        self.link.door.set_busy(self.link)
+        try:
+            arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
+        except Exception as exc:
+            self.link.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", f"{type(exc).__name__}: {exc}")})
+            self.link.door.set_busy(None)
+            return
+        namespace = self.shell.user_ns
+        for name in meta["unbind"]:
+            namespace.pop(name, None)
+        namespace.update(arrived.roots)
+        before = dict(namespace)
+        started = time.perf_counter()
+        reply = await self._execute(meta)
+        ran_s = time.perf_counter() - started
+        home = Home(before, dict(namespace), tuple(arrived.roots.values()), frozenset(self.shell.user_ns_hidden))
+        self._go_home(meta, reply, home, ran_s)
+        self.link.door.set_busy(None)
+
+    def _unpack(self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None) -> Any:
+        if leaves is None or sums is None:
+            leaves = buffers[parcel["parts"] + 2 :]
+            sums = split_digests(parcel, bytes(buffers[parcel["parts"] + 1]))
+            for leaf, promised in zip(leaves, sums, strict=True):
+                verify(leaf, promised)
+        context = Unpacking(self.shell.user_ns, shell=lambda: self.shell)
+        arrived = unpack(self.heap, parcel, buffers, leaves, sums, context)
+        for old, new in settle(self.heap, arrived):
+            for name, value in list(self.shell.user_ns.items()):
+                if value is old:
+                    self.shell.user_ns[name] = new
+        return arrived
+
+    async def _execute(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """``do_execute`` in the frontend's own name: same header, same cell number, so that outputs need no rewriting."""
+        kernel, shell = self.kernel, self.shell
+        kernel.set_parent([b"cellferry"], meta["parent"])
+        shell.execution_count = meta["number"]
+        shell._last_traceback = None
+        kernel.pre_handler_hook()
+        try:
+            reply = await kernel.do_execute(
+                code=meta["code"], silent=False, store_history=True, user_expressions={}, allow_stdin=meta["stdin"],
+                cell_meta=meta["parent"].get("metadata") or {}, cell_id=meta.get("cell_id"),
+            )  # fmt: skip
+        except KeyboardInterrupt:  # between the cell's end and ours
+            reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
+        finally:
+            kernel.post_handler_hook()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return dict(reply)
+
+    def _go_home(self, meta: dict[str, Any], reply: dict[str, Any], home: Home, ran_s: float) -> None:
+        roots = home.bound(meta["returns"])
+        result = self._take_result(meta["number"])
+        if result is not None and reply["status"] == "ok":
+            roots[RESULT] = result
+        parcel, stayed, lost = pack_home(self.heap, roots, home.given, meta["fetch_limit"])
+        outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
+        frame = {
+            "op": "home", "reply": outcome, "parcel": parcel.meta(), "deleted": home.deleted(), "stayed": stayed,
+            "lost": lost, "ran_s": ran_s, "files": self.files.changed(), "cwd": str(Path.cwd()),
+        }  # fmt: skip
+        self._send_parcel(frame, parcel)
+
+    def _send_parcel(self, frame: dict[str, Any], parcel: Any) -> None:
+        if parcel.bulk:
+            from cellferry.parcels import vm
+
+            self.link.outbox = parcel.leaves
+            frame["addresses"] = [vm.address(leaf.memory) for leaf in parcel.leaves] if self.link.vm else []
+        self.link.send(frame, parcel.buffers())
+        if parcel.bulk:
+            # hashed while the client copies
+            self.link.send({"op": "sums"}, [parcel.sums])
+        parcel.sealed(self.heap)
+
+    def _take_result(self, number: int) -> Any:
+        """The value of the last expression; this kernel keeps no outputs of its own."""
+        namespace = self.shell.user_ns
+        result = namespace.get("_oh", {}).get(number)
+        namespace.get("_oh", {}).clear()
+        namespace.pop(f"_{number}", None)
+        return result
+
+    def fetch(self, meta: dict[str, Any]) -> None:
+        """Values that stayed here, asked for by name at home."""
+        wanted = {str(oid): self.heap.objects[oid] for oid in meta["oids"] if oid in self.heap.objects}
+        parcel, stayed, lost = pack_home(self.heap, wanted, (), None, without=frozenset(meta["oids"]))
+        self._send_parcel({"op": "home", "reply": {"status": "ok"}, "parcel": parcel.meta(), "deleted": [], "stayed": stayed,
+                           "lost": lost, "ran_s": 0.0, "files": []}, parcel)  # fmt: skip
+
+    def comm(self, message: dict[str, Any]) -> None:
+        """A widget's message from the frontend: handled as the kernel handles its own, then acknowledged."""
+        self.kernel.set_parent([b"cellferry"], message)
+        handler = getattr(self.kernel.comm_manager, str(message["header"]["msg_type"]), None)
+        try:
+            if handler is not None:
+                handler(None, None, message)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            self.link.send({"op": "comm_done", "msg_id": message["header"]["msg_id"]})
+
+    def modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """Sources of local modules, new or changed."""
+        install_modules(self.folder / "modules", meta["files"], buffers, self.shell.user_ns)

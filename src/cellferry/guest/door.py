@@ -1,0 +1,269 @@
+"""Connections of clients to this kernel: taken over from the worker's acceptor, one reader thread each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cellferry.guest.cells import Cells
+from cellferry.parcels import tls, vm
+from cellferry.parcels.bulk import Inbox, stream
+from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream, Stream, WireClosed
+
+PROTOCOL = 1
+Job = Callable[[], Any]
+
+
+class Link:
+    """One client. Its frames are read in a thread of its own; cells and comms go to the kernel's main thread."""
+
+    def __init__(self, door: Door, channel: Channel) -> None:
+        self.door = door
+        self.channel = channel
+        self.vm = False
+        self.sessions: set[str] = set()
+        self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.inbox: Inbox | None = None
+        self.waiting: tuple[dict[str, Any], list[Any]] | None = None
+        self.outbox: list[Leaf] = []
+        self.cells = Cells(self, door.kernel, door.folder)
+
+    def serve(self) -> None:
+        """Read until the client is gone."""
+        try:
+            while True:
+                meta, buffers = self.channel.recv(self._allocate)
+                handler = getattr(self, "_on_" + str(meta.get("op")), None)
+                if handler is not None:  # a word from a newer client is no reason to hang up
+                    handler(meta, buffers)
+        except WireClosed:
+            pass
+        finally:
+            self.door.forget(self)
+
+    def send(self, meta: dict[str, Any], buffers: Any = ()) -> None:
+        """Send a frame; a client that is gone is noticed by the reader."""
+        try:
+            self.channel.send(meta, buffers)
+        except WireClosed:
+            pass
+
+    def _allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
+        if meta.get("op") == "leaf" and self.inbox is not None:
+            return self.inbox.target(meta["leaf"], meta["at"], size)
+        return self.cells.allocate(meta, index, size)
+
+    def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.vm = bool(meta.get("vm"))
+        self.cells.worker = meta.get("worker", "")
+        self.send({"op": "welcome", "protocol": PROTOCOL, "pid": os.getpid(), "python": list(sys.version_info[:3]), "work": str(self.door.folder / "work")})
+
+    def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
+        if not meta["parcel"]["bulk"]:
+            self._start(meta, buffers)
+            return
+        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers)
+        claims = self.inbox.claims(self.cells.heap, buffers[-1]) if not self.vm else []
+        self.send({"op": "want", "claims": claims, "addresses": self.inbox.addresses() if self.vm else []})
+
+    def _on_leaf(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """The bytes went straight into their leaf."""
+
+    def _on_leaves(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """All leaves of the parcel in waiting are here; ``buffers[0]``: their digests."""
+        inbox, waiting = self.inbox, self.waiting
+        self.inbox = self.waiting = None
+        if inbox is None or waiting is None:
+            return
+        try:
+            sums = inbox.check(bytes(buffers[0]))
+        except Exception as exc:
+            self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
+            return
+        self.door.post(lambda: self.cells.run(*waiting, inbox.values, sums))
+
+    def _start(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.door.post(lambda: self.cells.run(meta, buffers, None, None))
+
+    def _on_fetch(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.door.post(lambda: self.cells.fetch(meta))
+
+    def _on_pull(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        stream(self.outbox, meta.get("claims", []), self.send)
+        self.send({"op": "leaves"})
+
+    def _on_got(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.outbox = []
+
+    def _on_interrupt(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.answers.put({"interrupted": True})
+        self.door.interrupt()
+
+    def _on_answer(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.answers.put(meta)
+
+    def _on_comm(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        message = {**meta["message"], "buffers": buffers}
+        self.sessions.add(str(message["header"].get("session", "")))
+        self.door.post(lambda: self.cells.comm(message))
+
+    def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.door.post(lambda: self.cells.modules(meta, buffers))
+
+    def _on_put(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.files.receive(meta, buffers)
+
+    def _on_file(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.files.send(meta["path"], self.send)
+
+
+class Door:
+    """All links of this kernel, and the queue of jobs for its main thread."""
+
+    def __init__(self, folder: Path, control: int, kernel: Any, streams: tuple[Any, ...]) -> None:
+        self.folder = folder
+        self.kernel = kernel
+        self.links: list[Link] = []
+        self.busy = False
+        self.running: Link | None = None
+        self._streams = streams
+        self._control = socket.socket(fileno=control)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        settings = json.loads((folder / "worker.json").read_text())
+        self._pinned = settings.get("client_cert_pem") if settings.get("transport") == "tls" else None
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to take connections; jobs run on ``loop``, which is the kernel's."""
+        self._loop = loop
+        loop.create_task(self._work())
+        threading.Thread(target=self._take, name="cellferry-door", daemon=True).start()
+        self._tell({"op": "ready"})
+
+    def serves(self, stream: Any) -> bool:
+        return any(stream is known for known in self._streams)
+
+    def owns(self, header: dict[str, Any] | None) -> bool:
+        """Whether a message with this parent header belongs to a client of ours."""
+        session = (header or {}).get("session")
+        return session is not None and any(session in link.sessions for link in self.links)
+
+    def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
+        """One iopub message, to the client whose request is its parent."""
+        session = message["parent_header"].get("session")
+        for link in self.links:
+            if session in link.sessions:
+                event = {key: message[key] for key in ("header", "parent_header", "metadata", "content", "msg_type") if key in message}
+                link.send({"op": "event", "message": event}, buffers)
+                return
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """A line from the user of the running cell; KeyboardInterrupt or EOFError as at a local prompt."""
+        link = self.running
+        if link is None:
+            raise EOFError
+        while not link.answers.empty():
+            link.answers.get_nowait()
+        link.send({"op": "ask", "prompt": str(prompt), "password": password})
+        while True:
+            try:
+                answer = link.answers.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if answer.get("interrupted"):
+                raise KeyboardInterrupt("Interrupted by user")
+            if answer.get("eof"):
+                raise EOFError
+            return str(answer["value"])
+
+    def post(self, job: Job) -> None:
+        """Run ``job`` (plain or returning a coroutine) on the kernel's main thread, after those before it."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._jobs.put_nowait, job)
+
+    def set_busy(self, link: Link | None) -> None:
+        self.running, self.busy = link, link is not None
+        self._tell_state()
+
+    def interrupt(self) -> None:
+        """SIGINT to this kernel and what it started, as a kernel manager on this machine would send it."""
+        if os.getpgid(0) == os.getpid():
+            os.killpg(os.getpid(), signal.SIGINT)
+        else:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def forget(self, link: Link) -> None:
+        """The client is gone: what it started stays until the lease says otherwise."""
+        link.answers.put({"eof": True})
+        link.channel.close()
+        if link in self.links:
+            self.links.remove(link)
+        self._tell_state()
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._jobs.get()
+            try:
+                result = job()
+                if asyncio.iscoroutine(result):
+                    await result
+            except BaseException:  # one broken job must not end the kernel
+                import traceback
+
+                traceback.print_exc(file=sys.__stderr__)
+
+    def _take(self) -> None:
+        """Wait for connections from the acceptor; the end of the control socket is the end of the worker."""
+        while True:
+            try:
+                data, fds, _flags, _address = socket.recv_fds(self._control, 4096, 4)
+            except OSError:
+                data, fds = b"", []
+            if not data:
+                os.killpg(os.getpgid(0), signal.SIGKILL)
+            for fd in fds:
+                threading.Thread(target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True).start()
+
+    def _connect(self, sock: socket.socket) -> None:
+        try:
+            stream = self._shake(sock)
+        except (OSError, WireClosed):
+            sock.close()
+            return
+        link = Link(self, Channel(stream))
+        self.links.append(link)
+        self._tell_state()
+        link.serve()
+
+    def _shake(self, sock: socket.socket) -> Stream:
+        if self._pinned is None:
+            sock.setblocking(True)
+            preamble = sock.recv(len(PREAMBLE), socket.MSG_WAITALL)
+            if preamble != PREAMBLE:
+                raise WireClosed("not a client of ours")
+            return PlainStream(sock)
+        context = tls.server_context(self.folder / "worker.crt", self.folder / "worker.key", self._pinned)
+        return tls.TlsStream(sock, context, server_side=True, pinned_pem=self._pinned)
+
+    def _tell_state(self) -> None:
+        self._tell({"op": "state", "busy": self.busy, "links": len(self.links)})
+
+    def _tell(self, what: dict[str, Any]) -> None:
+        try:
+            self._control.send(json.dumps(what).encode())
+        except OSError:
+            pass
+
+
+__all__ = ["Door", "Link", "vm"]

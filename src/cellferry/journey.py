@@ -1,0 +1,405 @@
+"""The way of a cell, in order, on one page: read this first.
+
+    request -> what the cell needs -> a worker -> a parcel out -> the run -> a parcel home -> the notebook's names
+
+Everything is decided by the rooms below; this page only puts them in order and keeps the local namespace untouched
+until the results are all here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+from cellferry.capture.dataflow import Flow, analyse
+from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
+from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
+from cellferry.capture.preflight import find_culprit
+from cellferry.capture.request import check_supported
+from cellferry.config import Cellferry
+from cellferry.errors import CannotTravel, CellferryError, PreflightError, StaysThere, WorkerError, WorkerLost
+from cellferry.fleet.fleet import Fleet
+from cellferry.link.files import FileSync
+from cellferry.link.http import WorkerHttp
+from cellferry.link.session import KernelLink, Returned
+from cellferry.link.sources import SourceSync
+from cellferry.model import CellReport, CellRequest, Message, Screen, Shipped, Worker
+from cellferry.parcels.context import Unpacking
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack, settle
+from cellferry.parcels.placeholder import Placeholder, describe
+
+RESULT = "\x00result"
+_MOST_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as the door saw it. ``lineno_offset``: lines of the notebook's cell above ``source``."""
+
+    source: str
+    lineno_offset: int
+    number: int
+    cell_id: str | None = None
+
+
+class Host(Protocol):
+    """The shell behind a door (``jupyter.host``)."""
+
+    screen: Screen
+    hidden: Container[str]
+
+    def transform(self, source: str) -> str:
+        """IPython syntax to Python."""
+
+    def result(self, value: Any) -> None:
+        """Make ``value`` the running cell's ``Out[n]`` and ``_`` without showing it."""
+
+
+class RemoteError(Exception):
+    """The user's own exception in a remote cell; the doors show it as IPython shows a local one."""
+
+    def __init__(self, ename: str, evalue: str, traceback: list[str]) -> None:
+        super().__init__(evalue)
+        self.ename, self.evalue, self.traceback = ename, evalue, traceback
+
+
+@dataclass
+class There:
+    """One worker in use: the connection, what it has of the notebook, which files and sources were exchanged."""
+
+    worker: Worker
+    link: KernelLink
+    files: FileSync
+    sources: SourceSync
+    names: set[str]
+
+    @property
+    def heap(self) -> Heap:
+        return self.link.heap
+
+
+def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
+    """Those of ``names`` that are modules of the project, with what they pull in."""
+    return local_sources(names, sys.modules, places_here(), Disk(os.walk, _text, _spec))
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _spec(name: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)
+
+
+class Session:
+    """All remote cells of one notebook. One for each shell; used from the thread that runs its cells."""
+
+    def __init__(self, config: Cellferry, namespace: dict[str, Any], host: Host) -> None:
+        self._config = config
+        self._namespace = namespace
+        self._host = host
+        self._fleet = Fleet(config)
+        self._there: dict[str, There] = {}
+        self._current: There | None = None
+        self.failed_remotely = False
+
+    def run(self, request: CellRequest, cell: Cell) -> CellReport:
+        """Run ``cell`` as ``request`` says; returns what happened.
+
+        Raises PreflightError or RequestError before anything is sent, WorkerError with the namespace untouched,
+        RemoteError for the cell's own exception after what it had bound came home.
+        """
+        check_supported(request)
+        clock = [time.perf_counter()]
+        flow = analyse(self._host.transform(cell.source), self._host.transform)
+        needs = needed(flow, self._namespace, self._host.hidden)
+        known = self._there.get(self._fleet.peek(request))
+        if request.estimate:
+            return self._estimate(needs, known)
+        if known is not None and known.link.lost is not None:
+            self._forget(known)
+            known = None
+        parcel = self._pack(needs, known.heap if known else Heap(self._namespace))
+        clock.append(time.perf_counter())
+        there = known or self._arrive(request)
+        clock.append(time.perf_counter())
+        try:
+            return self._there_and_back(there, request, cell, flow, parcel, clock)
+        except (WorkerError, CellferryError) as exc:
+            if there.link.lost is not None:
+                self._forget(there)
+                raise
+            if isinstance(exc, PreflightError):
+                raise
+            self._forget(there)
+            raise
+
+    def _there_and_back(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, clock: list[float]) -> CellReport:
+        started_ns = time.time_ns()
+        sent = there.files.send(there.link, Path.cwd(), flow.strings, request.files)
+        there.sources.send(there.link, flow.imports)
+        frame = self._frame(there, request, cell, flow, parcel)
+        self._current = there
+        sent += there.link.run(frame, parcel)
+        there.names |= set(parcel.roots)
+        parcel.sealed(there.heap)
+        clock.append(time.perf_counter())
+        returned = self._wait(there, request)
+        notes = self._settle(there, returned)
+        self._current = None
+        came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns) if returned.frame["files"] else ([], [])
+        report = _report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
+        self._finish(returned, report)
+        return report
+
+    def _pack(self, needs: Needs, heap: Heap) -> Parcel:
+        """Everything the cell needs; values that cannot travel are reported by path before anything is sent."""
+        hidden, roots = self._host.hidden, {**needs.hints, **needs.roots}
+        dropped = heap.sweep()
+        skip: frozenset[int] = frozenset()
+        left_out: set[str] = set()
+        for _try in range(_MOST_TRIES):
+            plan = PackPlan(
+                tolerate=True, skip_states=skip,
+                more=lambda functions: {n: v for n, v in function_globals(functions, self._namespace, hidden).items() if n not in left_out},
+            )  # fmt: skip
+            try:
+                return pack(heap, dict(roots), plan, dropped)
+            except RootFailed as failed:
+                if failed.name in needs.roots or failed.name not in needs.hints:
+                    raise self._culprit(failed) from failed.reason
+                left_out.add(failed.name)
+                roots.pop(failed.name, None)
+            except StateFailed as failed:
+                skip |= failed.oids
+        raise CannotTravel("the values of this cell cannot be packed", "name fewer of them")
+
+    def _culprit(self, failed: RootFailed) -> CellferryError:
+        if isinstance(failed.reason, StaysThere):
+            return CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
+        value = self._namespace.get(failed.name)
+        culprit = find_culprit({failed.name: value})
+        if culprit is not None:
+            return CannotTravel(
+                f"{culprit.path} ({culprit.type_name}) cannot travel: it is {culprit.reason}; nothing was sent", culprit.remedy, culprit.path
+            )
+        reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
+        return CannotTravel(
+            f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
+            f"make {failed.name} in the %%remote cell itself", failed.name,
+        )  # fmt: skip
+
+    def _arrive(self, request: CellRequest) -> There:
+        """A worker for this request, started if there is none, with an open link."""
+        worker, _fresh = self._fleet.acquire(request, self._progress)
+        there = self._there.get(worker.name)
+        if there is not None and there.worker.id == worker.id and there.link.lost is None:
+            return there
+        link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed))
+        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set())
+        link.open()
+        self._there[worker.name] = there
+        return there
+
+    def _trouble(self, worker: Worker, closed: bool) -> Exception | None:
+        """Asked by the link while it waits: None, or why nothing will come."""
+        return self._fleet.diagnose(worker) if closed or not self._fleet.alive(worker) else None
+
+    def _progress(self, phase: str) -> None:
+        """Called by the fleet while a worker starts; a local one is there in a second, so nothing is shown."""
+
+    def _frame(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel) -> dict[str, Any]:
+        """What travels beside the values: source, header, names to forget."""
+        source = cell.source
+        if cell.lineno_offset and not source.lstrip().startswith("%%"):
+            # the notebook's own line numbers: what stood above becomes comments
+            source = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset + source
+        stale = {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
+        unbind = sorted(name for name in stale if name not in parcel.roots)
+        there.names -= set(unbind)
+        screen = self._host.screen
+        return {
+            "code": source, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
+            "unbind": unbind, "returns": None if request.returns is None else list(request.returns), "fetch_limit": self._config.fetch_limit,
+        }  # fmt: skip
+
+    def _wait(self, there: There, request: CellRequest) -> Returned:
+        """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
+        context = Unpacking(self._namespace, shell=lambda: getattr(self._host, "shell", None), worker=there.worker.name)
+        interrupts = 0
+        deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+        while True:
+            try:
+                return there.link.home(context, deadline)
+            except TimeoutError:
+                self._host.screen.note(f"timeout: this cell had {request.timeout_s:g} s; it is interrupted")
+                there.link.interrupt()
+                deadline = None
+            except KeyboardInterrupt:
+                interrupts += 1
+                there.link.interrupt()
+                if interrupts == 2:
+                    WorkerHttp(there.worker.endpoint).post("kernel/interrupt")
+                elif interrupts > 2:
+                    WorkerHttp(there.worker.endpoint).post("kernel/restart")
+
+    def _settle(self, there: There, returned: Returned) -> list[str]:
+        """Give the notebook what came home: objects changed in place, names bound, names deleted."""
+        frame, namespace = returned.frame, self._namespace
+        notes = []
+        for old, new in settle(there.heap, returned.arrived):
+            names = [n for n, v in namespace.items() if v is old]
+            namespace.update(dict.fromkeys(names, new))
+            notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
+        roots = dict(returned.arrived.roots)
+        result = roots.pop(RESULT, None)
+        namespace.update(roots)
+        there.names |= set(roots)
+        for name in frame["deleted"]:
+            namespace.pop(name, None)
+            there.names.discard(name)
+        if result is not None:
+            self._host.result(result)
+        notes += [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+        notes += [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
+        return notes
+
+    def _finish(self, returned: Returned, report: CellReport) -> None:
+        reply = returned.frame["reply"]
+        self.failed_remotely = reply["status"] == "error"
+        if self.failed_remotely:
+            if report.came_home:
+                self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(report.came_home)}")
+            raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+    def _estimate(self, needs: Needs, known: There | None) -> CellReport:
+        """What would be shipped, without starting, sending or running anything."""
+        heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
+        parcel = self._pack(needs, heap)
+        rows = _shipped(parcel, heap, {**self._namespace})
+        return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
+
+    def needs_fetch(self, source: str) -> list[str]:
+        """Names of placeholders that a local cell would read; called before every local cell."""
+        waiting = {n for n, v in self._namespace.items() if type(v) is Placeholder}
+        if not waiting:
+            return []
+        try:
+            flow = analyse(self._host.transform(source), self._host.transform)
+        except CellferryError:
+            return []  # the cell will say itself what is wrong with it
+        if flow.calls_dynamic:
+            return []  # eval or globals() may mean anything: whoever asks for a placeholder gets it by name
+        return sorted(waiting & read_through(flow, self._namespace, self._host.hidden))
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
+        for name in names:
+            placeholder = self._namespace.get(name)
+            if not isinstance(placeholder, Placeholder):
+                continue
+            there = next((t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None)
+            if there is None:
+                raise WorkerLost(f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again")
+            if placeholder.reason:
+                raise StaysThere(f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}", "use it in a %%remote cell")
+            self._bring_home(there, name, placeholder)
+
+    def _bring_home(self, there: There, name: str, placeholder: Placeholder) -> None:
+        oid = there.heap.oid_of[id(placeholder)]
+        there.link.fetch([oid])
+        returned = there.link.home(Unpacking(self._namespace, worker=there.worker.name), None)
+        settle(there.heap, returned.arrived)
+        value = returned.arrived.roots[str(oid)]
+        if isinstance(value, Placeholder):
+            raise StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
+        for other, held in list(self._namespace.items()):
+            if held is placeholder:
+                self._namespace[other] = value
+
+    def comm(self, message: Message) -> Any:
+        """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
+        futures = [there.link.comm(message) for there in self._there.values() if there.link.lost is None]
+        return futures[0] if futures else None
+
+    def interrupt(self) -> None:
+        """Interrupt the running cell; from any thread, silent if none runs."""
+        current = self._current
+        if current is not None:
+            current.link.interrupt()
+
+    def status(self) -> Sequence[Any]:
+        """One row for each worker."""
+        return self._fleet.status()
+
+    def down(self, name: str | None = None) -> list[str]:
+        """End one worker, or all; returns the names of those that ended."""
+        for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
+            self._forget(there)
+        return self._fleet.down(name)
+
+    def get(self, path: str) -> list[str]:
+        """Bring a file home from every worker that has it, whatever its size."""
+        found: list[str] = []
+        for there in self._there.values():
+            files = FileSync(1 << 62)
+            found += files.bring(there.link, Path.cwd(), [{"path": path, "size": 0}], time.time_ns())[0]
+        return found
+
+    def put(self, patterns: Sequence[str]) -> int:
+        """Send files to every worker now; returns the bytes."""
+        return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in self._there.values())
+
+    def close(self) -> None:
+        """End all workers of this session; repeatable."""
+        for there in list(self._there.values()):
+            self._forget(there)
+        self._fleet.close()
+
+    def _forget(self, there: There) -> None:
+        there.link.close()
+        if self._there.get(there.worker.name) is there:
+            del self._there[there.worker.name]
+
+
+def _report(there: There, parcel: Parcel, returned: Returned, sent: int, notes: Sequence[str], files: Sequence[str], clock: Sequence[float]) -> CellReport:
+    frame = returned.frame
+    names = [n for n in returned.arrived.roots if n != RESULT]
+    start, packed, arrived, out = clock
+    return CellReport(
+        worker=there.worker.name, status=frame["reply"]["status"], capture_s=packed - start, start_s=arrived - packed, send_s=out - arrived,
+        run_s=frame["ran_s"], home_s=time.perf_counter() - out - frame["ran_s"], sent_bytes=sent, received_bytes=returned.received_bytes,
+        shipped=(), came_home=tuple(n for n in names if n not in frame["stayed"]),
+        stayed_there=tuple(n for n in frame["stayed"] if n != RESULT), deleted=tuple(frame["deleted"]), files=tuple(files), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _shipped(parcel: Parcel, heap: Heap, values: Mapping[str, Any]) -> tuple[Shipped, ...]:
+    changed = {id(heap.objects[oid]) for oid, _seal in parcel.changes}
+    rows = []
+    for name in parcel.roots:
+        value = values.get(name)
+        if isinstance(value, ModuleType):
+            continue
+        known = id(value) in heap.oid_of
+        where = "changed" if id(value) in changed else "there" if known else "sent"
+        whole = max(parcel.sizes[name], describe(value)[2])
+        rows.append(Shipped(name, describe(value)[0], whole, where, 0 if where == "there" else parcel.sizes[name]))
+    return tuple(rows)

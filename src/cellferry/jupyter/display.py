@@ -1,0 +1,124 @@
+"""Short tables and lines: HTML in a notebook, text in a terminal; the rows stay usable by code."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from cellferry.model import CellReport, Shipped
+
+
+class Table(Sequence[Any]):
+    """The rows that a ``%remote`` command returns: a sequence of frozen dataclasses that shows itself as a table.
+
+    ``columns`` maps a heading to the text of a row's cell; ``empty`` is shown when there are no rows.
+    """
+
+    def __init__(self, rows: Sequence[Any], columns: Sequence[tuple[str, Any]], empty: str = "nothing") -> None:
+        self._rows = tuple(rows)
+        self._heads = [head for head, _ in columns]
+        self._texts = [[str(text(row)) for _, text in columns] for row in self._rows]
+        self._empty = empty
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        if not self._rows:
+            return self._empty
+        lines = [self._heads, *self._texts]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self._heads))]
+        return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+                         for line in lines)
+
+    def _repr_html_(self) -> str:
+        if not self._rows:
+            return f"<em>{html.escape(self._empty)}</em>"
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in self._heads)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in line) + "</tr>" for line in self._texts
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def table_of(rows: Sequence[Any], empty: str = "nothing") -> Table:
+    """A table with one column for each field of the rows' dataclass that says something in at least one row."""
+    if not rows:
+        return Table((), (), empty)
+    kind = rows[0]
+    if not is_dataclass(kind):
+        return Table(rows, [("", lambda row: row)], empty)
+    names = [f.name for f in fields(kind) if any(getattr(row, f.name, None) not in (None, "", ()) for row in rows)]
+    return Table(rows, [(_heading(name), _field(name)) for name in names], empty)
+
+
+def _heading(name: str) -> str:
+    for unit in ("_s", "_bytes", "_unix_s"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")
+
+
+def _field(name: str) -> Any:
+    def text(row: Any) -> str:
+        value = getattr(row, name)
+        if value is None:
+            return ""
+        if name.endswith("_bytes"):
+            return size_text(value)
+        if name.endswith("_s") and isinstance(value, (int, float)):
+            return duration_text(value)
+        return str(value)
+
+    return text
+
+
+def shipped_table(shipped: Sequence[Shipped]) -> Table:
+    """What a cell sends, or would send (``estimate``)."""
+    wheres = {"sent": "sent", "there": "already there", "changed": "changed part sent"}
+    return Table(
+        shipped,
+        [
+            ("name", lambda row: row.name),
+            ("type", lambda row: row.type_name),
+            ("size", lambda row: size_text(row.size_bytes)),
+            ("how", lambda row: wheres[row.where]),
+            ("to send", lambda row: size_text(row.sent_bytes)),
+        ],
+        "the cell needs nothing from this notebook",
+    )
+
+
+def summary(report: CellReport) -> str:
+    """What a user should know after a cell beyond its outputs; empty when there is nothing to say."""
+    lines = list(report.notes)
+    told = " ".join(lines)
+    stayed = [name for name in report.stayed_there if name not in told]
+    if stayed:
+        lines.append(f"stays on worker {report.worker} until a local cell names it: {', '.join(stayed)}")
+    return "\n".join(lines)
+
+
+def size_text(size_bytes: float) -> str:
+    """A size as people say it: ``0 B``, ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} TiB"
+
+
+def duration_text(seconds: float) -> str:
+    """A time span as people say it: ``0.2 s``, ``3 min``, ``2.0 h``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,89 @@
+"""How errors look in a notebook: the user's own as IPython shows a local one, cellferry's as a short message."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import InputRejected
+
+from cellferry.errors import CellferryError
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_RED, _PLAIN = "\x1b[31m", "\x1b[39m"
+
+
+def as_the_users(error: Any) -> None:
+    """Make a ``journey.RemoteError`` look like the exception it reports: its name, text and traceback lines.
+
+    Only the class changes, so ``except RemoteError`` still catches it.
+    """
+    base: Any = type(error)
+    error.__class__ = _remote_class(base, error.ename or "RemoteError")
+
+
+@lru_cache(maxsize=256)
+def _remote_class(base: type[Exception], ename: str) -> type[Exception]:
+    def __str__(self: Any) -> str:
+        return str(self.evalue)
+
+    def _render_traceback_(self: Any) -> list[str]:
+        lines = list(self.traceback)
+        return lines or [f"{_RED}{self.ename}{_PLAIN}: {self.evalue}"]
+
+    body = {"__str__": __str__, "_render_traceback_": _render_traceback_, "__module__": "builtins"}
+    return type(ename, (base,), body)
+
+
+def as_advice(error: BaseException) -> None:
+    """Make IPython show this error of cellferry (or an interrupt) by its message alone, without our own frames."""
+    lines = message_lines(error)
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+
+
+def message_lines(error: BaseException) -> list[str]:
+    """What failed, and on the next line what to type; as IPython colours the last line of a traceback."""
+    name = type(error).__name__
+    what = error.what if isinstance(error, CellferryError) else str(error)
+    lines = [f"{_RED}{name}{_PLAIN}: {what}"]
+    if isinstance(error, CellferryError) and error.advice:
+        lines.append(f"  -> {error.advice}")
+    return lines
+
+
+def as_local_syntax_error(error: SyntaxError, lines_above: int, file_name: str | None) -> SyntaxError:
+    """The syntax error of a cell's body with the notebook cell's own name and line numbers."""
+    if error.lineno is not None:
+        error.lineno += lines_above
+    if error.end_lineno is not None:
+        error.end_lineno += lines_above
+    if file_name is not None:
+        error.filename = file_name
+    return error
+
+
+class Refusal(ast.NodeTransformer):
+    """Stops one local cell before it runs, showing ``error``: a value that it names could not come home.
+
+    IPython has no other way to refuse a cell from a hook: errors in ``pre_run_cell`` are printed and ignored.
+    """
+
+    def __init__(self, shell: InteractiveShell, error: BaseException) -> None:
+        self._shell: Any = shell
+        self._error = error
+        shell.ast_transformers.append(self)
+
+    def withdraw(self) -> None:
+        """The refused cell is over, whether it came to be compiled or not."""
+        if self in self._shell.ast_transformers:
+            self._shell.ast_transformers.remove(self)
+
+    def visit(self, node: ast.AST) -> Any:
+        """Called by IPython with the cell's syntax tree."""
+        self.withdraw()
+        lines = message_lines(self._error)
+        shown = type(type(self._error).__name__, (InputRejected,), {"_render_traceback_": lambda _self: lines})
+        raise shown(str(self._error)) from None

@@ -1,0 +1,211 @@
+"""``%%remote`` and ``%remote`` in any IPython shell.
+
+Loading this must stay cheap: what a remote cell needs (``journey`` and everything below it) is imported by the first
+one. Nothing here decides anything about a run; it reads the words, calls ``journey.Session`` and shows the outcome.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class
+
+from cellferry.errors import CellferryError, CellSyntaxError
+from cellferry.jupyter import failures
+from cellferry.jupyter.host import ShellHost, cell_file
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
+
+    from cellferry.journey import Session
+    from cellferry.jupyter.relay import DoorScreen
+    from cellferry.model import CellRequest
+
+_LOADED = "_cellferry"
+_REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics in ``shell``; a second call does nothing. Called by ``%load_ext`` and the kernel."""
+    if getattr(shell, _LOADED, None) is not None:
+        return
+    magics = RemoteMagics(shell)
+    shell.register_magics(magics)
+    shell.events.register("pre_run_cell", magics.before_cell)
+    setattr(shell, _LOADED, magics)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away and end the workers of this shell; silent if they were not loaded."""
+    magics: RemoteMagics | None = getattr(shell, _LOADED, None)
+    if magics is None:
+        return
+    delattr(shell, _LOADED)
+    shell.events.unregister("pre_run_cell", magics.before_cell)
+    registered = shell.magics_manager.magics
+    registered["line"].pop("remote", None)
+    registered["cell"].pop("remote", None)
+    magics.close()
+
+
+def open_session(shell: InteractiveShell, host: ShellHost) -> Session:
+    """The way to the workers for one shell, with the settings in force there."""
+    from cellferry import config
+    from cellferry.journey import Session
+
+    return Session(config.load(getattr(shell, "kernel", None) or shell), shell.user_ns, host)
+
+
+@functools.lru_cache(maxsize=256)
+def read_request(line: str) -> CellRequest:
+    """The words after ``%%remote``, checked for what this release can do."""
+    from cellferry.capture.request import check_supported, parse_request
+
+    request = parse_request(line)
+    check_supported(request)
+    return request
+
+
+@magics_class
+class RemoteMagics(Magics):
+    """The two magics of one shell, and the hooks that let local cells use what lives on a worker."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shell: Any = shell
+        self._session: Session | None = None
+        self._refusal: failures.Refusal | None = None
+        self._local_debug: Any = None
+        self._last_line = ""
+        self.screen = _screen(shell)
+        self.host = ShellHost(shell, self.screen)
+
+    @property
+    def session(self) -> Session:
+        """The way to the workers, opened by the first use."""
+        if self._session is None:
+            self._session = open_session(self._shell, self.host)
+            self.screen.connect(self._session)
+        return self._session
+
+    @property
+    def opened(self) -> Session | None:
+        """The session if anything remote was used yet."""
+        return self._session
+
+    def close(self) -> None:
+        """End the workers and give the shell's hooks back; repeatable."""
+        self._unwrap_debug()
+        session, self._session = self._session, None
+        if session is not None:
+            self.screen.close()
+            session.close()
+
+    @line_cell_magic
+    def remote(self, line: str, cell: str | None = None) -> Any:
+        """Run a cell on a worker (``%%remote gpu=a100``), or see to the workers (``%remote status``).
+
+        %%remote [key=value ...] [flag ...]
+            The cell and everything it needs travel to a worker; its outputs appear here while it runs, and what it
+            made or changed comes home. Without words: a CPU worker on this machine.
+
+        %remote status | down [NAME|--all] | interrupt | fetch NAME ... | doctor | ...
+            Each shows a short table and returns it as a value.
+        """
+        try:
+            if cell is not None:
+                return self.run(line, cell)
+            from cellferry.jupyter.commands import run_command
+
+            return run_command(self, line)
+        except (CellferryError, KeyboardInterrupt) as error:
+            failures.as_advice(error)
+            raise
+
+    def run(self, line: str, body: str) -> Any:
+        """Run ``body`` on the worker that ``line`` asks for; errors are made to look as the user expects."""
+        request = read_request(line)
+        session = self.session
+        from cellferry.journey import Cell, RemoteError
+
+        host = self.host
+        cell = Cell(body, host.lines_above(body), host.number, host.cell_id)
+        self._last_line = line
+        try:
+            report = session.run(request, cell)
+        except RemoteError as error:
+            self._wrap_debug()
+            failures.as_the_users(error)
+            raise
+        except CellSyntaxError as error:
+            cause = error.__cause__
+            if not isinstance(cause, SyntaxError):
+                raise
+            raise failures.as_local_syntax_error(cause, cell.lineno_offset, cell_file()) from None
+        if request.estimate:
+            from cellferry.jupyter.display import shipped_table
+
+            return shipped_table(report.shipped)
+        if report.notes or report.stayed_there:
+            from cellferry.jupyter.display import summary
+
+            self.screen.note(summary(report))
+        return None
+
+    def before_cell(self, info: ExecutionInfo) -> None:
+        """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""
+        self.host.begin(info)
+        if self._refusal is not None:
+            self._refusal.withdraw()
+            self._refusal = None
+        session = self._session
+        if session is None:
+            return
+        source = str(getattr(info, "transformed_cell", None) or info.raw_cell)
+        if source.startswith(_REMOTE_CALL):
+            return
+        try:
+            names = session.needs_fetch(source)
+            if names:
+                session.fetch(names)
+        except (CellferryError, KeyboardInterrupt) as error:
+            self._refusal = failures.Refusal(self._shell, error)
+
+    def _wrap_debug(self) -> None:
+        """From the first remote error on, ``%debug`` opens the post-mortem where the last error happened.
+
+        Not at load: finding IPython's own ``%debug`` imports the profiler and more.
+        """
+        local = self._shell.find_line_magic("debug")
+        if local is None or self._local_debug is not None:
+            return
+
+        @functools.wraps(local)
+        def debug(line: str = "", *args: Any, **kwargs: Any) -> Any:
+            # A local error since the remote one is the error that the user means.
+            if line.strip() or not self._failed_remotely():
+                return local(line, *args, **kwargs)
+            return self._shell.find_cell_magic("remote")(self._last_line, "%debug\n")
+
+        self._local_debug = local
+        self._shell.magics_manager.magics["line"]["debug"] = debug
+
+    def _unwrap_debug(self) -> None:
+        if self._local_debug is not None:
+            self._shell.magics_manager.magics["line"]["debug"] = self._local_debug
+            self._local_debug = None
+
+    def _failed_remotely(self) -> bool:
+        if self._session is None or not self._session.failed_remotely:
+            return False
+        from cellferry.journey import RemoteError
+
+        return isinstance(getattr(sys, "last_value", None), RemoteError)
+
+
+def _screen(shell: InteractiveShell) -> DoorScreen:
+    from cellferry.jupyter.relay import KernelScreen, TerminalScreen
+
+    return KernelScreen(shell) if getattr(shell, "kernel", None) is not None else TerminalScreen(shell)

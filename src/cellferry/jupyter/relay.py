@@ -1,0 +1,194 @@
+"""Where a remote cell's messages appear: republished by a kernel, or printed by plain ``ipython``.
+
+Both classes implement ``model.Screen``. Remote messages carry the frontend's own header as their parent already, so
+a kernel sends them on as they are: rewriting parents would break Output widgets, which listen by message id.
+"""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+import html
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cellferry.jupyter.comms import CommRelay, plain_header
+from cellferry.model import Screen
+
+if TYPE_CHECKING:
+    from cellferry.jupyter.comms import CommPort
+    from cellferry.model import Message
+
+_log = logging.getLogger("cellferry")
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+class DoorScreen(Screen, Protocol):
+    """A screen as the doors hold it: bound to a session while there is one."""
+
+    def connect(self, port: CommPort) -> None:
+        """Give the frontend's widget messages their way to the worker; called once, before the first message."""
+
+    def close(self) -> None:
+        """Forget the remote widgets and give the shell its own handlers back."""
+
+
+class KernelScreen:
+    """The frontend of an ``ipykernel``; ``publish`` may be called from any thread, in order."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._kernel = self._shell.kernel
+        self._streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+        self._display_pub = self._shell.display_pub
+        self._topics: dict[str, bytes] = {}
+        self.comms = CommRelay(self._kernel)
+
+    def connect(self, port: CommPort) -> None:
+        """See ``DoorScreen``."""
+        self.comms.connect(port)
+
+    def close(self) -> None:
+        """See ``DoorScreen``."""
+        self.comms.close()
+
+    def parent(self) -> Message:
+        """See ``model.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
+        _flush()
+        return {"header": plain_header(self._kernel.get_parent("shell").get("header", {}))}
+
+    def allow_stdin(self) -> bool:
+        """See ``model.Screen``."""
+        return bool(self._kernel._allow_stdin)
+
+    def publish(self, message: Message) -> None:
+        """See ``model.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
+        try:
+            self._publish(message)
+        except Exception:
+            _log.warning("a message from the worker could not be shown", exc_info=True)
+
+    def _publish(self, message: Message) -> None:
+        kind = str(message["msg_type"])
+        if kind == "stream":
+            if self._redirected(message):
+                return
+        elif kind == "comm_open":
+            self.comms.opened(message)
+        elif kind == "comm_close":
+            self.comms.closed(message)
+        elif kind != "comm_msg" and self._captured(kind, message):
+            return
+        topic = self._topics.get(kind)
+        if topic is None:
+            topic = self._topics[kind] = f"kernel.{self._kernel.ident}.{kind}".encode()
+        # iopub_socket is a BackgroundSocket: safe from every thread, and it keeps the order.
+        self._kernel.session.send(self._kernel.iopub_socket, message, ident=topic)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """See ``model.Screen``."""
+        return str(self._kernel.getpass(prompt) if password else self._kernel.raw_input(prompt))
+
+    def note(self, text: str) -> None:
+        """See ``model.Screen``."""
+        page = f'<div style="opacity: 0.7; font-size: 90%">{html.escape(text)}</div>'
+        self._shell.display_pub.publish({"text/plain": text, "text/html": page}, {})
+
+    def _redirected(self, message: Message) -> bool:
+        """Where ``sys.stdout`` was replaced (``%%capture``, ``redirect_stdout``), text goes there like local text."""
+        content: Any = message["content"]
+        stream = getattr(sys, content["name"])
+        if stream is self._streams[content["name"]]:
+            return False
+        stream.write(content["text"])
+        return True
+
+    def _captured(self, kind: str, message: Message) -> bool:
+        if self._shell.display_pub is not self._display_pub:
+            show_by_shell(self._shell, kind, message)
+            return True
+        if kind == "execute_result":
+            remember_output(self._shell, message)
+        return False
+
+
+class TerminalScreen:
+    """Plain ``ipython``: everything is shown by the shell's own display machinery, as for a local cell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    def connect(self, port: CommPort) -> None:
+        """There are no widgets in a terminal."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def parent(self) -> Message:
+        """See ``model.Screen``."""
+        _flush()
+        return {}
+
+    def allow_stdin(self) -> bool:
+        """See ``model.Screen``."""
+        return True
+
+    def publish(self, message: Message) -> None:
+        """See ``model.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
+        try:
+            self._publish(message)
+        except Exception:
+            _log.warning("a message from the worker could not be shown", exc_info=True)
+
+    def _publish(self, message: Message) -> None:
+        kind = str(message["msg_type"])
+        if kind == "stream":
+            content: Any = message["content"]
+            stream = getattr(sys, content["name"])
+            stream.write(content["text"])
+            stream.flush()
+        else:
+            show_by_shell(self._shell, kind, message)
+
+    def ask(self, prompt: str, password: bool) -> str:
+        """See ``model.Screen``."""
+        return getpass.getpass(prompt) if password else builtins.input(prompt)
+
+    def note(self, text: str) -> None:
+        """See ``model.Screen``."""
+        self._shell.display_pub.publish({"text/plain": text}, {})
+
+
+def show_by_shell(shell: Any, kind: str, message: Message) -> None:
+    """Show one display message through the shell's publisher and display hook (a terminal, or ``%%capture``)."""
+    content: Any = message["content"]
+    publisher = shell.display_pub
+    if kind in ("display_data", "update_display_data"):
+        publisher.publish(
+            content["data"], content["metadata"], transient=content.get("transient"), update=kind.startswith("update")
+        )
+    elif kind == "clear_output":
+        publisher.clear_output(content["wait"])
+    elif kind == "execute_result":
+        captured = getattr(sys.displayhook, "outputs", None)
+        if captured is not None:
+            captured.append({"data": content["data"], "metadata": content["metadata"]})
+        else:
+            hook = shell.displayhook
+            hook.start_displayhook()
+            hook.write_output_prompt()
+            hook.write_format_data(content["data"], content["metadata"])
+            hook.finish_displayhook()
+            remember_output(shell, message)
+
+
+def remember_output(shell: Any, message: Message) -> None:
+    """Keep a result's text in the shell's history, as IPython does for local results."""
+    content: Any = message["content"]
+    shell.displayhook.log_output(content["data"])

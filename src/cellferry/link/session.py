@@ -1,0 +1,279 @@
+"""One client's conversation with the kernel of a worker: cells, values, outputs, comms, files."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
+from cellferry.model import PROTOCOL, Endpoint, Message, Screen
+from cellferry.link.dial import dial
+from cellferry.parcels import vm
+from cellferry.parcels.bulk import Inbox, stream
+from cellferry.parcels.context import Unpacking
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.leaves import allocate
+from cellferry.parcels.parcel import Arrived, Parcel, split_digests, unpack, verify
+from cellferry.parcels.wire import WireClosed
+
+_BEAT_S = 0.5
+_FILE_STEP_BYTES = 4 << 20
+
+
+@dataclass
+class Returned:
+    """What came back for a cell or a fetch; ``arrived`` is not applied yet."""
+
+    frame: dict[str, Any]
+    arrived: Arrived
+    received_bytes: int
+
+
+class Interrupted(Exception):
+    """Raised out of ``wait`` when the user interrupts; the run goes on until somebody says otherwise."""
+
+
+class KernelLink:
+    """A connection to one kernel. One thread runs cells on it; a reader thread shows outputs as they come.
+
+    ``alive``: asked now and then while waiting, and with True when the connection ended; returns None, or the error that
+    explains why nothing will come.
+    """
+
+    def __init__(self, endpoint: Endpoint, screen: Screen, namespace: dict[str, Any], name: str, alive: Callable[[bool], Exception | None]) -> None:
+        self.name = name
+        self.heap = Heap(namespace)
+        self.screen = screen
+        self.lost: Exception | None = None
+        self.vm = False
+        self.pid = 0
+        self.work = ""
+        self._endpoint = endpoint
+        self._alive = alive
+        self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
+        self._inbox: Inbox | None = None
+        self._comms: dict[str, Future[None]] = {}
+
+    def open(self) -> None:
+        """Connect and wait for the kernel's welcome; raises LinkError, IdentityError or what ``alive`` says."""
+        self._channel = dial(self._endpoint)
+        threading.Thread(target=self._read, name="cellferry-read", daemon=True).start()
+        local = self._endpoint.kind == "unix" and vm.available()
+        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name})
+        welcome, _buffers = self.wait("welcome")
+        if welcome["protocol"] != PROTOCOL:
+            raise LinkError(
+                f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}", "%remote down, then run the cell again"
+            )
+        self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
+
+    def run(self, frame: dict[str, Any], parcel: Parcel) -> int:
+        """Send one cell with its parcel; returns the bytes sent. The results are taken with ``home``."""
+        before = self._channel.sent_bytes
+        extra = [parcel.sums] if parcel.bulk and not self.vm else []
+        self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
+        copied = self._deliver(parcel) if parcel.bulk else 0
+        return self._channel.sent_bytes - before + copied
+
+    def _deliver(self, parcel: Parcel) -> int:
+        """Bring the leaves of a bulk parcel over; returns bytes that went beside the channel."""
+        want, _buffers = self.wait("want")
+        copied = 0
+        if self.vm and want["addresses"]:
+            copied = self._copy_out(parcel, want["addresses"])
+        if not copied:
+            stream(parcel.leaves, want["claims"], self._send)
+        self._send({"op": "leaves"}, [parcel.sums])
+        return copied
+
+    def _copy_out(self, parcel: Parcel, addresses: Sequence[int]) -> int:
+        """Write straight into the kernel's memory, hashing meanwhile; 0 if this system does not allow it."""
+        rows = [(vm.address(leaf.memory), there, leaf.memory.nbytes) for leaf, there in zip(parcel.leaves, addresses, strict=True)]
+        with ThreadPoolExecutor(1) as pool:
+            sums = pool.submit(lambda: parcel.sums)
+            try:
+                vm.write(self.pid, rows)
+            except OSError:
+                self.vm = False
+            sums.result()
+        return parcel.leaf_bytes if self.vm else 0
+
+    def home(self, context: Unpacking, deadline: float | None = None) -> Returned:
+        """Wait for the results of the running cell and make the values; raises WorkerLost, ChunkMismatch, KeyboardInterrupt,
+        TimeoutError at ``deadline`` (time.monotonic()).
+
+        After KeyboardInterrupt or TimeoutError it may be called again: the cell is still running.
+        """
+        before = self._channel.received_bytes
+        frame, buffers = self.wait("home", deadline)
+        meta = frame["parcel"]
+        beside = 0
+        if meta["bulk"]:
+            values, sums, beside = self._bring(frame)
+        else:
+            values = buffers[meta["parts"] + 2 :]
+            sums = split_digests(meta, bytes(buffers[meta["parts"] + 1]))
+            for value, promised in zip(values, sums, strict=True):
+                verify(value, promised)
+        arrived = unpack(self.heap, meta, buffers, values, sums, context)
+        return Returned(frame, arrived, self._channel.received_bytes - before + beside)
+
+    def _bring(self, frame: dict[str, Any]) -> tuple[list[Any], list[bytes], int]:
+        """The leaves of a bulk parcel from the worker, checked."""
+        inbox = Inbox(frame["parcel"])
+        beside = 0
+        if self.vm and frame["addresses"]:
+            beside = self._copy_home(inbox, frame["addresses"])
+        sums = bytes(self.wait("sums")[1][0])
+        if not beside:
+            self._inbox = inbox
+            self._send({"op": "pull", "claims": inbox.claims(self.heap, sums)})
+            self.wait("leaves")
+            self._inbox = None
+        self._send({"op": "got"})
+        return inbox.values, inbox.check(sums), beside
+
+    def _copy_home(self, inbox: Inbox, addresses: Sequence[int]) -> int:
+        rows = [(here, there, len(view)) for here, there, view in zip(inbox.addresses(), addresses, inbox.views, strict=True)]
+        try:
+            vm.read(self.pid, rows)
+        except OSError:
+            self.vm = False
+            return 0
+        return sum(map(len, inbox.views))
+
+    def fetch(self, oids: Sequence[int]) -> None:
+        """Ask for values that stayed there; take them with ``home``."""
+        self._send({"op": "fetch", "oids": list(oids)})
+
+    def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
+        self._send({"op": "modules", "files": list(files)}, contents)
+
+    def put(self, path: str, pieces: Iterator[bytes], size: int) -> None:
+        """Write a file in the remote working directory."""
+        at = 0
+        for piece in pieces:
+            self._send({"op": "put", "path": path, "at": at, "last": at + len(piece) >= size}, [piece])
+            at += len(piece)
+        if size == 0:
+            self._send({"op": "put", "path": path, "at": 0, "last": True}, [b""])
+
+    def get(self, path: str) -> Iterator[bytes]:
+        """The pieces of a file in the remote working directory; raises ParcelError if it cannot be read."""
+        self._send({"op": "file", "path": path})
+        while True:
+            frame, buffers = self.wait("file")
+            if frame.get("error"):
+                raise ParcelError(f"{path} could not be read on the worker: {frame['error']}", f"look at it there: %%remote\n     !ls -l {path}")
+            if frame.get("last"):
+                return
+            yield bytes(buffers[0])
+
+    def interrupt(self) -> None:
+        """Interrupt the running cell, as the stop button does; from any thread."""
+        self._send({"op": "interrupt"})
+
+    def comm(self, message: Message) -> Future[None]:
+        """Pass a comm message of the frontend on; the future is done when the worker has handled it. From any thread."""
+        header = message["header"]
+        assert isinstance(header, dict)
+        done: Future[None] = Future()
+        self._comms[str(header["msg_id"])] = done
+        plain = {key: message.get(key) for key in ("header", "parent_header", "metadata", "content", "msg_type")}
+        buffers = message.get("buffers")
+        try:
+            self._send({"op": "comm", "message": plain}, list(buffers) if isinstance(buffers, (list, tuple)) else [])
+        except WorkerLost:
+            done.cancel()
+        return done
+
+    def close(self) -> None:
+        self.lost = self.lost or WorkerLost("the connection was closed here")
+        if hasattr(self, "_channel"):
+            self._channel.close()
+
+    def wait(self, op: str, deadline: float | None = None) -> tuple[dict[str, Any], list[Any]]:
+        """The next ``op`` frame; questions of the cell are answered on the way."""
+        while True:
+            frame, buffers = self._next(deadline)
+            if frame["op"] == op:
+                return frame, buffers
+            if frame["op"] == "ask":
+                self._answer(frame)
+            elif frame["op"] == "refused":
+                kind = ChunkMismatch if frame["error"] == "ChunkMismatch" else ParcelError
+                raise kind(f"the worker could not take the cell's values: {frame['what']}", "run the cell again")
+
+    def _next(self, deadline: float | None) -> tuple[dict[str, Any], list[Any]]:
+        while True:
+            try:
+                frame = self._frames.get(timeout=_BEAT_S)
+            except queue.Empty:
+                self._check()
+                if deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError from None
+                continue
+            if frame[0]["op"] == "closed":
+                self._check(closed=True)
+            return frame
+
+    def _check(self, closed: bool = False) -> None:
+        if self.lost is not None and not closed:
+            raise self.lost
+        reason = self._alive(closed)
+        if reason is None and not closed:
+            return
+        self.lost = reason or WorkerLost("the connection to the worker ended", "run the cell again")
+        self.close()
+        raise self.lost
+
+    def _answer(self, frame: dict[str, Any]) -> None:
+        try:
+            value = self.screen.ask(frame["prompt"], frame["password"])
+        except EOFError:
+            self._send({"op": "answer", "eof": True})
+        else:
+            self._send({"op": "answer", "value": value})
+
+    def _send(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
+        try:
+            self._channel.send(meta, buffers)
+        except WireClosed:
+            self._check(closed=True)
+
+    def _allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
+        if meta.get("op") == "leaf" and self._inbox is not None:
+            return self._inbox.target(meta["leaf"], meta["at"], size)
+        parcel = meta.get("parcel")
+        if parcel is not None and not parcel["bulk"] and index >= parcel["parts"] + 2:
+            return allocate(parcel["leaves"][index - parcel["parts"] - 2][1], size)
+        return bytearray(size)
+
+    def _read(self) -> None:
+        """The reader thread: outputs are shown at once, the rest waits for the thread that runs the cell."""
+        try:
+            while True:
+                frame, buffers = self._channel.recv(self._allocate)
+                op = frame["op"]
+                if op == "event":
+                    message = frame["message"]
+                    message["buffers"] = buffers
+                    self.screen.publish(message)
+                elif op == "comm_done":
+                    done = self._comms.pop(frame["msg_id"], None)
+                    if done is not None:
+                        done.set_result(None)
+                elif op != "leaf":
+                    self._frames.put((frame, buffers))
+        except WireClosed:
+            pass
+        finally:
+            for pending in list(self._comms.values()):
+                pending.cancel()
+            self._frames.put(({"op": "closed"}, []))

@@ -1,0 +1,70 @@
+"""Local modules: sent as source when they are first needed, and again when their files change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cellferry.link.session import KernelLink
+
+
+class Source(Protocol):
+    """One top-level module or package: ``files`` relative to ``root`` (``capture.modules.LocalSource``)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def root(self) -> str: ...
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+
+Find = Callable[[Iterable[str]], Sequence[Source]]
+
+
+class SourceSync:
+    """What one worker has of the project's modules. ``find`` says which of some names are local, with their files."""
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+        self._sent: dict[str, tuple[int, int]] = {}
+        self._seen: set[str] = set()
+        self._modules = 0
+        self._sources: dict[tuple[str, str], Source] = {}
+
+    def send(self, link: KernelLink, imports: Iterable[str]) -> int:
+        """Send what is new or changed of every local module that is loaded here or imported by the cell.
+
+        Returns the bytes sent.
+        """
+        self._look(imports)
+        files: list[str] = []
+        contents: list[bytes] = []
+        for source in self._sources.values():
+            for file in source.files:
+                path = Path(source.root, file)
+                try:
+                    status = path.stat()
+                except OSError:
+                    continue
+                stamp = (status.st_mtime_ns, status.st_size)
+                if self._sent.get(str(path)) != stamp:
+                    self._sent[str(path)] = stamp
+                    files.append(file)
+                    contents.append(path.read_bytes())
+        if files:
+            link.send_modules(files, contents)
+        return sum(map(len, contents))
+
+    def _look(self, imports: Iterable[str]) -> None:
+        """Classify names not seen yet; a package already known is listed again, for it may have new files."""
+        names = {name.partition(".")[0] for name in imports}
+        if len(sys.modules) != self._modules:
+            self._modules = len(sys.modules)
+            names |= {name.partition(".")[0] for name in list(sys.modules)}
+        names = {name for name in names if name not in self._seen} | {name for name, _root in self._sources if name in names}
+        if names:
+            self._seen |= names
+            self._sources.update({(source.name, source.root): source for source in self._find(names)})

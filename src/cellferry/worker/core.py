@@ -1,0 +1,106 @@
+"""The worker as one object: what the routes show and do, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellferry import __version__
+from cellferry.model import PROTOCOL
+from cellferry.worker.acceptor import Acceptor
+from cellferry.worker.kernel import Kernel, tail
+from cellferry.worker.keeper import ENDED
+from cellferry.worker.lease import LeaseWatch, boottime
+from cellferry.worker.settings import WorkerSettings
+
+TERM_S = 1.0
+"""How long the kernel and what it started may take to end by themselves."""
+
+
+@dataclass(frozen=True)
+class WorkerCore:
+    """Put together by ``launcher``; used by the HTTP routes. All methods may be called from every thread."""
+
+    folder: Path
+    settings: WorkerSettings
+    kernel: Kernel
+    lease: LeaseWatch
+    acceptor: Acceptor
+
+    @property
+    def work(self) -> Path:
+        """The directory that remote cells run in."""
+        return self.folder / "work"
+
+    def status(self) -> dict[str, Any]:
+        """The answer of ``GET /cellferry/v1/status``; fields are only ever added.
+
+        ``kernel.exitcode``, ``signal``, ``oom`` and ``log_tail`` tell how the previous kernel ended
+        (``ended_generation``, ``ended_s_ago``); before any has ended they are empty.
+        """
+        return {
+            "protocol": PROTOCOL,
+            "version": __version__,
+            "worker_id": self.settings.worker_id,
+            "kernel": self._kernel_status(),
+            "lease": self._lease_status(),
+            "work": str(self.work),
+            "disk_free_bytes": shutil.disk_usage(self.folder).free,
+            **_memory(),
+        }
+
+    def _kernel_status(self) -> dict[str, Any]:
+        view = self.kernel.view()
+        end = view.last_end
+        return {
+            "state": view.state,
+            "pid": view.pid,
+            "ready": view.ready,
+            "generation": view.generation,
+            "exitcode": end.exitcode if end else None,
+            "signal": end.signal if end else None,
+            "oom": bool(end and end.oom),
+            "asked": bool(end and end.asked),
+            "ended_generation": end.generation if end else None,
+            "ended_s_ago": boottime() - end.at_s if end else None,
+            "log_tail": end.log_tail if end else tail(self.folder / "kernel.log", 1000),
+        }
+
+    def _lease_status(self) -> dict[str, Any]:
+        facts = self.lease.facts()
+        return {
+            "idle_s": self.settings.idle_s,
+            "grace_s": self.settings.grace_s,
+            "links": facts.links,
+            "busy": facts.busy,
+            "ends_in_s": self.lease.remaining_s(),
+        }
+
+    def end(self, reason: str) -> None:
+        """End the kernel, all that it started, and this process. Runs in the lease's thread; does not return."""
+        print(f"the worker ends: {reason}", flush=True)
+        try:
+            (self.folder / ENDED).write_text(reason, "utf-8")
+        except OSError:
+            pass  # a full disk, or the folder is gone: ending matters more than the note
+        self.acceptor.close()
+        (self.folder / "worker.sock").unlink(missing_ok=True)
+        self.kernel.end(term_s=TERM_S)
+        # The server holds nothing that must be written, and its loop may be stuck: no orderly end is waited for.
+        os._exit(0)
+
+
+def _memory() -> dict[str, int]:
+    """Size of the machine's memory and what is left of it; empty where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return {}
+    values = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    return {
+        "memory_total_bytes": values.get("MemTotal", 0),
+        "memory_available_bytes": values.get("MemAvailable", 0),
+    }

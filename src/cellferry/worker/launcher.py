@@ -1,0 +1,113 @@
+"""How a worker starts, in order. The first remote cell waits for this, so the order is the design:
+
+1. read ``worker.json`` (nothing is imported for it but ``json``),
+2. split off the keeper (``keeper.py``),
+3. start the kernel: from here on it boots on another core,
+4. open the door and write ``ready.json``: clients may connect, and wait in the kernel's queue,
+5. only now import and start the HTTP server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from cellferry.worker.spawn import spawn_kernel
+
+if TYPE_CHECKING:
+    import socket
+    import subprocess
+
+    from cellferry.worker.core import WorkerCore
+
+# Only what the kernel's start needs may be imported above, and nothing else below until it runs: see the tests.
+
+
+def main(folder: str) -> NoReturn:
+    """Run the worker whose private folder is ``folder``; the process ends with the worker."""
+    argv = _kernel_argv(folder)
+    for name in ("work", "modules"):
+        os.makedirs(f"{folder}/{name}", mode=0o700, exist_ok=True)  # noqa: PTH103 - pathlib is not imported this early
+    listens, tells = os.pipe()
+    server = os.fork()
+    if server:
+        os.close(listens)
+        from cellferry.worker.keeper import keep
+
+        keep(server, tells, folder)
+    os.close(tells)
+    # Its own group: a signal to the keeper's group must leave one of the two alive to end the rest.
+    os.setpgid(0, 0)
+    _serve(folder, argv, spawn_kernel(folder, argv), listens)
+
+
+def _kernel_argv(folder: str) -> list[str]:
+    with open(f"{folder}/worker.json", encoding="utf-8") as file:  # noqa: PTH123
+        settings = json.load(file)
+    # -P: what happens to lie in the working directory must not replace a module of the kernel itself.
+    return [settings.get("kernel_python") or sys.executable, "-P", "-m", settings.get("kernel_module", "cellferry.guest")]
+
+
+def _serve(
+    folder: str, argv: list[str], first: tuple[subprocess.Popen[bytes], socket.socket], keeper_line: int
+) -> NoReturn:
+    core = _open_door(folder, argv, first, keeper_line)
+    try:
+        from cellferry.worker.server import run_server
+
+        run_server(core)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    # The server came to an end by itself. The kernel must not outlive it.
+    core.kernel.end(term_s=0)
+    os._exit(1)
+
+
+def _open_door(
+    folder: str, argv: list[str], first: tuple[subprocess.Popen[bytes], socket.socket], keeper_line: int
+) -> WorkerCore:
+    """Everything but the HTTP server, running."""
+    import signal
+    from pathlib import Path
+
+    from cellferry.worker.acceptor import Acceptor
+    from cellferry.worker.core import WorkerCore
+    from cellferry.worker.door import open_listener
+    from cellferry.worker.kernel import Kernel
+    from cellferry.worker.lease import LeaseWatch
+    from cellferry.worker.processes import adopt_orphans, reap_orphans
+    from cellferry.worker.settings import mark_phase, read_settings, write_atomically
+
+    mark_phase(folder, "python")
+    adopt_orphans()
+    home = Path(folder)
+    settings = read_settings(home)
+    listener, ready = open_listener(home, settings)
+    kernel = Kernel(
+        home,
+        argv,
+        first,
+        on_state=lambda links, busy: lease.update(links, busy),
+        on_end=lambda: lease.kernel_ended(),
+        on_ready=lambda: mark_phase(folder, "kernel"),
+    )
+    lease = LeaseWatch(
+        home,
+        settings.lease,
+        lambda reason: core.end(reason),
+        keeper_line=keeper_line,
+        on_tick=lambda: reap_orphans(kernel.process_id),
+    )
+    acceptor = Acceptor(listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over)
+    core = WorkerCore(home, settings, kernel, lease, acceptor)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, lambda _signum, _frame: lease.ask_end("signal"))
+    for part in (lease, kernel, acceptor):
+        part.start()
+    write_atomically(home / "ready.json", ready)
+    mark_phase(folder, "listening")
+    return core

@@ -1,0 +1,179 @@
+"""When a worker ends itself. ``decide`` is the whole rule and pure; ``LeaseWatch`` is the thread that acts on it.
+
+The thread never touches the server's event loop, so that a worker also ends when the loop is stuck.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellferry.model import Lease
+
+FIRST_LINK_S = 60.0
+"""A new kernel, or a new worker, gets this long before the lease starts to count: nobody can be linked to it yet."""
+LOOK_S = 1.0
+"""The longest that the thread sleeps; a folder that disappeared is noticed within this time."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the decision rests on. Times are seconds on the clock of ``boottime``.
+
+    ``unlinked_since_s`` and ``free_since_s`` may lie in the future: the lease starts to count then.
+    """
+
+    links: int
+    """Clients connected to the kernel."""
+    busy: bool
+    """A cell is running."""
+    unlinked_since_s: float
+    """When the last client left; has a meaning only while ``links`` is 0."""
+    free_since_s: float
+    """When the worker was last seen without client and without running cell, first such moment of the present stretch."""
+    folder_there: bool = True
+    asked: str = ""
+    """A reason to end at once ("stop", "signal", "keeper"), or empty."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``end``: the reason to end now, or empty. ``look_again_s``: how long this decision holds if no fact changes."""
+
+    end: str = ""
+    look_again_s: float = LOOK_S
+
+
+def decide(now_s: float, facts: Facts, lease: Lease) -> Decision:
+    """The rule of the lease; see ``model.Lease``.
+
+    A running cell keeps a worker alive without a client, unless the lease has a grace time: then nobody could come
+    back to fetch the cell's result.
+    """
+    if facts.asked:
+        return Decision(end=facts.asked)
+    if not facts.folder_there:
+        return Decision(end="folder")
+    if facts.links > 0:
+        return Decision()
+    left = [LOOK_S]
+    if lease.grace_s is not None:
+        left.append(facts.unlinked_since_s + lease.grace_s - now_s)
+        if left[-1] <= 0:
+            return Decision(end="unlinked")
+    if not facts.busy:
+        left.append(facts.free_since_s + lease.idle_s - now_s)
+        if left[-1] <= 0:
+            return Decision(end="idle")
+    return Decision(look_again_s=min(left))
+
+
+def boottime() -> float:
+    """Seconds on a clock that also runs while the machine sleeps: closing the lid does not make a lease longer."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class LeaseWatch:
+    """Keeps the facts and ends the worker when ``decide`` says so. Safe to call from every thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        lease: Lease,
+        end: Callable[[str], None],
+        *,
+        keeper_line: int = -1,
+        on_tick: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        """``end`` is called once, in the watch's own thread. ``keeper_line``: the pipe from ``keeper``, -1 for none."""
+        self._folder, self._lease, self._end = folder, lease, end
+        self._line, self._on_tick, self._clock = keeper_line, on_tick, clock
+        self._inode = self._folder_inode()
+        self._lock = threading.Lock()
+        self._links, self._busy, self._asked = 0, False, ""
+        self._unlinked_since = self._free_since = clock() + FIRST_LINK_S
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        self._thread = threading.Thread(target=self._watch, name="cellferry-lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def update(self, links: int, busy: bool) -> None:
+        """The kernel told how many clients are linked to it and whether a cell runs."""
+        with self._lock:
+            now = self._clock()
+            if self._links and not links:
+                self._unlinked_since = now
+            was_free = not self._links and not self._busy
+            if not links and not busy and not was_free:
+                self._free_since = now
+            self._links, self._busy = links, busy
+        self._wake()
+
+    def kernel_ended(self) -> None:
+        """A kernel died: nobody can be linked to the next one yet, so the lease counts anew."""
+        with self._lock:
+            self._links, self._busy = 0, False
+            self._unlinked_since = self._free_since = self._clock() + FIRST_LINK_S
+        self._wake()
+
+    def ask_end(self, reason: str) -> None:
+        """End the worker now; the first reason counts."""
+        with self._lock:
+            self._asked = self._asked or reason
+        self._wake()
+
+    def facts(self) -> Facts:
+        with self._lock:
+            return Facts(
+                links=self._links,
+                busy=self._busy,
+                unlinked_since_s=self._unlinked_since,
+                free_since_s=self._free_since,
+                folder_there=self._folder_inode() == self._inode,
+                asked=self._asked,
+            )
+
+    def remaining_s(self) -> float | None:
+        """How long until the worker ends if nobody comes; None while a client or (without grace) a cell holds it."""
+        facts, now = self.facts(), self._clock()
+        if facts.links:
+            return None
+        ends = [] if facts.busy else [facts.free_since_s + self._lease.idle_s - now]
+        if self._lease.grace_s is not None:
+            ends.append(facts.unlinked_since_s + self._lease.grace_s - now)
+        return max(0.0, min(ends)) if ends else None
+
+    def _watch(self) -> None:
+        lines = [self._woken] + ([self._line] if self._line >= 0 else [])
+        while True:
+            decision = decide(self._clock(), self.facts(), self._lease)
+            if decision.end:
+                self._end(decision.end)
+                return
+            ready, _, _ = select.select(lines, [], [], decision.look_again_s)
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+            if self._line in ready:
+                # A byte is the keeper asking; the end of the pipe is the keeper gone.
+                self.ask_end("signal" if os.read(self._line, 1) else "keeper")
+            self._on_tick()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._waker, b"w")
+        except BlockingIOError:
+            pass  # the pipe is full of wake-ups already
+
+    def _folder_inode(self) -> int:
+        try:
+            return self._folder.stat().st_ino
+        except OSError:
+            return -1

@@ -1,0 +1,67 @@
+"""The worker's own HTTP routes. Each is for the owner alone (``identity``); answers are JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyter_server.base.handlers import APIHandler
+from tornado.web import HTTPError, authenticated
+
+from cellferry.worker.core import WorkerCore
+
+
+class _Route(APIHandler):  # type: ignore[misc]
+    core: WorkerCore
+
+    def initialize(self, core: WorkerCore) -> None:
+        self.core = core
+
+    async def prepare(self) -> None:
+        await super().prepare()
+
+
+class Status(_Route):
+    """``GET status``: see ``WorkerCore.status``."""
+
+    @authenticated
+    async def get(self) -> None:
+        self.finish(self.core.status())
+
+
+class Interrupt(_Route):
+    """``POST kernel/interrupt``: SIGINT to the kernel's process group."""
+
+    @authenticated
+    async def post(self) -> None:
+        self.core.kernel.interrupt()
+        self.finish({})
+
+
+class Restart(_Route):
+    """``POST kernel/restart``: end the kernel and everything it started; answers when the next one is spawned."""
+
+    @authenticated
+    async def post(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.core.kernel.restart)
+        except RuntimeError as error:
+            raise HTTPError(500, str(error)) from error
+        self.finish({"generation": self.core.kernel.view().generation})
+
+
+class Stop(_Route):
+    """``POST stop``: end the worker. The answer comes first; the connection closes when the worker is gone."""
+
+    @authenticated
+    async def post(self) -> None:
+        await self.finish({})
+        self.core.lease.ask_end("stop")
+
+
+ROUTES: list[tuple[str, type[Any]]] = [
+    (r"/cellferry/v1/status", Status),
+    (r"/cellferry/v1/kernel/interrupt", Interrupt),
+    (r"/cellferry/v1/kernel/restart", Restart),
+    (r"/cellferry/v1/stop", Stop),
+]

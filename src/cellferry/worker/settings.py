@@ -1,0 +1,65 @@
+"""What a worker is told at its start (``worker.json``) and what it tells back (``ready.json``, ``phase``)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from cellferry.errors import WorkerStartError
+from cellferry.model import PROTOCOL, Lease
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The content of ``worker.json``; the provider writes it, and it holds no secret. Fields are only ever added."""
+
+    worker_id: str
+    transport: Literal["unix", "tls"] = "unix"
+    protocol: int = PROTOCOL
+    idle_s: float = 600.0
+    grace_s: float | None = None
+    client_cert_pem: str = ""
+    kernel_python: str = ""
+    """Interpreter of the kernel; empty: the worker's own."""
+    kernel_module: str = "cellferry.guest"
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(idle_s=self.idle_s, grace_s=self.grace_s)
+
+
+def read_settings(folder: Path) -> WorkerSettings:
+    """Raises WorkerStartError when ``worker.json`` is of another protocol or cannot be read."""
+    try:
+        content = json.loads((folder / "worker.json").read_text("utf-8"))
+        known = {field.name for field in fields(WorkerSettings)}
+        settings = WorkerSettings(**{key: value for key, value in content.items() if key in known})
+    except (OSError, ValueError, TypeError) as error:
+        raise WorkerStartError(f"worker.json in {folder} cannot be read: {error}") from error
+    if settings.protocol != PROTOCOL:
+        raise WorkerStartError(
+            f"this worker speaks protocol {PROTOCOL}, the client asked for {settings.protocol}",
+            "install the same version of cellferry on both sides",
+        )
+    return settings
+
+
+def write_atomically(path: Path, content: dict[str, Any]) -> None:
+    """Whoever sees ``path`` sees all of it. Readable by this user alone."""
+    temporary = path.with_name(path.name + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    temporary.replace(path)
+
+
+def mark_phase(folder: str, word: str) -> None:
+    """Append one word to ``phase``: the sign of progress that the provider waits for."""
+    descriptor = os.open(f"{folder}/phase", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, word.encode() + b"\n")
+    finally:
+        os.close(descriptor)

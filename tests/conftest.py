@@ -1,0 +1,133 @@
+"""What every test stands on: a private place for temporary files, and the proof that nothing is left behind.
+
+A test must leave no process, no listening port and no temporary file or worker folder. Processes are found by a mark
+in their environment, so one that was orphaned, or made itself the leader of its own session, is found as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "CFTEST_LEAK_MARK"
+SETTLE_S = 15.0
+"""How long a process may take to end after its test: a worker outlives a killed kernel by its grace, 5 s."""
+
+_KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+_home: Path | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this run a private, short temporary folder (a unix socket's path is at most 107 bytes) and a mark."""
+    global _home
+    _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
+    os.environ[MARK] = uuid.uuid4().hex
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    for variable, folder in (("TMPDIR", "t"), ("XDG_RUNTIME_DIR", "r"), ("JUPYTER_RUNTIME_DIR", "j"), ("IPYTHONDIR", "i")):
+        (_home / folder).mkdir(mode=0o700)
+        os.environ[variable] = str(_home / folder)
+    tempfile.tempdir = str(_home / "t")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _home is not None:
+        shutil.rmtree(_home, ignore_errors=True)
+
+
+def our_processes() -> dict[int, psutil.Process]:
+    """Every living process that inherited this run's mark, but this one; zombies are dead."""
+    found = {}
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+                if not any(word in " ".join(process.cmdline()) for word in _KEPT_BY_PYTHON):
+                    found[process.pid] = process
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def listening_ports() -> set[tuple[str, int]]:
+    """The TCP ports on which this process itself listens; others are found with their process."""
+    connections = psutil.Process().net_connections(kind="tcp")
+    return {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def temporary_files() -> set[str]:
+    """What lies in the places for temporary and run-time files, pytest's own folders left out."""
+    assert _home is not None
+    return {
+        f"{place}/{entry.name}"
+        for place in ("t", "r", "j")
+        for entry in (_home / place).iterdir()
+        if not entry.name.startswith("pytest-of-")
+    }
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What exists at one moment."""
+
+    processes: dict[int, psutil.Process]
+    ports: set[tuple[str, int]]
+    files: set[str]
+
+    @classmethod
+    def now(cls) -> Footprint:
+        return cls(our_processes(), listening_ports(), temporary_files())
+
+    def leaked_since(self, *, files: bool = True) -> list[str]:
+        """What is here now and was not at the time of this footprint; new processes get ``SETTLE_S`` to end, then are killed.
+
+        The offspring of a process that was there before belongs to that one, and whoever made it answers for it.
+        """
+        new = [process for pid, process in our_processes().items() if not self._descends_from_earlier(pid, process)]
+        _, alive = psutil.wait_procs(new, timeout=SETTLE_S)
+        leaks = [f"process {_describe(process)}" for process in alive if process.pid in our_processes()]
+        for process in alive:
+            process.kill()
+        leaks += [f"listening port {ip}:{port}" for ip, port in listening_ports() - self.ports]
+        if files:
+            leaks += [f"temporary file {name}" for name in sorted(temporary_files() - self.files)]
+        return leaks
+
+    def _descends_from_earlier(self, pid: int, process: psutil.Process) -> bool:
+        try:
+            return pid in self.processes or any(parent.pid in self.processes for parent in process.parents())
+        except psutil.Error:
+            return False
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid}: {' '.join(process.cmdline())[:200]}"
+    except psutil.Error:
+        return str(process.pid)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(_module_leaves_nothing: None) -> Iterator[None]:
+    """Fails a test that leaves something behind. What a wider fixture keeps alive is judged at the end of its module."""
+    before = Footprint.now()
+    yield
+    leaks = before.leaked_since(files=not before.processes)
+    assert not leaks, "the test left behind: " + "; ".join(leaks)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_leaves_nothing() -> Iterator[None]:
+    before = Footprint.now()
+    yield
+    leaks = before.leaked_since()
+    assert not leaks, "the tests of this module left behind: " + "; ".join(leaks)

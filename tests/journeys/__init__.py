@@ -1,0 +1,1 @@
+"""Whole ways through a real kernel with a real worker."""

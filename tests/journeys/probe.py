@@ -1,0 +1,299 @@
+"""Runs inside the kernel under test: says what every variable of the notebook holds, as plain data that can be compared.
+
+Loaded from its source, so that it needs no package there. It calls no code of the user's (no ``__repr__``, ``__eq__``
+or property), keeps no reference and changes nothing. Two names that hold one mutable object give ``{"same": path}``,
+arrays and tensors say with whom they share memory: aliasing is part of what is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copyreg
+import enum
+import hashlib
+import io
+import json
+import re
+import sys
+import types
+import weakref
+
+MAX_DEPTH = 60
+MAX_TEXT = 400
+_SCALARS = (type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented), range)
+_GENERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+_DUNDERS = {"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"}
+_IPYTHON = re.compile(r"^(_+|_i+|_i?\d+|In|Out|_oh|_ih|_dh|get_ipython|exit|quit|__\w+__)$")
+
+
+def report(namespace: dict, path: str) -> None:
+    """Write ``{name: description}`` of the user's variables, and of ``Out`` and ``_``, to a file as JSON."""
+    shell = namespace["get_ipython"]()
+    hidden = {name for name in shell.user_ns_hidden if namespace.get(name) is shell.user_ns_hidden[name]}
+    names = [n for n in namespace if not _IPYTHON.match(n) and n not in hidden]
+    describer = _Describer()
+    found = {name: describer.describe(namespace[name], name) for name in sorted(names)}
+    found["_"] = describer.describe(namespace.get("_", ""), "_")
+    for number, value in sorted(namespace["Out"].items()):
+        found[f"Out[{number}]"] = describer.describe(value, f"Out[{number}]")
+    describer.settle_memory()
+    with open(path, "w") as file:
+        json.dump(found, file)
+
+
+def type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _digest(data: object) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+class _Describer:
+    """One walk over a namespace. ``seen`` maps the identity of each mutable object to where it was met first."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, str] = {}
+        self.keep: list[object] = []
+        self.extents: list[tuple[int, int, dict]] = []
+
+    def describe(self, value: object, path: str, depth: int = 0) -> object:
+        if isinstance(value, _SCALARS) and type(value) in _SCALARS:
+            return repr(value)
+        if type(value) is str:
+            return {"type": "str", "text": value if len(value) <= MAX_TEXT else f"{len(value)} {_digest(value.encode('utf-8', 'surrogatepass'))}"}
+        if type(value) is bytes:
+            return {"type": "bytes", "text": f"{len(value)} {_digest(value)}"}
+        if type(value) in (tuple, frozenset):
+            return self._immutable(value, path, depth)
+        if id(value) in self.seen:
+            return {"same": self.seen[id(value)]}
+        self.seen[id(value)] = path
+        self.keep.append(value)
+        entry: dict = {"type": type_name(value)}
+        if type(value).__module__.startswith("cellferry."):
+            return {"placeholder": value.type_name, "reason": value.reason}
+        if depth < MAX_DEPTH:
+            self._fill(entry, value, path, depth + 1)
+        return entry
+
+    def _immutable(self, value, path, depth):
+        if depth >= MAX_DEPTH:
+            return {"type": type_name(value)}
+        items = [self.describe(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+        return {"type": type_name(value), "items": items if type(value) is tuple else sorted(items, key=json.dumps)}
+
+    def _fill(self, entry, value, path, depth):
+        module = type(value).__module__.partition(".")[0]
+        for matches, fill in self._KINDS:
+            if matches(value, module):
+                fill(self, entry, value, path, depth)
+                return
+        self._object(entry, value, path, depth)
+
+    # One method for each kind of value; the table below says which is for whom.
+
+    def _name_only(self, entry, value, path, depth):
+        pass
+
+    def _named(self, entry, value, path, depth):
+        entry["name"] = getattr(value, "__name__", "")
+
+    def _file(self, entry, value, path, depth):
+        entry["closed"] = value.closed
+        entry["name"] = re.sub(r".*/", "", str(getattr(value, "name", "")))
+
+    def _function(self, entry, value, path, depth):
+        entry["name"] = value.__qualname__
+        entry["code"] = _digest(value.__code__.co_code)
+        entry["defaults"] = self.describe(value.__defaults__, f"{path}.__defaults__", depth)
+        entry["kwdefaults"] = self.describe(value.__kwdefaults__, f"{path}.__kwdefaults__", depth)
+        entry["attributes"] = self.describe(dict(value.__dict__), f"{path}.__dict__", depth)
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        entry["closure"] = {name: self._cell(cell, f"{path}<{name}>", depth) for name, cell in cells}
+
+    def _cell(self, cell, path, depth):
+        if id(cell) in self.seen:
+            return {"same cell": self.seen[id(cell)]}
+        self.seen[id(cell)] = path
+        self.keep.append(cell)
+        try:
+            return self.describe(cell.cell_contents, path, depth)
+        except ValueError:
+            return "<empty cell>"
+
+    def _method(self, entry, value, path, depth):
+        entry["function"] = value.__name__
+        entry["self"] = self.describe(value.__self__, f"{path}.__self__", depth)
+
+    def _class(self, entry, value, path, depth):
+        entry["name"] = f"{value.__module__}.{value.__qualname__}"
+        if value.__module__ != "__main__":
+            return
+        entry["bases"] = [self.describe(base, f"{path}.__bases__", depth) for base in value.__bases__]
+        entry["body"] = {
+            name: self.describe(item, f"{path}.{name}", depth)
+            for name, item in sorted(vars(value).items())
+            if name not in _DUNDERS and not name.startswith("_abc_") and not isinstance(item, types.GetSetDescriptorType)
+        }
+
+    def _wrapper(self, entry, value, path, depth):
+        for name in ("fget", "fset", "fdel", "__func__", "__wrapped__", "func"):
+            if getattr(value, name, None) is not None:
+                entry[name] = self.describe(getattr(value, name), f"{path}.{name}", depth)
+        if hasattr(value, "cache_info"):
+            entry["cache"] = repr(value.cache_info())
+
+    def _exception(self, entry, value, path, depth):
+        entry["args"] = self.describe(value.args, f"{path}.args", depth)
+        entry["state"] = self.describe(dict(vars(value)), f"{path}.__dict__", depth)
+        entry["cause"] = self.describe(value.__cause__, f"{path}.__cause__", depth)
+
+    def _weakref(self, entry, value, path, depth):
+        entry["target"] = self.describe(value(), f"{path}()", depth)
+
+    def _task(self, entry, value, path, depth):
+        entry["done"] = value.done()
+
+    def _array(self, entry, value, path, depth):
+        flags = value.flags
+        entry.update(dtype=str(value.dtype), shape=list(value.shape), strides=list(value.strides))
+        entry["flags"] = [bool(flags.c_contiguous), bool(flags.f_contiguous), bool(flags.writeable)]
+        if value.dtype.hasobject:
+            entry["items"] = self.describe(value.tolist(), f"{path}.tolist()", depth)
+        else:
+            entry["data"] = _digest(value.tobytes())
+        if type_name(value).endswith("MaskedArray"):
+            entry["mask"] = repr(value.mask.tolist() if hasattr(value.mask, "tolist") else value.mask)
+        self._memory(entry, value)
+
+    def _memory(self, entry, array):
+        import numpy
+
+        low, high = numpy.lib.array_utils.byte_bounds(array)
+        if high > low and not array.dtype.hasobject:
+            self.extents.append((low, high, entry))
+
+    def _generator_of_numbers(self, entry, value, path, depth):
+        state = value.bit_generator.state if hasattr(value, "bit_generator") else value.get_state(legacy=False)
+        entry["state"] = _digest(repr(state).encode())
+
+    def _tensor(self, entry, value, path, depth):
+        entry.update(dtype=str(value.dtype), shape=list(value.shape), stride=list(value.stride()))
+        entry["grad"] = [value.requires_grad, value.is_leaf, type_name(value.grad_fn)]
+        plain = value.detach()
+        entry["data"] = _digest(plain.contiguous().view(-1).numpy().tobytes())
+        if value.is_leaf and value.grad is not None:
+            entry["gradient"] = self.describe(value.grad, f"{path}.grad", depth)
+        if value.numel():
+            self._memory(entry, plain.numpy())
+
+    def _frame(self, entry, value, path, depth):
+        parts = {"index": value.index, "attrs": value.attrs} if hasattr(value, "index") else {"names": value.names}
+        entry["parts"] = {name: self.describe(part, f"{path}.{name}", depth) for name, part in parts.items()}
+        if hasattr(value, "columns"):
+            entry["columns"] = self.describe(value.columns, f"{path}.columns", depth)
+            entry["dtypes"] = [str(dtype) for dtype in value.dtypes]
+        else:
+            entry["dtype"], entry["name"] = str(value.dtype), str(getattr(value, "name", ""))
+        entry["values"] = self._table(value)
+
+    def _table(self, value):
+        rows = value.to_numpy(dtype=object, copy=True).tolist() if hasattr(value, "to_numpy") else list(value)
+        text = repr(rows)
+        return text if len(text) <= MAX_TEXT else f"{len(rows)} rows {_digest(text.encode('utf-8', 'surrogatepass'))}"
+
+    def _figure(self, entry, value, path, depth):
+        for axes in value.get_axes():
+            lines = [[_digest(line.get_xydata().tobytes()), line.get_label()] for line in axes.get_lines()]
+            entry.setdefault("axes", []).append([axes.get_title(), lines])
+
+    def _mapping(self, entry, value, path, depth):
+        entry["items"] = [
+            [self.describe(key, f"{path} key {i}", depth), self.describe(item, f"{path}[{i}]", depth)]
+            for i, (key, item) in enumerate(dict.items(value))
+        ]
+        self._attributes(entry, value, path, depth)
+
+    def _sequence(self, entry, value, path, depth):
+        plain = list(type(value).__mro__[_builtin_base(value)].__iter__(value))
+        items = [self.describe(item, f"{path}[{i}]", depth) for i, item in enumerate(plain)]
+        entry["items"] = sorted(items, key=json.dumps) if isinstance(value, (set, frozenset)) else items
+        self._attributes(entry, value, path, depth)
+
+    def _buffer(self, entry, value, path, depth):
+        entry["data"] = f"{len(value)} {_digest(bytes(value))}"
+
+    def _object(self, entry, value, path, depth):
+        entry["class"] = self.describe(type(value), f"{path}.__class__", depth)
+        if self._attributes(entry, value, path, depth):
+            return
+        try:
+            reduced = value.__reduce_ex__(4)
+        except Exception:
+            return
+        parts = (reduced,) if isinstance(reduced, str) else tuple(
+            list(part) if part is not None and i in (3, 4) else part for i, part in enumerate(reduced)
+        )
+        entry["reduced"] = self.describe(parts, f"{path}.__reduce__", depth)
+
+    def _attributes(self, entry, value, path, depth):
+        state = dict(getattr(value, "__dict__", {}))
+        for name in copyreg._slotnames(type(value)):
+            if hasattr(value, name):
+                state[name] = getattr(value, name)
+        state = {name: item for name, item in state.items() if isinstance(name, str)}
+        if state:
+            entry["state"] = {n: self.describe(item, f"{path}.{n}", depth) for n, item in sorted(state.items())}
+        return bool(state)
+
+    _KINDS = (
+        (lambda v, m: isinstance(v, types.ModuleType), _named),
+        (lambda v, m: isinstance(v, _GENERATORS), _named),
+        (lambda v, m: isinstance(v, io.IOBase), _file),
+        (lambda v, m: isinstance(v, types.FunctionType), _function),
+        (lambda v, m: isinstance(v, types.MethodType), _method),
+        (lambda v, m: isinstance(v, enum.Enum), _named),
+        (lambda v, m: isinstance(v, type), _class),
+        (lambda v, m: isinstance(v, (types.BuiltinFunctionType, types.CodeType, types.TracebackType)), _named),
+        (lambda v, m: isinstance(v, (property, staticmethod, classmethod)) or hasattr(type(v), "cache_info"), _wrapper),
+        (lambda v, m: isinstance(v, BaseException), _exception),
+        (lambda v, m: isinstance(v, weakref.ref), _weakref),
+        (lambda v, m: isinstance(v, asyncio.Future), _task),
+        (lambda v, m: m in ("threading", "_thread", "asyncio", "concurrent", "logging", "sqlite3", "_contextvars"), _name_only),
+        (lambda v, m: _is(v, "numpy", "ndarray"), _array),
+        (lambda v, m: _is(v, "numpy.random", "Generator") or _is(v, "numpy.random", "RandomState"), _generator_of_numbers),
+        (lambda v, m: _is(v, "torch", "Tensor"), _tensor),
+        (lambda v, m: m == "torch" and type(v).__name__ == "Generator", _name_only),
+        (lambda v, m: m == "pandas" and (hasattr(v, "to_numpy") and hasattr(v, "dtype") or hasattr(v, "dtypes")), _frame),
+        (lambda v, m: m == "pandas", _name_only),
+        (lambda v, m: m == "matplotlib" and hasattr(v, "get_axes"), _figure),
+        (lambda v, m: m in ("matplotlib", "IPython", "ipywidgets"), _name_only),
+        (lambda v, m: isinstance(v, dict), _mapping),
+        (lambda v, m: isinstance(v, (list, tuple, set, frozenset)), _sequence),
+        (lambda v, m: isinstance(v, (bytearray, memoryview)), _buffer),
+    )
+
+    def settle_memory(self) -> None:
+        """Number the blocks of memory in the order they were met, and say where in its block each array begins."""
+        blocks: list[list[int]] = []
+        for low, high, _ in sorted((extent[:2] + (0,)) for extent in self.extents):
+            if blocks and low < blocks[-1][1]:
+                blocks[-1][1] = max(blocks[-1][1], high)
+            else:
+                blocks.append([low, high])
+        numbers: dict[int, int] = {}
+        for low, _, entry in self.extents:
+            block = next(i for i, (start, end) in enumerate(blocks) if start <= low < end)
+            entry["memory"] = [numbers.setdefault(block, len(numbers)), low - blocks[block][0]]
+
+
+def _is(value: object, module: str, name: str) -> bool:
+    """Whether a value is an instance of a class of a module, without importing that module."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _builtin_base(value: object) -> int:
+    return next(i for i, kind in enumerate(type(value).__mro__) if kind in (list, tuple, set, frozenset))

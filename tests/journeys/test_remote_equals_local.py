@@ -1,0 +1,57 @@
+"""Remote equals local: every notebook runs as it is, then with ``%%remote`` on its cells, and nobody can tell which.
+
+All outputs and the namespace are compared cell by cell. ``remote`` puts the magic on every cell; the two alternating
+ways put it on every other one, so that each cell works on what was left on the other side.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from . import notebook
+from .compare import differences
+from .kernel import Seen, run_all
+from .notebook import Source, Step
+
+WAYS: dict[str, Callable[[list[Source]], list[Step]]] = {
+    "remote": notebook.all_remote,
+    "remote-first": lambda sources: notebook.alternating(sources, remote_first=True),
+    "local-first": lambda sources: notebook.alternating(sources, remote_first=False),
+}
+NEEDS = {"torch_training.py": "torch"}
+"""Notebooks that need a package which is not a dependency of the tests everywhere."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Seen]]:
+    """Runs steps in a new kernel, in a fresh folder that holds the notebook's companions."""
+
+    def run_in_new_folder(path: Path, steps: list[Step], settings: dict[str, str] | None = None) -> list[Seen]:
+        folder = tmp_path_factory.mktemp(path.stem) / "work"
+        shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns("*.ipynb", "__pycache__"))
+        return run_all(steps, folder, settings)
+
+    return run_in_new_folder
+
+
+@pytest.fixture(scope="module")
+def yardstick(run: Callable[..., list[Seen]]) -> Callable[[Path], list[Seen]]:
+    """The notebook as it is, run once for all the ways it is compared with."""
+    return cache(lambda path: run(path, notebook.as_it_is(notebook.read(path))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebook.all_notebooks(), ids=lambda path: path.name)
+@pytest.mark.parametrize("way", WAYS)
+def test_remote_equals_local(path: Path, way: str, run, yardstick) -> None:
+    if path.name in NEEDS:
+        pytest.importorskip(NEEDS[path.name])
+    expected = yardstick(path)
+    got = run(path, WAYS[way](notebook.read(path)))
+    found = differences(expected, got)
+    assert not found, f"{path.name}, {way}:\n\n{found}"

@@ -1,0 +1,103 @@
+"""Plain ``ipython`` and ``jupyter console``: a remote cell at a prompt, over the stand-in for the workers."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+HERE = Path(__file__).parent
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()>=].?|\r")
+PATIENCE_S = 60
+
+
+class Terminal:
+    """A program in a terminal. A cell is one line of Python, since prompts complete and indent what is typed."""
+
+    def __init__(self, arguments):
+        self.child = pexpect.spawn(sys.executable, ["-m", *arguments], encoding="utf-8", timeout=PATIENCE_S,
+                                   dimensions=(50, 200), env=None)
+        self.prompt()
+
+    def prompt(self):
+        """Everything shown up to the next input prompt."""
+        self.child.expect(r"In .{0,40}\[.{0,40}\d+.{0,40}\]: ")
+        return ESCAPES.sub("", self.child.before)
+
+    def run(self, code):
+        """Run one line."""
+        self.child.sendline(code)
+        return self.prompt()
+
+    def remote(self, body, line=""):
+        """Run a cell under ``%%remote``, as IPython's own transformation of it."""
+        return self.run(f"get_ipython().run_cell_magic('remote', {line!r}, {body!r})")
+
+    def close(self):
+        self.child.sendline("exit()")
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+
+
+SETUP = f"import sys; sys.path.insert(0, {str(HERE)!r}); import stand_in; made = stand_in.install(get_ipython())"
+PROGRAMS = {
+    "ipython": ["IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=nocolor"],
+    "jupyter console": ["jupyter_console", "--simple-prompt", "--no-confirm-exit", "--kernel=python3"],
+}
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda name: name.replace(" ", "-"))
+def terminal(request):
+    made = Terminal(PROGRAMS[request.param])
+    made.run(SETUP)
+    made.run("%load_ext cellferry")
+    yield made
+    made.close()
+
+
+def test_text_and_results(terminal):
+    shown = terminal.remote("print('hello ' + 'there')\n6 * 7")
+    assert "hello there" in shown
+    assert re.search(r"Out\[\d+\]: ?42", shown)
+
+
+def test_display_and_its_update(terminal):
+    shown = terminal.remote("from IPython.display import display, Pretty\n"
+                            "h = display(Pretty('fir' + 'st'), display_id=True)\nh.update(Pretty('sec' + 'ond'))")
+    assert "first" in shown
+
+
+def test_error_is_the_users_own(terminal):
+    shown = terminal.remote("a = 1\nb = a / 0")
+    assert shown.count("ZeroDivisionError: division by zero") == 1
+    assert "cellferry/" not in shown
+
+
+def test_advice(terminal):
+    shown = terminal.remote("1", "gpuu=a100")
+    assert "UnknownOption: `gpuu` is not an option" in shown
+    assert "-> did you mean `gpu`?" in shown
+    assert "Traceback" not in shown
+
+
+def test_input(terminal):
+    terminal.child.sendline("get_ipython().run_cell_magic('remote', '', 'print(input(\"na\" + \"me? \") * 2)')")
+    terminal.child.expect_exact("name? ")
+    terminal.child.sendline("ab")
+    assert "abab" in terminal.prompt()
+
+
+def test_interrupt(terminal):
+    terminal.child.sendline(
+        "get_ipython().run_cell_magic('remote', '', 'import time\\nprint(\"go\" + \"ing\")\\ntime.sleep(60)')")
+    terminal.child.expect_exact("going")
+    terminal.child.sendintr()
+    assert "KeyboardInterrupt" in terminal.prompt()
+    assert "2" in terminal.run("1 + 1")
+
+
+def test_status(terminal):
+    assert "no worker is running" in terminal.run("%remote status")

@@ -1,0 +1,85 @@
+# Settings that live in modules and in the process. They stay where they were made, so these cells stay together.
+
+# %%
+import numpy as np
+import pandas as pd
+
+np.set_printoptions(precision=2, suppress=True)
+pd.set_option("display.max_rows", 6)
+
+# %% same side
+print(np.array([1 / 3, 1e-9]))
+pd.DataFrame({"n": range(20)})
+
+# %% same side
+import warnings
+
+warnings.filterwarnings("ignore", message="noise")
+warnings.warn("noise")
+warnings.warn("signal")
+
+# %% same side
+import os
+
+os.environ["NASTY"] = "set"
+os.makedirs("below", exist_ok=True)
+os.chdir("below")
+
+# %% same side
+os.environ["NASTY"], os.path.basename(os.getcwd())
+
+# %% same side
+os.chdir("..")
+import sys
+
+sys.path.insert(0, "nearby_package")
+import part as plain_part
+
+# %% same side
+import decimal
+import locale
+
+decimal.getcontext().prec = 6
+decimal.Decimal(1) / 7
+
+# %% same side
+decimal.Decimal(1) / 3
+
+# %% same side
+import matplotlib
+
+matplotlib.rcParams["lines.linewidth"] = 7
+old_limit = sys.getrecursionlimit()
+sys.setrecursionlimit(5000)
+
+# %% same side
+matplotlib.rcParams["lines.linewidth"], sys.getrecursionlimit(), old_limit < 5000
+
+# %% same side
+import contextvars
+
+var = contextvars.ContextVar("var", default=0)
+var.set(5)
+None
+
+# %% same side
+import builtins
+
+builtins.everywhere = "in builtins"
+everywhere
+
+# %% same side
+everywhere.upper()
+
+# %% same side
+import atexit
+import signal
+import time
+
+previous = signal.getsignal(signal.SIGUSR1)
+signal.signal(signal.SIGUSR1, lambda number, frame: print("signal", number == signal.SIGUSR1))
+os.kill(os.getpid(), signal.SIGUSR1)
+
+# %% same side
+get_ipython().display_formatter.formatters["text/plain"].for_type(complex, lambda v, p, c: p.text("complex!"))
+1j

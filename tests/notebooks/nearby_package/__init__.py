@@ -1,0 +1,5 @@
+"""A package beside the notebook."""
+
+from .part import double
+
+VERSION = "1"

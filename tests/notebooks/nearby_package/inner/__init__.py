@@ -1,0 +1,5 @@
+"""Deeper down."""
+
+
+def twice(x):
+    return x + x
