@@ -42,8 +42,8 @@ def _metric_lines(result: RowResult) -> list[str]:
             middle = median(values)
             size = _payload_of(result.row, metric)
             speed = f"{size / middle / 1e6:9.0f} MB/s" if size and middle > 0 else ""
-            high = _amount(percentile_95(values), metric)
-            lines.append(f"  {contender:18} {metric:22} {_amount(middle, metric):>12} {high:>12} {len(values):>5}  {speed}")
+            shown = f"{_amount(middle, metric):>12} {_amount(percentile_95(values), metric):>12}"
+            lines.append(f"  {contender:18} {metric:22} {shown} {len(values):>5}  {speed}".rstrip())
     return lines
 
 

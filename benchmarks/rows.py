@@ -39,6 +39,7 @@ class Row:
     rounds: int = 7
     quick_rounds: int = 3
     warmup: int = 1
+    quick_warmup: int = 1
     fresh: bool = False
     """A new process for each repetition, not set up: cold starts."""
     turns: bool = False
@@ -62,7 +63,7 @@ def _tiny(name: str, kind: str, what: str) -> Row:
 def _rate() -> Row:
     return Row(
         "rate", "500 tiny cells in a row", "rate", ("cellferry", "ipyparallel", "kernel", "ray"),
-        steps=(Step({"count": 500}),), rounds=3, quick_rounds=1, warmup=0,
+        steps=(Step({"count": 500}),), rounds=3, quick_rounds=1, warmup=0, quick_warmup=0,
         targets=(
             speed_ratio("cells a second / ipyparallel's", "cell_s", "ipyparallel", 1.0),
             speed_ratio(

@@ -93,7 +93,7 @@ class Runner:
 
     def _warm_up(self, row: Row, steps: Sequence[Step], name: str) -> None:
         host = self._pool.get(name)
-        for _ in range(row.warmup):
+        for _ in range(row.quick_warmup if self._quick else row.warmup):
             # The first step only: of a row that grows, the smallest.
             self._measure(host, row, steps[0])
 
@@ -114,12 +114,19 @@ class Runner:
         return host.measure(row.kind, args)
 
     def _attempt(self, name: str, result: RowResult, action: Callable[[], None]) -> bool:
-        """Whether the action went well; a failure is kept for the report and ends the contender for this row."""
-        try:
-            action()
-        except ContenderFailed as failure:
-            result.failures[name] = str(failure)
-            self._tell(f"  {name} failed: {str(failure).splitlines()[0]}")
-            self._pool.drop(name)
-            return False
-        return True
+        """Whether the action went well, in one of two attempts (a busy machine can make a peer miss its own deadline).
+
+        Each failure is told and kept for the report; the second one ends the contender for this row.
+        """
+        for last in (False, True):
+            try:
+                action()
+                return True
+            except ContenderFailed as failure:
+                self._tell(f"  {name} failed: {str(failure).splitlines()[0]}")
+                self._pool.drop(name)
+                if last:
+                    result.failures[name] = str(failure)
+                else:
+                    result.notes.append(f"{name} failed once and was started again: {str(failure).splitlines()[0]}")
+        return False

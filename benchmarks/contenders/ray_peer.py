@@ -56,7 +56,7 @@ class RayPeer:
 
     def setup(self) -> None:
         """Import Ray, start it, get the first result of an actor."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import ray
 
         self._ray = ray

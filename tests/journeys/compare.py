@@ -14,11 +14,16 @@ from .notebook import Step
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
-_CELL_FILE = re.compile(r"\S*ipykernel_\d+/\d+\.py")
-_WARNED_AT = re.compile(r"(?P<file>\S*ipykernel_\d+/\d+\.py|<ipython-input-\S+>):(?P<line>\d+)")
+_CELL_FILE = re.compile(r"(?:/[\w.-]+)*/ipykernel_\d+/\d+\.py")
+_WARNED_AT = re.compile(rf"{_CELL_FILE.pattern}:(?P<line>\d+)")
+_NOTE = '<div style="opacity: 0.7; font-size: 90%">'
+"""How a line that cellferry itself adds under a cell begins."""
 _TIMES = re.compile(r"^(CPU times|Wall time|User|Sys): .*$", re.MULTILINE)
 _FRAME = re.compile(r"Cell In\[(?P<cell>\d+)\], line (?P<line>\d+)")
 _ARROW = re.compile(r"^-+>\s*(?P<line>\d+)\s?(?P<code>.*)$")
+
+CONTEXT = 4
+MAX_SHOWN = 60
 
 
 def differences(expected: Sequence[Seen], got: Sequence[Seen]) -> str:
@@ -52,7 +57,8 @@ class _Lines:
 
 
 def _outputs(seen: Seen, lines: _Lines) -> list[Any]:
-    """What a cell showed: neighbouring streams joined, standard error apart (its place among the others is by chance)."""
+    """What a cell showed: neighbouring streams joined, standard error apart (its place among the others is by chance),
+    cellferry's own lines left out."""
     shown: list[Any] = []
     errors = ""
     for output in seen.outputs:
@@ -67,7 +73,7 @@ def _outputs(seen: Seen, lines: _Lines) -> list[Any]:
                 shown.append(["stdout", text])
         elif kind == "error":
             shown.append(["error", output["ename"], _ADDRESS.sub("0x", output["evalue"]), _frames(output, lines)])
-        else:
+        elif not output["data"].get("text/html", "").startswith(_NOTE):
             number = output.get("execution_count")
             shown.append([kind, number, {mime: _data(mime, data) for mime, data in sorted(output["data"].items())}])
     return shown + ([["stderr", errors]] if errors else [])
@@ -129,8 +135,10 @@ def _unlike(what: str, expected: Any, got: Any) -> list[str]:
     if expected == got:
         return []
     before, after = (json.dumps(value, indent=1, sort_keys=True).splitlines() for value in (expected, got))
-    changed = list(difflib.unified_diff(before, after, "expected", "got", lineterm="", n=4))
-    return [f"  {what}:", *(f"    {line[:300]}" for line in changed[:60])]
+    start = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    before, after = (lines[max(0, start - CONTEXT) : start + MAX_SHOWN] for lines in (before, after))
+    changed = list(difflib.unified_diff(before, after, "expected", "got", lineterm="", n=CONTEXT))
+    return [f"  {what}: (line {start} of its description)", *(f"    {line[:300]}" for line in changed[:MAX_SHOWN])]
 
 
 def _short(value: Any) -> str:

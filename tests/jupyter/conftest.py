@@ -210,3 +210,17 @@ def module_notebook():
 def doors(module_notebook):
     """A plain ipykernel with the extension and the stand-in."""
     return module_notebook()
+
+
+@pytest.fixture(scope="module")
+def plain_notebook():
+    """Makes kernels without anything loaded that live as long as their module's tests."""
+    made = []
+
+    def make(**options):
+        made.append(Notebook(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

@@ -12,9 +12,9 @@ import queue
 import subprocess
 import threading
 
-from cellferry.journey import RemoteError
 from jupyter_client.manager import KernelManager
 
+from cellferry.journey import RemoteError
 from cellferry.model import CellReport
 
 
@@ -83,7 +83,7 @@ class StandInSession:
         self.cells.append(cell)
         screen = self.host.screen
         header = screen.parent().get("header") or self.client.session.msg_header("execute_request")
-        idle = self.comm_done(header["msg_id"])
+        idle = self._idle(header["msg_id"])
         content = {"code": cell.source, "silent": False, "store_history": True, "user_expressions": {},
                    "allow_stdin": screen.allow_stdin(), "stop_on_error": True}
         self._send("execute_request", content, header, self.client.shell_channel.socket)
@@ -108,10 +108,12 @@ class StandInSession:
                 self.manager.interrupt_kernel()
 
     def comm(self, message):
+        done = self._idle(message["header"]["msg_id"])
         self._send(message["msg_type"], message["content"], message["header"], self.client.shell_channel.socket,
                    buffers=message["buffers"])
+        return done
 
-    def comm_done(self, msg_id):
+    def _idle(self, msg_id):
         return self.waiting.setdefault(msg_id, concurrent.futures.Future())
 
     def needs_fetch(self, source):
@@ -123,7 +125,7 @@ class StandInSession:
             if isinstance(value, BaseException):
                 raise value
             self.fetched.append(name)
-            self.host._shell.user_ns[name] = value
+            self.host.shell.user_ns[name] = value
 
     def status(self):
         return ()

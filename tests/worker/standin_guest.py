@@ -1,26 +1,32 @@
 """A kernel reduced to its control socket, for the tests of the worker: no ipykernel, no cells.
 
-Answers each connection line by line: ``pid``; ``run`` / ``done`` (busy or not); ``spawn`` starts a sleeping child,
-``daemon`` one that has left session and parent; ``exit N``; ``env``; ``links``. Its pid and what it started are told back.
+Answers each connection line by line: ``pid``; ``cwd``; ``run`` / ``done`` (busy or not); ``spawn`` starts a sleeping
+child, ``daemon`` one that has left its session and its parent, and both tell its pid; ``say TEXT``; ``eat MIB``;
+``exit N``. With ``STANDIN_EXIT=N`` it ends before it is ready; with ``STANDIN_STUBBORN`` it ignores SIGTERM.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 SLEEPER = [sys.executable, "-S", "-c", "import signal; signal.pause()"]
 
 
 class Standin:
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self, folder: Path, control: socket.socket) -> None:
+        self.folder, self.control = folder, control
+        self.settings = json.loads((folder / "worker.json").read_text())
         self.links = 0
         self.busy = False
+        self.memory: list[bytearray] = []
         self.lock = threading.Lock()
 
     def tell(self) -> None:
@@ -36,14 +42,16 @@ class Standin:
                 threading.Thread(target=self.link, args=(socket.socket(fileno=fd),), daemon=True).start()
 
     def link(self, connection: socket.socket) -> None:
+        try:
+            connection = self.shake(connection)
+        except OSError:
+            connection.close()
+            return
         with self.lock:
             self.links += 1
             self.tell()
         try:
             lines = connection.makefile("rwb")
-            head = lines.peek(5)[:5]
-            if head[:4] == b"CFRY":
-                lines.read(4)
             for line in lines:
                 lines.write(f"{self.answer(line.decode().split())}\n".encode())
                 lines.flush()
@@ -53,12 +61,24 @@ class Standin:
             self.links -= 1
             self.tell()
 
+    def shake(self, connection: socket.socket) -> socket.socket:
+        if self.settings["transport"] == "unix":
+            assert connection.recv(4, socket.MSG_WAITALL) == b"CFRY"
+            return connection
+        from cellferry.parcels import tls
+
+        pinned = self.settings["client_cert_pem"]
+        context = tls.server_context(self.folder / "worker.crt", self.folder / "worker.key", pinned)
+        wrapped = context.wrap_socket(connection, server_side=True)
+        tls.check_pinned(wrapped.getpeercert(binary_form=True), pinned)
+        return wrapped
+
     def answer(self, words: list[str]) -> object:
         match words:
             case ["pid"]:
                 return os.getpid()
             case ["cwd"]:
-                return os.getcwd()
+                return str(Path.cwd())
             case ["run" | "done" as word]:
                 with self.lock:
                     self.busy = word == "run"
@@ -68,16 +88,30 @@ class Standin:
                 return subprocess.Popen(SLEEPER).pid
             case ["daemon"]:
                 code = f"import os,subprocess;print(subprocess.Popen({SLEEPER!r},start_new_session=True,stdout=2).pid)"
-                return subprocess.run([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE).stdout.decode().strip()
+                return subprocess.check_output([sys.executable, "-S", "-c", code], text=True).strip()
             case ["say", *rest]:
                 print(*rest, flush=True)
+                return "ok"
+            case ["eat", mib]:
+                self.memory += [bytearray(os.urandom(1) * (1 << 20)) for _ in range(int(mib))]
                 return "ok"
             case ["exit", code]:
                 os._exit(int(code))
         return "?"
 
 
-if __name__ == "__main__":
+def main() -> None:
+    if code := os.environ.get("STANDIN_EXIT"):
+        print("the stand-in was told to end")
+        sys.exit(int(code))
+    signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+    if "STANDIN_STUBBORN" in os.environ:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG, as the real kernel does
     fd = int(sys.argv[sys.argv.index("--control") + 1])
     os.set_inheritable(fd, False)
-    Standin(socket.socket(fileno=fd)).serve()
+    Standin(Path(sys.argv[1]), socket.socket(fileno=fd)).serve()
+
+
+if __name__ == "__main__":
+    main()

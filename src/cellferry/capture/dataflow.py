@@ -59,9 +59,9 @@ def analyse(source: str, expand: Expand | None = None, filename: str = "<cell>")
 
 @lru_cache(maxsize=256)
 def _analyse(source: str, expand: Expand | None, filename: str) -> Flow:
-    tree, awaits = _compiled(source, filename)
     visitor = Statements(Names(), lambda text, line: _nested(text, line, expand, filename))
     try:
+        tree, awaits = _compiled(source, filename)
         visitor.run(tree)
     except SyntaxError as error:
         raise _syntax_error(error) from error
@@ -77,6 +77,7 @@ def _analyse(source: str, expand: Expand | None, filename: str) -> Flow:
 
 
 def _compiled(source: str, filename: str) -> tuple[ast.Module, bool]:
+    """The cell's tree, and whether it has a top-level ``await``; SyntaxError for all that Python cannot compile."""
     try:
         with warnings.catch_warnings():
             # The user sees the compiler's warnings once, where the cell runs.
@@ -84,11 +85,12 @@ def _compiled(source: str, filename: str) -> tuple[ast.Module, bool]:
             tree = ast.parse(source, filename)
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             code = compile(tree, filename, "exec", flags, dont_inherit=True)
-    except SyntaxError as error:
-        raise _syntax_error(error) from error
     except ValueError as error:
         # Null bytes and lone surrogates, which Python reports without a place.
-        raise _syntax_error(SyntaxError(str(error), (filename, 1, 1, None))) from error
+        raise _placeless(str(error), filename) from error
+    except (RecursionError, MemoryError) as error:
+        # IPython could not run it here either.
+        raise _placeless("the cell is nested too deeply for Python", filename) from error
     return tree, bool(code.co_flags & CO_COROUTINE)
 
 
@@ -108,8 +110,13 @@ def _nested(text: str, line: int, expand: Expand | None, filename: str) -> ast.M
             raise
 
 
+def _placeless(text: str, filename: str) -> SyntaxError:
+    return SyntaxError(text, (filename, 1, 1, None))
+
+
 def _syntax_error(error: SyntaxError) -> CellSyntaxError:
-    place = f"Line {error.lineno}: " if error.lineno else ""
+    error.lineno = error.lineno or 1
+    place = f"Line {error.lineno}: "
     text = f": `{error.text.strip()}`" if error.text and error.text.strip() else ""
     return CellSyntaxError(
         f"{place}{error.msg}{text}.", "correct the cell and run it again; nothing was sent and nothing was run"
@@ -122,7 +129,7 @@ def _everything(tree: ast.Module, awaits: bool) -> Flow:
     imports = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imports |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     return Flow(
-        reads=frozenset(node.id for node in nodes if isinstance(node, ast.Name)),
+        reads=frozenset(n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Store)),
         binds=binds, deletes=binds, imports=frozenset(imports), calls_dynamic=True, awaits=awaits,
         strings=tuple(dict.fromkeys(
             node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))),

@@ -202,11 +202,11 @@ class Expressions:
             text = node.args[0] if node.args else None
             if isinstance(text, ast.Constant) and isinstance(text.value, str):
                 self._text(text.value, statements=name == "exec")
-            elif len(node.args) + len(node.keywords) == 1:
-                self._whole_namespace()
             self.names.load(name)
             self.each(node.args)
             self.each(keyword.value for keyword in node.keywords)
+            if len(node.args) + len(node.keywords) == 1 and not isinstance(text, ast.Constant):
+                self._whole_namespace()
             # Even with a namespace of its own it may reach this one.
             self.names.open = True
             return True
@@ -271,8 +271,7 @@ class Expressions:
             self.strings[word] = None
             self.hints.update(_identifiers(word))
         certain, names.certain = names.certain, names.certain and magic.certain
-        for code in magic.code:
-            self._body(code, line, magic)
+        self._bodies(magic, [tree for code in magic.code for tree in self._parsed(code, line, magic)])
         names.certain = False
         for name in magic.reads:
             names.load(name)
@@ -284,21 +283,24 @@ class Expressions:
         self.dynamic |= magic.dynamic
         names.open |= magic.opaque or magic.dynamic
 
-    def _body(self, code: str, line: int, magic: magics.Magic) -> None:
+    def _parsed(self, code: str, line: int, magic: magics.Magic) -> list[ast.Module]:
         try:
-            tree = self._parse_nested(code, line)
+            return [self._parse_nested(code, line)]
         except (SyntaxError, ValueError) as error:
             if magic.strict and code is magic.code[-1] and isinstance(error, SyntaxError):
                 raise
             # Perhaps it is no Python at all; if it should be, the magic says so itself when it runs.
-            return
+            return []
+
+    def _bodies(self, magic: magics.Magic, trees: list[ast.Module]) -> None:
+        body = [statement for tree in trees for statement in tree.body]
         if not magic.isolated:
-            (self.each if magic.certain else self.perhaps)(tree.body)
+            (self.each if magic.certain else self.perhaps)(body)
             return
         frame = Frame(Kind.FUNCTION)
-        bind_names(frame, tree.body)
+        bind_names(frame, body)
         self.names.frames.append(frame)
-        self.each(tree.body)
+        self.each(body)
         self.names.frames.pop()
 
 

@@ -78,7 +78,7 @@ def _how(kernel: Mapping[str, Any], memory_bytes: int) -> str:
     if kernel["oom"]:
         return f"was killed by SIGKILL, by Linux, because the memory of its machine{size} was used up"
     if kernel["signal"] == "SIGKILL":
-        return f"was killed by SIGKILL; the memory of its machine{size} had not run out, so somebody or something else did it"
+        return f"was killed by SIGKILL; the memory of its machine{size} had not run out, so somebody else did it"
     if kernel["signal"]:
         return f"was killed by {kernel['signal']}; memory{size} had not run out"
     return f"ended with exit code {kernel['exitcode']}"

@@ -57,7 +57,7 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """What to do for a request: use the worker of that name, start one under it, or wait until it has left its state."""
+    """What to do for a request: use the worker of that name, start one, or wait until it has left its state."""
 
     action: Literal["reuse", "start", "wait"]
     name: str

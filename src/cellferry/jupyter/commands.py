@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cellferry.capture.request import Command, parse_command
 from cellferry.errors import NotYet
-from cellferry.jupyter.display import Table, table_of
+from cellferry.jupyter.display import Table, duration_text, size_text
 
 if TYPE_CHECKING:
     from cellferry.jupyter.magic import RemoteMagics
@@ -28,13 +29,16 @@ def run_command(magics: RemoteMagics, line: str) -> Any:
 
 def _status(magics: RemoteMagics, _command: Command) -> Table:
     session = magics.opened
-    return table_of(session.status() if session else (), "no worker is running; the first %%remote cell starts one")
+    rows = session.status() if session else ()
+    return Table(rows, _STATUS_COLUMNS, "no worker is running; the first %%remote cell starts one")
 
 
 def _down(magics: RemoteMagics, command: Command) -> Table:
     session = magics.opened
     name = command.args[0] if command.args else None
     ended = session.down(name) if session else ()
+    if name is None:
+        magics.screen.worker_lost()
     return Table(ended, [("ended", lambda worker: worker)], "no worker was running")
 
 
@@ -49,9 +53,37 @@ def _fetch(magics: RemoteMagics, command: Command) -> Table:
     return Table(command.args, [("came home", lambda name: name)])
 
 
+def _put(magics: RemoteMagics, command: Command) -> Table:
+    sent = magics.session.put(command.args)
+    return Table((sent,), [("sent", size_text)])
+
+
+def _get(magics: RemoteMagics, command: Command) -> Table:
+    found = [file for path in command.args for file in magics.session.get(path)]
+    return Table(found, [("came home", lambda file: file)], "no worker has such a file")
+
+
+def _activity(row: Any) -> str:
+    if row.busy is None:
+        return ""
+    return "runs a cell" if row.busy else "waits"
+
+
+_STATUS_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
+    ("worker", lambda row: row.name),
+    ("where", lambda row: row.provider),
+    ("state", lambda row: row.state),
+    ("does", _activity),
+    ("up for", lambda row: duration_text(time.time() - row.started_unix_s) if row.started_unix_s else ""),
+    ("ends in", lambda row: "" if row.ends_in_s is None else duration_text(row.ends_in_s)),
+    ("memory free", lambda row: "" if row.memory_available_bytes is None else size_text(row.memory_available_bytes)),
+]
+
 _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "status": _status,
     "down": _down,
     "interrupt": _interrupt,
     "fetch": _fetch,
+    "put": _put,
+    "get": _get,
 }

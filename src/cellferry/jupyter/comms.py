@@ -22,11 +22,11 @@ _POLL_S = 0.2
 class CommPort(Protocol):
     """The way to the workers; ``journey.Session`` has it."""
 
-    def comm(self, message: Message) -> None:
-        """Send one ``comm_msg`` or ``comm_close`` of the frontend to the worker that opened the comm; any thread."""
+    def comm(self, message: Message) -> concurrent.futures.Future[Any] | None:
+        """Send one ``comm_msg`` or ``comm_close`` of the frontend to the worker that opened the comm; any thread.
 
-    def comm_done(self, msg_id: str) -> concurrent.futures.Future[Any]:
-        """Resolved when the worker has handled the message with this id, or can no longer do so."""
+        The future is done when the worker has handled it, cancelled when it no longer can; None: there is no worker.
+        """
 
 
 class RemoteComm:
@@ -76,7 +76,7 @@ class CommRelay:
 
     def close(self) -> None:
         """Give the handlers back and tell the frontend that the remote widgets are gone."""
-        self.lost(list(self._remote))
+        self.lost()
         self._kernel.shell_handlers.update(self._originals)
         self._originals.clear()
         self._port = None
@@ -93,9 +93,9 @@ class CommRelay:
         content: Any = message["content"]
         self._forget(content["comm_id"])
 
-    def lost(self, comm_ids: list[str]) -> None:
-        """The worker of these comms has ended: close them towards the frontend, which then shows them as dead."""
-        for comm_id in comm_ids:
+    def lost(self) -> None:
+        """The workers have ended: close their comms towards the frontend."""
+        for comm_id in list(self._remote):
             self._forget(comm_id)
             self._send_close(comm_id, parent={})
 
@@ -103,12 +103,10 @@ class CommRelay:
         """Send a frontend's message to the worker and wait until it was handled there."""
         if self._port is None:
             return
-        plain = _plain(message)
-        header: Any = plain["header"]
         try:
-            done = self._port.comm_done(header["msg_id"])
-            self._port.comm(plain)
-            self._wait(done)
+            done = self._port.comm(_plain(message))
+            if done is not None:
+                self._wait(done)
         except Exception:
             _log.warning("a widget's message did not reach its worker", exc_info=True)
 

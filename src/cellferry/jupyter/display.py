@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cellferry.model import CellReport, Shipped
@@ -47,37 +46,6 @@ class Table(Sequence[Any]):
             "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in line) + "</tr>" for line in self._texts
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def table_of(rows: Sequence[Any], empty: str = "nothing") -> Table:
-    """A table with one column for each field of the rows' dataclass that says something in at least one row."""
-    if not rows:
-        return Table((), (), empty)
-    kind = rows[0]
-    if not is_dataclass(kind):
-        return Table(rows, [("", lambda row: row)], empty)
-    names = [f.name for f in fields(kind) if any(getattr(row, f.name, None) not in (None, "", ()) for row in rows)]
-    return Table(rows, [(_heading(name), _field(name)) for name in names], empty)
-
-
-def _heading(name: str) -> str:
-    for unit in ("_s", "_bytes", "_unix_s"):
-        name = name.removesuffix(unit)
-    return name.replace("_", " ")
-
-
-def _field(name: str) -> Any:
-    def text(row: Any) -> str:
-        value = getattr(row, name)
-        if value is None:
-            return ""
-        if name.endswith("_bytes"):
-            return size_text(value)
-        if name.endswith("_s") and isinstance(value, (int, float)):
-            return duration_text(value)
-        return str(value)
-
-    return text
 
 
 def shipped_table(shipped: Sequence[Shipped]) -> Table:

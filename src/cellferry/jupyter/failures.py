@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,24 @@ def _remote_class(base: type[Exception], ename: str) -> type[Exception]:
 
     body = {"__str__": __str__, "_render_traceback_": _render_traceback_, "__module__": "builtins"}
     return type(ename, (base,), body)
+
+
+def as_shown_already(shell: Any, error: BaseException) -> None:
+    """Make IPython fail the cell with ``error`` and show nothing: the worker has shown it in its own way.
+
+    IPython reports a usage error or an exception group as text on stderr, without a traceback of its own to send.
+    """
+    show = shell.showtraceback
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        shell.showtraceback = show
+        # Something else may come first if the user's own code caught the error.
+        if sys.exc_info()[1] is error:
+            shell._last_traceback = []
+        else:
+            show(*args, **kwargs)
+
+    shell.showtraceback = once
 
 
 def as_advice(error: BaseException) -> None:

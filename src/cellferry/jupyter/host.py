@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import linecache
 import sys
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
-    from cellferry.jupyter.relay import DoorScreen
+    from cellferry.model import Screen
 
 _SHELL_NAMES = frozenset({"In", "Out", "get_ipython", "_ih", "_oh", "_dh", "_i", "_ii", "_iii", "__builtins__"})
 _SHELL_VALUES = frozenset({"exit", "quit", "open"})
 
 
-class HiddenNames:
+class HiddenNames(Container[str]):
     """The names of the notebook that belong to IPython and never travel; ``name in hidden`` asks."""
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -33,10 +37,10 @@ class HiddenNames:
 class ShellHost:
     """The notebook as ``journey`` sees it; one for each shell, used from the thread that runs cells."""
 
-    def __init__(self, shell: InteractiveShell, screen: DoorScreen) -> None:
-        self._shell: Any = shell
-        self.screen = screen
-        self.hidden = HiddenNames(shell)
+    def __init__(self, shell: InteractiveShell, screen: Screen) -> None:
+        self.shell: Any = shell
+        self.screen: Screen = screen
+        self.hidden: Container[str] = HiddenNames(shell)
         self._raw = ""
         self._cell_id: str | None = None
 
@@ -47,17 +51,27 @@ class ShellHost:
 
     def transform(self, source: str) -> str:
         """IPython syntax to Python, as this shell's own cells are read (its input transformers included)."""
-        return str(self._shell.transform_cell(source))
+        return str(self.shell.transform_cell(source))
 
     @property
     def number(self) -> int:
         """The n of the running cell's ``In[n]``."""
-        return int(self._shell.displayhook.prompt_count)
+        return int(self.shell.displayhook.prompt_count)
 
     @property
     def cell_id(self) -> str | None:
         """The frontend's identifier of the running cell, if it gave one."""
         return self._cell_id
+
+    @property
+    def file(self) -> str | None:
+        """The file name under which the running cell was compiled, which tracebacks know as ``Cell In[n]``."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_name == "<module>" and frame.f_globals is self.shell.user_ns:
+                return frame.f_code.co_filename
+            frame = frame.f_back
+        return None
 
     def lines_above(self, body: str) -> int:
         """How many lines of the running cell stand above ``body`` (the ``%%remote`` line, outer cell magics)."""
@@ -65,19 +79,30 @@ class ShellHost:
         at = raw.find(body.rstrip("\n"))
         return raw.count("\n", 0, at) if at >= 0 else 1
 
+    def keep_source(self, body: str, lines_above: int) -> None:
+        """Let tracebacks and ``inspect`` here find the body under the cell's own file name and line numbers.
+
+        What IPython itself keeps there is the call of the magic, one line long.
+        """
+        name = self.file
+        if name is not None:
+            text = "\n" * lines_above + self.transform(body)
+            linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+    def source_of(self, file: str) -> tuple[int, str] | None:
+        """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
+        number = getattr(self.shell.compile, "_filename_map", {}).get(file)
+        lines = linecache.getlines(file) if number is not None else []
+        return (number, "".join(lines)) if lines else None
+
+    def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
+        """Pass on what the remote cell asked of the frontend beside its outputs (``name?``, ``%load``)."""
+        for payload in payloads:
+            self.shell.payload_manager.write_payload(payload)
+
     def result(self, value: Any) -> None:
         """Make ``value`` the running cell's ``Out[n]`` and ``_``; its display has come with the worker's messages."""
-        hook = self._shell.displayhook
+        hook = self.shell.displayhook
         hook.check_for_underscore()
         hook.update_user_ns(value)
         hook.fill_exec_result(value)
-
-
-def cell_file() -> str | None:
-    """The file name under which IPython compiled the running cell, as tracebacks show it; None outside of one."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name in ("<module>", "<cell line: 1>") and "get_ipython" in frame.f_globals:
-            return frame.f_code.co_filename
-        frame = frame.f_back  # type: ignore[assignment]
-    return None

@@ -14,7 +14,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from cellferry.errors import CellferryError, CellSyntaxError
 from cellferry.jupyter import failures
-from cellferry.jupyter.host import ShellHost, cell_file
+from cellferry.jupyter.host import ShellHost
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
@@ -60,12 +60,10 @@ def open_session(shell: InteractiveShell, host: ShellHost) -> Session:
 
 @functools.lru_cache(maxsize=256)
 def read_request(line: str) -> CellRequest:
-    """The words after ``%%remote``, checked for what this release can do."""
-    from cellferry.capture.request import check_supported, parse_request
+    """The words after ``%%remote``; the parser is loaded by the first cell."""
+    from cellferry.capture.request import parse_request
 
-    request = parse_request(line)
-    check_supported(request)
-    return request
+    return parse_request(line)
 
 
 @magics_class
@@ -132,18 +130,21 @@ class RemoteMagics(Magics):
 
         host = self.host
         cell = Cell(body, host.lines_above(body), host.number, host.cell_id)
+        host.keep_source(body, cell.lineno_offset)
         self._last_line = line
         try:
             report = session.run(request, cell)
         except RemoteError as error:
             self._wrap_debug()
             failures.as_the_users(error)
+            if not error.traceback:
+                failures.as_shown_already(self._shell, error)
             raise
         except CellSyntaxError as error:
             cause = error.__cause__
             if not isinstance(cause, SyntaxError):
                 raise
-            raise failures.as_local_syntax_error(cause, cell.lineno_offset, cell_file()) from None
+            raise failures.as_local_syntax_error(cause, cell.lineno_offset, host.file) from None
         if request.estimate:
             from cellferry.jupyter.display import shipped_table
 

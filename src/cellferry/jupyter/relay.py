@@ -11,6 +11,7 @@ import getpass
 import html
 import logging
 import sys
+import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry.jupyter.comms import CommRelay, plain_header
@@ -35,6 +36,9 @@ class DoorScreen(Screen, Protocol):
     def connect(self, port: CommPort) -> None:
         """Give the frontend's widget messages their way to the worker; called once, before the first message."""
 
+    def worker_lost(self) -> None:
+        """No worker is left: widgets that lived on one are closed in the frontend, which then shows them as dead."""
+
     def close(self) -> None:
         """Forget the remote widgets and give the shell its own handlers back."""
 
@@ -54,6 +58,10 @@ class KernelScreen:
         """See ``DoorScreen``."""
         self.comms.connect(port)
 
+    def worker_lost(self) -> None:
+        """See ``DoorScreen``."""
+        self.comms.lost()
+
     def close(self) -> None:
         """See ``DoorScreen``."""
         self.comms.close()
@@ -61,7 +69,9 @@ class KernelScreen:
     def parent(self) -> Message:
         """See ``model.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
         _flush()
-        return {"header": plain_header(self._kernel.get_parent("shell").get("header", {}))}
+        parent = self._kernel.get_parent("shell")
+        header = plain_header(parent.get("header", {}))
+        return {"header": header, "msg_type": header.get("msg_type", ""), "content": {}, "metadata": {}}
 
     def allow_stdin(self) -> bool:
         """See ``model.Screen``."""
@@ -123,17 +133,23 @@ class TerminalScreen:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        self._session = uuid.uuid4().hex
 
     def connect(self, port: CommPort) -> None:
+        """There are no widgets in a terminal."""
+
+    def worker_lost(self) -> None:
         """There are no widgets in a terminal."""
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def parent(self) -> Message:
-        """See ``model.Screen``."""
+        """See ``model.Screen``. There is no frontend with a request of its own here, so each cell gets one."""
         _flush()
-        return {}
+        header = {"msg_id": uuid.uuid4().hex, "session": self._session, "username": "", "msg_type": "execute_request",
+                  "version": "5.4", "date": ""}  # fmt: skip
+        return {"header": header, "msg_type": "execute_request", "content": {}, "metadata": {}}
 
     def allow_stdin(self) -> bool:
         """See ``model.Screen``."""

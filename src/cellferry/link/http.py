@@ -20,7 +20,10 @@ class WorkerHttp:
     """The worker's own routes. Safe to use from several threads; keeps no connection open."""
 
     def __init__(self, endpoint: Endpoint, *, timeout_s: float = 5.0) -> None:
-        """``timeout_s`` is for each step: connecting, and waiting for an answer (a new worker's server needs a moment)."""
+        """``timeout_s`` is for each step: connecting, then waiting for an answer.
+
+        The server of a new worker starts after its kernel, and needs seconds on a busy machine.
+        """
         self._endpoint, self._timeout_s = endpoint, timeout_s
 
     def get(self, path: str) -> dict[str, Any]:
@@ -48,7 +51,9 @@ class WorkerHttp:
         except ssl.SSLError as error:
             raise IdentityError(f"the worker and this notebook do not know each other: {error}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise LinkError(f"the worker does not answer {method} {target}: {error or type(error).__name__}") from error
+            raise LinkError(
+                f"the worker does not answer {method} {target}: {str(error) or type(error).__name__}"
+            ) from error
         finally:
             connection.close()
 

@@ -1,4 +1,4 @@
-"""Who is at each end of a connection: keys made where they are used, certificates pinned, folders that are ours alone."""
+"""Who is at each end of a connection: keys made where they are used, certificates pinned, folders that are ours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Identity:
 
 
 def make_identity(folder: Path) -> Identity:
-    """``client.key`` and ``client.crt`` in ``folder``, which is made if it is not there; both are used again until they expire.
+    """``client.key`` and ``client.crt`` in ``folder``, made if they (or the folder) are not there or soon expire.
 
     Raises IdentityError when the folder is not private.
     """
@@ -68,7 +68,7 @@ def check_folder(path: Path) -> None:
     if not stat.S_ISDIR(info.st_mode):
         raise IdentityError(f"{path} is not a folder", "somebody else may have put it there: remove it")
     if info.st_uid != os.geteuid():
-        raise IdentityError(f"the folder {path} belongs to another user", "set c.Cellferry.worker_dir to a folder of yours")
+        raise IdentityError(f"folder {path} belongs to another user", "set c.Cellferry.worker_dir to a folder of yours")
     if stat.S_IMODE(info.st_mode) & 0o077:
         raise IdentityError(f"others may enter the folder {path}, which holds keys", f"type: chmod 700 {path}")
 

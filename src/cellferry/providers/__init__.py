@@ -1,1 +1,1 @@
-"""Get a machine and give it back: ``base`` is the seam, ``registry`` finds who serves it, one file for each provider."""
+"""Get a machine and give it back: ``base`` is the seam, ``registry`` finds who serves it, one file each provider."""

@@ -13,7 +13,7 @@ Progress = Callable[[str], None]
 """Called with one short line whenever the start gets on; shown to the user."""
 
 MakeIdentity = Callable[[Path], str]
-"""Makes this client's key and certificate in a private folder, and returns the certificate (PEM); the key stays there."""
+"""Makes this client's key and certificate in a private folder; returns the certificate (PEM), the key stays there."""
 
 
 class Provider(ABC):
@@ -48,11 +48,11 @@ class Provider(ABC):
 
     @abstractmethod
     def stop(self, worker: Worker) -> None:
-        """End the worker and remove all that belongs to it; returns when it is gone. Repeatable, silent if it is gone."""
+        """End the worker, remove all that belongs to it, return when it is gone. Repeatable; silent if it is gone."""
 
     @abstractmethod
     def describe_end(self, worker: Worker) -> str:
-        """Why the worker ended, in one sentence, with the end of its log if that explains it. Only after ``alive`` is False."""
+        """Why the worker ended, in one sentence, with the end of its log if that helps. Only when not ``alive``."""
 
     @abstractmethod
     def find(self) -> Sequence[Worker]:

@@ -110,7 +110,7 @@ class LocalProvider(Provider):
         folder = worker.folder
         if folder is None or not folder.exists():
             if code == 0:
-                return f"it was not used any more and ended itself (idle after {worker.lease.idle_s:.0f} s)"
+                return f"nobody was connected to it, and its lease ran out ({_terms(worker.lease)})"
             return "its folder was removed, and it ended with it"
         if code == 0:
             return "it was told to stop"
@@ -207,9 +207,8 @@ class LocalProvider(Provider):
             if wait_for_exit(process.pid, LOOK_S):
                 raise _start_error(folder, f"ended while it started: its process {_how(process.wait())}")
             if time.monotonic() > deadline:
-                raise _start_error(
-                    folder, f"made no progress for {self.config.start_timeout_s:.0f} s (last: {PHASE_TEXT.get(seen, seen)})"
-                )
+                still = f"made no progress for {self.config.start_timeout_s:.0f} s"
+                raise _start_error(folder, f"{still} (last: {PHASE_TEXT.get(seen, seen)})")
         return _read(folder / "ready.json")
 
 
@@ -287,6 +286,11 @@ def _how(code: int | None) -> str:
         except ValueError:
             pass
     return f"ended with exit code {code}"
+
+
+def _terms(lease: Lease) -> str:
+    idle = f"{lease.idle_s:.0f} s unused"
+    return idle if lease.grace_s is None else f"{idle}, or {lease.grace_s:.0f} s without this notebook"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
 
 
 def is_worker(pid: int, folder: Path) -> bool:
-    """Whether the process is alive and is the worker of that folder: the number alone may be another process's by now."""
+    """Whether the process lives and is the worker of that folder: the number alone may be another process's by now."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

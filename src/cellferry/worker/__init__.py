@@ -7,5 +7,5 @@
 ``acceptor`` the one listening socket: checks who connects, and hands each connection on
 ``lease``    when the worker ends itself: a pure decision, and the thread that acts on it
 ``core``     the worker as one object: what the routes show and do
-``server``   Jupyter Server without a port of its own; ``extension``, ``routes``, ``identity``, ``provisioner`` belong to it
+``server``   Jupyter Server without a port; ``extension``, ``routes``, ``identity`` and ``provisioner`` belong to it
 """

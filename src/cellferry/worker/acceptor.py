@@ -36,7 +36,7 @@ def judge_plain(head: bytes) -> Verdict:
 
 
 def judge_tls(head: bytes) -> Verdict:
-    """To whom a connection belongs that begins with this part of a TLS ClientHello, by the protocol that it asks for."""
+    """To whom a connection belongs that begins with this part of a TLS ClientHello: what protocol does it ask for."""
     try:
         protocols = offered_protocols(head)
     except ValueError:

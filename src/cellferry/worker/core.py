@@ -11,8 +11,8 @@ from typing import Any
 from cellferry import __version__
 from cellferry.model import PROTOCOL
 from cellferry.worker.acceptor import Acceptor
-from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.keeper import ENDED
+from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.settings import WorkerSettings
 

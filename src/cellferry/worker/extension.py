@@ -9,7 +9,7 @@ from jupyter_server.extension.application import ExtensionApp
 from cellferry.worker.routes import ROUTES
 
 
-class WorkerExtension(ExtensionApp):  # type: ignore[misc]
+class WorkerExtension(ExtensionApp):
     """Adds ``/cellferry/v1/...``; in any other Jupyter Server than a worker's it adds nothing."""
 
     name = "cellferry"

@@ -1,7 +1,7 @@
 """Who is asking? The connection has answered that already.
 
 Only the acceptor hands connections to this server, and each of them is from our own user (unix socket, checked by
-Linux) or from the holder of the one pinned client key (mutual TLS 1.3). A token on top would be a second secret to keep.
+Linux) or from the holder of the one pinned client key (mutual TLS 1.3). A token would be one more secret to keep.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_server.auth.identity import IdentityProvider, User
 
 
-class ConnectionIdentity(IdentityProvider):  # type: ignore[misc]
+class ConnectionIdentity(IdentityProvider):
     """Every request comes from the owner of the worker, because every connection does."""
 
     def get_user(self, handler: Any) -> User:

@@ -132,7 +132,7 @@ class Kernel:
         call()
 
     def restart(self) -> None:
-        """End the kernel and everything it started; returns when the next one is spawned. RuntimeError if none could be."""
+        """End the kernel and all that it started; returns when the next one is spawned, RuntimeError if none can be."""
         with self._changed:
             before = self._generation
             self._restarting = True
@@ -214,6 +214,7 @@ class Kernel:
     def _note_ready(self) -> None:
         with self._changed:
             self._ready, self._early_deaths = True, 0
+            self._log_start = _size(self._folder / "kernel.log")  # the greetings of a start explain no death
             waiting, self._when_ready = self._when_ready, []
             self._changed.notify_all()
         for call in (self._on_ready, *waiting):

@@ -47,7 +47,8 @@ def _kernel_argv(folder: str) -> list[str]:
     with open(f"{folder}/worker.json", encoding="utf-8") as file:  # noqa: PTH123
         settings = json.load(file)
     # -P: what happens to lie in the working directory must not replace a module of the kernel itself.
-    return [settings.get("kernel_python") or sys.executable, "-P", "-m", settings.get("kernel_module", "cellferry.guest")]
+    module = settings.get("kernel_module", "cellferry.guest")
+    return [settings.get("kernel_python") or sys.executable, "-P", "-m", module]
 
 
 def _serve(

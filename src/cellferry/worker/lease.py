@@ -35,7 +35,7 @@ class Facts:
     unlinked_since_s: float
     """When the last client left; has a meaning only while ``links`` is 0."""
     free_since_s: float
-    """When the worker was last seen without client and without running cell, first such moment of the present stretch."""
+    """Since when there is neither a client nor a running cell; has a meaning only while that is so."""
     folder_there: bool = True
     asked: str = ""
     """A reason to end at once ("stop", "signal", "keeper"), or empty."""

@@ -75,7 +75,7 @@ def end_descendants(*, term_s: float, kill_s: float = 5.0) -> list[int]:
 
 
 def reap_orphans(own_child: int | None) -> None:
-    """Take the exit status of adopted orphans that have ended; never that of ``own_child``, which has its own watcher."""
+    """Take the exit status of adopted orphans that have ended; not that of ``own_child``, which has its own watcher."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

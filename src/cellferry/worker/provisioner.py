@@ -10,15 +10,16 @@ import json
 import signal
 from typing import Any
 
+from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-from jupyter_client.provisioning import KernelProvisionerBase
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from cellferry.worker.core import WorkerCore
 
 KERNEL_NAME = "cellferry-guest"
 
 
-class GuestSpecs(KernelSpecManager):  # type: ignore[misc]
+class GuestSpecs(KernelSpecManager):
     """The one kernel that a worker has; the kernels installed on the machine are none of its business."""
 
     def get_all_specs(self) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class GuestSpecs(KernelSpecManager):  # type: ignore[misc]
         )
 
 
-class GuestProvisioner(KernelProvisionerBase):  # type: ignore[misc]
+class GuestProvisioner(KernelProvisionerBase):
     """Adopts the running kernel process; found by Jupyter through its entry point."""
 
     @property
@@ -78,10 +79,11 @@ class GuestProvisioner(KernelProvisionerBase):  # type: ignore[misc]
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         return await super().pre_launch(cmd=[], **kwargs)
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """The kernel runs already: its connection file says how to reach it."""
-        info: dict[str, Any] = json.loads((self._core.folder / "kernel.json").read_text("utf-8"))
-        info["key"] = str(info.get("key", "")).encode()
+        info: KernelConnectionInfo = json.loads((self._core.folder / "kernel.json").read_text("utf-8"))
+        # Jupyter compares it with its own session's key, which is bytes, whatever the type says.
+        info["key"] = str(info["key"]).encode()  # type: ignore[typeddict-item]
         self.connection_info = info
         return info
 

@@ -11,14 +11,11 @@ from tornado.web import HTTPError, authenticated
 from cellferry.worker.core import WorkerCore
 
 
-class _Route(APIHandler):  # type: ignore[misc]
+class _Route(APIHandler):
     core: WorkerCore
 
     def initialize(self, core: WorkerCore) -> None:
         self.core = core
-
-    async def prepare(self) -> None:
-        await super().prepare()
 
 
 class Status(_Route):

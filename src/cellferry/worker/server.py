@@ -57,7 +57,7 @@ def _config(core: WorkerCore) -> Config:
     )
 
 
-class WorkerServer(ServerApp):  # type: ignore[misc]
+class WorkerServer(ServerApp):
     """The Jupyter Server of one worker."""
 
     core: WorkerCore
@@ -66,7 +66,7 @@ class WorkerServer(ServerApp):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.core = core
 
-    def load_config_file(self, suppress_errors: bool = True) -> None:
+    def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """The user's Jupyter configuration is for the user's own servers."""
 
     def migrate_config(self) -> None:
