@@ -55,9 +55,8 @@ def _verdict_line(verdict: Verdict) -> str:
 
 
 def row_text(result: RowResult) -> str:
-    """One row as a block of lines."""
-    lines = [f"\n{result.row.name}: {result.row.what}"]
-    lines.append(f"  {'contender':18} {'metric':22} {'median':>12} {'p95':>12} {'n':>5}")
+    """One row's figures as a block of lines."""
+    lines = [f"  {'contender':18} {'metric':22} {'median':>12} {'p95':>12} {'n':>5}"]
     lines += _metric_lines(result)
     lines += [f"  note: {note}" for note in result.notes]
     for name, message in result.failures.items():

@@ -104,7 +104,7 @@ def _array(size_mib: int, contenders: tuple[str, ...], rounds: int, quick_rounds
     size = size_mib * MIB
     return Row(
         f"array-{size_mib}", f"{size_mib} MiB array out and home, local worker", "array", contenders,
-        targets=_array_targets(), steps=(Step({"size": size}, payload_bytes=size, needs_bytes=6 * size),),
+        targets=_array_targets(), steps=(Step({"size": size}, payload_bytes=size, needs_bytes=5 * size),),
         rounds=rounds, quick_rounds=quick_rounds, warmup=2, turns=True,
     )
 
@@ -123,7 +123,7 @@ def _tls(
     return Row(
         f"tls-{size_mib}", f"{size_mib} MiB array out and home, through TLS on loopback", "array",
         ("cellferry-tls", *peers), targets=tuple(found),
-        steps=(Step({"size": size}, payload_bytes=size, needs_bytes=6 * size),),
+        steps=(Step({"size": size}, payload_bytes=size, needs_bytes=5 * size),),
         rounds=rounds, quick_rounds=quick_rounds, warmup=1, turns=True, quick_at_most=quick_at_most,
     )
 
@@ -135,7 +135,7 @@ def _again() -> Row:
 
     return Row(
         "again", "a 1 GiB input that the worker has: unchanged, one element changed", "again", ("cellferry",),
-        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=6 * GIB),), turns=True,
+        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=5 * GIB),), turns=True,
         targets=(
             time_ratio("unchanged / hashing it once (XXH3)", "unchanged_s", "cellferry", 1.3, peer_metric="hash_s"),
             Target("one element changed / (1.3 x hashing once + sending one chunk)", changed_over_limit, "<=", 1.0),
@@ -151,7 +151,7 @@ def _spoken(side: str) -> str:
 def _memory() -> Row:
     return Row(
         "memory", "peak memory over the payload itself, 1 GiB, each side", "memory", ("cellferry",),
-        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=6 * GIB),), rounds=3, quick_rounds=2, turns=True,
+        steps=(Step({"size": GIB}, payload_bytes=GIB, needs_bytes=5 * GIB),), rounds=3, quick_rounds=2, turns=True,
         targets=tuple(
             bound(f"{_spoken(side)}: over the payload", side, MEMORY_LIMIT_MIB, "MiB", 1 / MIB)
             for side in MEMORY_SIDES

@@ -62,10 +62,14 @@ def _tell(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
+def _show(result: RowResult) -> None:
+    print(report.row_text(result) + "\n", flush=True)
+
+
 def _run(rows: Sequence[Row], arguments: argparse.Namespace, folder: Path, run_id: str) -> list[RowResult]:
     pool = Pool(folder, _environ(folder, run_id))
     try:
-        return Runner(pool, arguments.quick, _tell, arguments.without).run(rows)
+        return Runner(pool, arguments.quick, _tell, _show, arguments.without).run(rows)
     finally:
         pool.close()
 
@@ -87,8 +91,6 @@ def main() -> int:
             print(f"logs: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    for result in results:
-        print(report.row_text(result))
     print(report.summary(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(report.as_json(results, facts, arguments.quick), indent=1))

@@ -41,10 +41,14 @@ class RowResult:
 class Runner:
     """Runs rows with the contenders of one pool."""
 
-    def __init__(self, pool: Pool, quick: bool, tell: Callable[[str], None], without: Sequence[str] = ()) -> None:
+    def __init__(
+        self, pool: Pool, quick: bool, tell: Callable[[str], None], finished: Callable[[RowResult], None],
+        without: Sequence[str] = (),
+    ) -> None:
         self._pool = pool
         self._quick = quick
         self._tell = tell
+        self._finished = finished
         self._without = without
         self._turn = 0
 
@@ -54,6 +58,7 @@ class Runner:
         for at, row in enumerate(rows):
             self._tell(f"{row.name}: {row.what}")
             results.append(self._run_row(row))
+            self._finished(results[-1])
             later = {name for other in rows[at + 1 :] if not other.fresh for name in other.contenders}
             for name in row.contenders:
                 if name not in later:
@@ -64,6 +69,8 @@ class Runner:
         result = RowResult(row)
         names = [name for name in row.contenders if name not in self._without]
         steps = self._feasible(row, result)
+        if not steps:
+            return result
         if not row.fresh:
             names = [name for name in names if self._attempt(name, result, partial(self._warm_up, row, steps, name))]
         rounds = row.quick_rounds if self._quick else row.rounds

@@ -31,10 +31,11 @@ from cellferry.link.http import WorkerHttp
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync
 from cellferry.model import CellReport, CellRequest, Message, Screen, Shipped, Worker
+from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack, settle
-from cellferry.parcels.placeholder import Placeholder, describe
+from cellferry.parcels.placeholder import BOUND_TO_PROCESS, Placeholder, describe
 
 RESULT = "\x00result"
 _MOST_TRIES = 200
@@ -80,6 +81,7 @@ class There:
     files: FileSync
     sources: SourceSync
     names: set[str]
+    ambient: Ambient
 
     @property
     def heap(self) -> Heap:
@@ -136,11 +138,13 @@ class Session:
         if known is not None and known.link.lost is not None:
             self._forget(known)
             known = None
-        parcel = self._pack(needs, known.heap if known else Heap(self._namespace))
+        ambient = (known.ambient if known else Ambient()).changed()
+        parcel = self._pack(needs, known.heap if known else Heap(self._namespace), ambient)
         clock.append(time.perf_counter())
         there = known or self._arrive(request)
         clock.append(time.perf_counter())
         try:
+            there.ambient.agree(ambient)
             return self._there_and_back(there, request, cell, flow, parcel, clock)
         except (WorkerError, CellferryError) as exc:
             if there.link.lost is not None:
@@ -158,7 +162,7 @@ class Session:
         frame = self._frame(there, request, cell, flow, parcel)
         self._current = there
         sent += there.link.run(frame, parcel)
-        there.names |= set(parcel.roots)
+        there.names |= {name for name in parcel.roots if name != AMBIENT}
         parcel.sealed(there.heap)
         clock.append(time.perf_counter())
         returned = self._wait(there, request)
@@ -169,9 +173,11 @@ class Session:
         self._finish(returned, report)
         return report
 
-    def _pack(self, needs: Needs, heap: Heap) -> Parcel:
+    def _pack(self, needs: Needs, heap: Heap, ambient: Mapping[str, Any]) -> Parcel:
         """Everything the cell needs; values that cannot travel are reported by path before anything is sent."""
         hidden, roots = self._host.hidden, {**needs.hints, **needs.roots}
+        if ambient:
+            roots[AMBIENT] = ambient
         dropped = heap.sweep()
         skip: frozenset[int] = frozenset()
         left_out: set[str] = set()
@@ -213,7 +219,7 @@ class Session:
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
         link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed))
-        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set())
+        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set(), Ambient())
         link.open()
         self._there[worker.name] = there
         return there
@@ -238,6 +244,7 @@ class Session:
         return {
             "code": source, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
             "unbind": unbind, "returns": None if request.returns is None else list(request.returns), "fetch_limit": self._config.fetch_limit,
+            "imports": sorted({name.partition(".")[0] for name in flow.imports}),
         }  # fmt: skip
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
@@ -270,6 +277,7 @@ class Session:
             notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
         roots = dict(returned.arrived.roots)
         result = roots.pop(RESULT, None)
+        there.ambient.receive(roots.pop(AMBIENT, {}))
         namespace.update(roots)
         there.names |= set(roots)
         for name in frame["deleted"]:
@@ -277,7 +285,7 @@ class Session:
             there.names.discard(name)
         if result is not None:
             self._host.result(result)
-        notes += [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+        notes += [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT and why != BOUND_TO_PROCESS]
         notes += [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
         return notes
 
@@ -285,14 +293,15 @@ class Session:
         reply = returned.frame["reply"]
         self.failed_remotely = reply["status"] == "error"
         if self.failed_remotely:
-            if report.came_home:
-                self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(report.came_home)}")
+            kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]
+            if kept:
+                self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(kept)}")
             raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 
     def _estimate(self, needs: Needs, known: There | None) -> CellReport:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
-        parcel = self._pack(needs, heap)
+        parcel = self._pack(needs, heap, {})
         rows = _shipped(parcel, heap, {**self._namespace})
         return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
 
@@ -381,13 +390,13 @@ class Session:
 
 def _report(there: There, parcel: Parcel, returned: Returned, sent: int, notes: Sequence[str], files: Sequence[str], clock: Sequence[float]) -> CellReport:
     frame = returned.frame
-    names = [n for n in returned.arrived.roots if n != RESULT]
+    names = [n for n in returned.arrived.roots if not n.startswith("\x00")]
     start, packed, arrived, out = clock
     return CellReport(
         worker=there.worker.name, status=frame["reply"]["status"], capture_s=packed - start, start_s=arrived - packed, send_s=out - arrived,
         run_s=frame["ran_s"], home_s=time.perf_counter() - out - frame["ran_s"], sent_bytes=sent, received_bytes=returned.received_bytes,
         shipped=(), came_home=tuple(n for n in names if n not in frame["stayed"]),
-        stayed_there=tuple(n for n in frame["stayed"] if n != RESULT), deleted=tuple(frame["deleted"]), files=tuple(files), notes=tuple(notes),
+        stayed_there=tuple(n for n, why in frame["stayed"].items() if n != RESULT and not why), deleted=tuple(frame["deleted"]), files=tuple(files), notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -93,12 +93,12 @@ def simple(draw: st.DrawFn) -> list[str]:
 
 
 @st.composite
-def blocks(draw: st.DrawFn, depth: int = 2, loop: bool = False) -> list[str]:
-    """Several statements."""
+def blocks(draw: st.DrawFn, depth: int = 2, leave: tuple[str, ...] = ()) -> list[str]:
+    """Several statements; the last may ``leave`` the round of the loop that they are the body of."""
     statements = [simple(), compound(depth)] if depth else [simple()]
     lines = [line for part in draw(st.lists(st.one_of(*statements), min_size=1, max_size=3)) for line in part]
-    if loop and draw(st.booleans()):
-        lines.append(f"if {draw(_names)}: {draw(st.sampled_from(['break', 'continue']))}")
+    if leave and draw(st.booleans()):
+        lines.insert(draw(st.sampled_from([0, len(lines)])), f"if {draw(_names)}: {draw(st.sampled_from(leave))}")
     return lines
 
 
@@ -107,12 +107,14 @@ def compound(draw: st.DrawFn, depth: int) -> list[str]:
     """One statement with blocks in it."""
     name, other, value = draw(_names), draw(_names), draw(expressions(1))
     body, more = _indent(draw(blocks(depth - 1))), _indent(draw(blocks(depth - 1)))
-    looped = _indent(draw(blocks(depth - 1, loop=True)))
+    looped = _indent(draw(blocks(depth - 1, leave=("break", "continue"))))
+    # No `continue` here: such a program might never end.
+    once = _indent(draw(blocks(depth - 1, leave=("break",))))
     return draw(st.sampled_from([
         [f"if {value}:", *body, "else:", *more], [f"if {value}:", *body], [f"if {value}:", "    raise ValueError", *more],
         [f"for {name} in {other}:", *looped], [f"for {name} in {other}:", *looped, "else:", *more],
         [f"for {name} in range(2):", *looped],
-        [f"while {value}:", *looped, "    break"], ["while True:", *looped, "    break"],
+        [f"while {value}:", *once, "    break"], ["while True:", *once, "    break"],
         ["try:", *body, "except TypeError:", *more],
         ["try:", *body, f"except Exception as {name}:", *more, "else:", f"    {other} = {value}"],
         ["try:", *body, "finally:", *more],

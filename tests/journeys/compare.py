@@ -1,4 +1,4 @@
-"""Holds two runs of one notebook against each other, cell by cell, and says in words where they differ."""
+"""Holds two runs of one notebook against each other, cell by cell, and says where they differ; a variable's once, where it appears."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ def differences(expected: Sequence[Seen], got: Sequence[Seen]) -> str:
     """Empty if both runs are the same to their user; otherwise each difference with its cell, what was expected and got."""
     there, here = _Lines(expected), _Lines(got)
     found = []
+    told: set[str] = set()
     for want, have in zip(expected, got, strict=False):
         problems = _unlike("outputs", _outputs(want, there), _outputs(have, here))
         if want.number != have.number:
             problems.append(f"execution count: expected {want.number}, got {have.number}")
-        problems += _namespaces(want.namespace, have.namespace)
+        problems += [text for text in _namespaces(want.namespace, have.namespace) if text not in told]
+        told.update(problems)
         if problems:
             source = "\n".join(f"    | {line}" for line in have.step.text.splitlines())
             found.append("\n".join([f"cell {have.number}:", source, *problems]))
@@ -116,7 +118,7 @@ def _namespaces(expected: dict[str, Any], got: dict[str, Any]) -> list[str]:
         elif name not in expected:
             problems.append(f"  {name}: should not be there, is {_short(got[name])}")
         elif not _alike(expected[name], got[name]):
-            problems += _unlike(name, expected[name], got[name])
+            problems += ["\n".join(_unlike(name, expected[name], got[name]))]
     return problems
 
 

@@ -180,14 +180,20 @@ class _Describer:
         entry["state"] = _digest(repr(state).encode())
 
     def _tensor(self, entry, value, path, depth):
-        entry.update(dtype=str(value.dtype), shape=list(value.shape), stride=list(value.stride()))
+        entry.update(dtype=str(value.dtype), shape=list(value.shape))
         entry["grad"] = [value.requires_grad, value.is_leaf, type_name(value.grad_fn)]
         plain = value.detach()
-        entry["data"] = _digest(plain.contiguous().view(-1).numpy().tobytes())
+        if value.layout is not sys.modules["torch"].strided:
+            entry["values"] = repr(plain.to_dense().tolist())
+            return
+        entry["data"] = _digest(plain.contiguous().flatten().view(sys.modules["torch"].uint8).numpy().tobytes())
         if value.is_leaf and value.grad is not None:
             entry["gradient"] = self.describe(value.grad, f"{path}.grad", depth)
+        entry["stride"] = list(value.stride())
         if value.numel():
-            self._memory(entry, plain.numpy())
+            last = sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+            low = value.data_ptr()
+            self.extents.append((low, low + (last + 1) * value.element_size(), entry))
 
     def _frame(self, entry, value, path, depth):
         parts = {"index": value.index, "attrs": value.attrs} if hasattr(value, "index") else {"names": value.names}

@@ -14,6 +14,7 @@ import threading
 
 from jupyter_client.manager import KernelManager
 
+from cellferry.capture.request import check_supported
 from cellferry.journey import RemoteError
 from cellferry.model import CellReport
 
@@ -80,6 +81,7 @@ class StandInSession:
         if self.fail_next is not None:
             error, self.fail_next = self.fail_next, None
             raise error
+        check_supported(request)
         self.cells.append(cell)
         screen = self.host.screen
         header = screen.parent().get("header") or self.client.session.msg_header("execute_request")

@@ -100,7 +100,9 @@ with tempfile.TemporaryDirectory() as folder:
     with open(os.path.join(folder, "f.txt"), "w") as file:
         file.write("gone soon")
     existed = os.path.exists(file.name)
-existed, os.path.exists(folder), file.closed
+was_there = existed, os.path.exists(folder), file.closed
+del folder, file
+was_there
 
 # %%
 import numpy as np

@@ -35,7 +35,7 @@ Rich(1)
 # %%
 class Many:
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {"text/plain": "plain many", "text/html": "<p>many</p>", "application/x-own": {"a": [1]}}
+        return {"text/plain": "plain many", "text/html": "<p>many</p>", "application/vnd.own+json": {"a": [1]}}
 
 
 class Own:

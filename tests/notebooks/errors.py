@@ -104,7 +104,9 @@ deprecated()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     warnings.warn("recorded", RuntimeWarning)
-[(w.category.__name__, str(w.message)) for w in caught]
+told = [(w.category.__name__, str(w.message), w.lineno) for w in caught]
+del caught
+told
 
 # %%
 assert before == 2, f"before is {before}"

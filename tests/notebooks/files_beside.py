@@ -74,8 +74,7 @@ Path("first.txt").read_text(), Path("settings.json").exists(), Path("renamed.jso
 # %%
 import os
 
-here = os.getcwd()
-os.path.isabs(here)
+os.path.isabs(os.getcwd())
 
 # %%
 missing = open("not there.txt")

@@ -117,6 +117,6 @@ import os
 pid = os.fork()
 if pid == 0:
     os._exit(7)
-_, status = os.waitpid(pid, 0)
-del pid
+waited, status = os.waitpid(pid, 0)
+del pid, waited
 os.waitstatus_to_exitcode(status)

@@ -348,11 +348,23 @@ def test_zombies_of_adopted_orphans_are_reaped(shared: Any, wait: Wait) -> None:
 def test_the_kernel_is_spawned_before_anything_slow_is_imported() -> None:
     code = "import cellferry.worker.launcher, sys; print(*sys.modules)"
     loaded = set(subprocess.check_output([sys.executable, "-P", "-c", code], text=True).split())
-    slow = {"asyncio", "cryptography", "dataclasses", "jupyter_server", "pathlib", "psutil", "ssl", "tornado", "traitlets"}
+    slow = {
+        "asyncio",
+        "cryptography",
+        "dataclasses",
+        "jupyter_server",
+        "pathlib",
+        "psutil",
+        "ssl",
+        "tornado",
+        "traitlets",
+    }
     assert not loaded & slow
 
 
-def test_how_long_a_cold_start_takes(start: Any, wait: Wait, transport: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_long_a_cold_start_takes(
+    start: Any, wait: Wait, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Printed, not asserted: the machine may be busy."""
     began = time.monotonic()
     bench = start()

@@ -10,6 +10,7 @@ from typing import Any
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, pack_home
 from cellferry.guest.sources import install_modules
+from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
@@ -29,6 +30,7 @@ class Cells:
         self.folder = folder
         self.heap = Heap(self.shell.user_ns)
         self.files = WorkFiles(folder / "work")
+        self.ambient = Ambient()
         self.worker = ""
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
@@ -49,6 +51,7 @@ class Cells:
             self.link.door.set_busy(None)
             return
         namespace = self.shell.user_ns
+        self.ambient.receive(arrived.roots.pop(AMBIENT, {}), meta["imports"])
         for name in meta["unbind"]:
             namespace.pop(name, None)
         namespace.update(arrived.roots)
@@ -99,7 +102,11 @@ class Cells:
         result = self._take_result(meta["number"])
         if result is not None and reply["status"] == "ok":
             roots[RESULT] = result
+        ambient = self.ambient.changed()
+        if ambient:
+            roots[AMBIENT] = ambient
         parcel, stayed, lost = pack_home(self.heap, roots, home.given, meta["fetch_limit"])
+        self.ambient.agree(ambient)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         frame = {
             "op": "home", "reply": outcome, "parcel": parcel.meta(), "deleted": home.deleted(), "stayed": stayed,

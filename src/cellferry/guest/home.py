@@ -9,7 +9,7 @@ from typing import Any
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.pickler import is_bound
-from cellferry.parcels.placeholder import quick_size
+from cellferry.parcels.placeholder import BOUND_TO_PROCESS, quick_size
 
 _MOST_TRIES = 50
 
@@ -79,7 +79,7 @@ def _stuck_at_sight(heap: Heap, roots: Mapping[str, Any], limit: int | None) -> 
         if id(value) in heap.oid_of:
             continue
         if is_bound(value):
-            stuck[id(value)] = stayed[name] = "it is bound to that process"
+            stuck[id(value)] = stayed[name] = BOUND_TO_PROCESS
         elif limit is not None and quick_size(value) > limit and not isinstance(value, (str, bytes)):
             stuck[id(value)] = stayed[name] = ""
     return stuck, stayed

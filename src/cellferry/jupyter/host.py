@@ -42,16 +42,21 @@ class ShellHost:
         self.screen: Screen = screen
         self.hidden: Container[str] = HiddenNames(shell)
         self._raw = ""
+        # The body is read by the door, by the capture and by the hook before the next cell: once is enough.
+        self._read = ("", "")
         self._cell_id: str | None = None
 
     def begin(self, info: ExecutionInfo) -> None:
         """Remember the cell that IPython is about to run; called before each cell."""
         self._raw = info.raw_cell or ""
         self._cell_id = info.cell_id
+        self._read = ("", "")
 
     def transform(self, source: str) -> str:
         """IPython syntax to Python, as this shell's own cells are read (its input transformers included)."""
-        return str(self.shell.transform_cell(source))
+        if source != self._read[0]:
+            self._read = (source, str(self.shell.transform_cell(source)))
+        return self._read[1]
 
     @property
     def number(self) -> int:
@@ -79,21 +84,22 @@ class ShellHost:
         at = raw.find(body.rstrip("\n"))
         return raw.count("\n", 0, at) if at >= 0 else 1
 
-    def keep_source(self, body: str, lines_above: int) -> None:
+    def keep_source(self, line: str, body: str, lines_above: int) -> None:
         """Let tracebacks and ``inspect`` here find the body under the cell's own file name and line numbers.
 
         What IPython itself keeps there is the call of the magic, one line long.
         """
         name = self.file
         if name is not None:
-            text = "\n" * lines_above + self.transform(body)
+            text = f"#%%remote {line}".rstrip() + "\n" * lines_above + self.transform(body)
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
 
     def source_of(self, file: str) -> tuple[int, str] | None:
         """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
-        number = getattr(self.shell.compile, "_filename_map", {}).get(file)
-        lines = linecache.getlines(file) if number is not None else []
-        return (number, "".join(lines)) if lines else None
+        number: int | None = getattr(self.shell.compile, "_filename_map", {}).get(file)
+        if number is None:
+            return None
+        return number, "".join(linecache.getlines(file))
 
     def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
         """Pass on what the remote cell asked of the frontend beside its outputs (``name?``, ``%load``)."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cellferry.journey import Session
     from cellferry.jupyter.relay import DoorScreen
-    from cellferry.model import CellRequest
+    from cellferry.model import CellReport, CellRequest
 
 _LOADED = "_cellferry"
 _REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
@@ -77,6 +77,8 @@ class RemoteMagics(Magics):
         self._refusal: failures.Refusal | None = None
         self._local_debug: Any = None
         self._last_line = ""
+        self.last_report: CellReport | None = None
+        """What the last remote cell did; None before the first and after one that failed."""
         self.screen = _screen(shell)
         self.host = ShellHost(shell, self.screen)
 
@@ -130,9 +132,9 @@ class RemoteMagics(Magics):
 
         host = self.host
         cell = Cell(body, host.lines_above(body), host.number, host.cell_id)
-        host.keep_source(body, cell.lineno_offset)
         self._last_line = line
         try:
+            host.keep_source(line, body, cell.lineno_offset)
             report = session.run(request, cell)
         except RemoteError as error:
             self._wrap_debug()
@@ -140,8 +142,8 @@ class RemoteMagics(Magics):
             if not error.traceback:
                 failures.as_shown_already(self._shell, error)
             raise
-        except CellSyntaxError as error:
-            cause = error.__cause__
+        except (CellSyntaxError, SyntaxError) as error:
+            cause = error.__cause__ if isinstance(error, CellSyntaxError) else error
             if not isinstance(cause, SyntaxError):
                 raise
             raise failures.as_local_syntax_error(cause, cell.lineno_offset, host.file) from None

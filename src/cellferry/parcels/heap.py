@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ _ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, sl
 _VIEW = memories.ViewKind()
 _ARRAY = memories.ArrayKind
 _SWEEP_LEAST = 256
+_CHEAP_MOST = 1000
 
 
 @dataclass
@@ -129,6 +130,16 @@ class Heap:
         storage = getattr(owner, "untyped_storage", None)
         return self.oid_of.get(id(storage())) if storage is not None else None
 
+    def cheap(self) -> Iterable[int]:
+        """Known objects that are worth a look whether the cell names them or not, while there are few of them.
+
+        A widget's callback or a thread on the other side may have changed what no cell mentions; containers and
+        instances are compared in no time, memory and opaque objects are not looked at.
+        """
+        if len(self.objects) > _CHEAP_MOST:
+            return ()
+        return [oid for oid, kind in self.kinds.items() if kind.cheap]
+
     def changes(self, known: Iterable[int]) -> list[tuple[int, Any]]:
         """(number, new seal) of those that are not as both ends last agreed."""
         found = []
@@ -165,10 +176,16 @@ class Heap:
                 level = [obj for obj in level if id(obj) not in self.oid_of]
         return count
 
-    def register(self, fresh: Iterable[tuple[int, Any]], leaves: Iterable[Leaf]) -> None:
-        """Know new objects, (number, object) each; arrays that travelled as leaves have their digests already."""
+    def register(self, fresh: Iterable[tuple[int, Any]], leaves: Iterable[Leaf], stuck: Container[int] = ()) -> None:
+        """Know new objects, (number, object) each, in the order of their numbers.
+
+        Arrays that travelled as leaves have their digests already; objects whose id is in ``stuck`` only stay here.
+        """
         by_owner = {id(leaf.owner): leaf for leaf in leaves}
         for oid, obj in fresh:
+            if id(obj) in stuck:
+                self.keep(oid, obj)
+                continue
             leaf = by_owner.get(id(obj))
             kind = kind_of(obj, self.namespace) if leaf is not None else None
             if leaf is not None and isinstance(kind, (memories.ArrayKind, memories.StorageKind)):

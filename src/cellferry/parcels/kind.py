@@ -10,6 +10,8 @@ class Kind:
     """Base: immutable, or nothing to notice. Its identity is kept, its content never sent again."""
 
     tracked = True
+    cheap = False
+    """Whether a change is seen by comparing a few pointers."""
 
     def children(self, obj: Any) -> Iterable[Any]:
         """Objects one step away that may be known or change by themselves."""

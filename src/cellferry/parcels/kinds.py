@@ -45,6 +45,8 @@ class Frozen(Kind):
 class ListKind(Kind):
     """Lists and subclasses of list without state of their own."""
 
+    cheap = True
+
     def children(self, obj: Any) -> Iterable[Any]:
         return list.__iter__(obj)
 
@@ -64,6 +66,8 @@ class ListKind(Kind):
 
 class DictKind(Kind):
     """Dicts of any kind; OrderedDict through its own methods, for it keeps a list beside the table."""
+
+    cheap = True
 
     def children(self, obj: Any) -> Iterable[Any]:
         yield from dict.keys(obj)
@@ -120,6 +124,8 @@ def _same_items(before: dict[Any, Any], after: dict[Any, Any]) -> bool:
 
 
 class SetKind(Kind):
+    cheap = True
+
     def children(self, obj: Any) -> Iterable[Any]:
         return set.__iter__(obj)
 
@@ -139,6 +145,8 @@ class SetKind(Kind):
 
 
 class DequeKind(Kind):
+    cheap = True
+
     def children(self, obj: Any) -> Iterable[Any]:
         return list(obj)
 
@@ -176,6 +184,8 @@ class BytesKind(Kind):
 
 class InstanceKind(Kind):
     """Objects whose whole state is their ``__dict__`` and ``__slots__``."""
+
+    cheap = True
 
     def children(self, obj: Any) -> Iterable[Any]:
         yield type(obj)
@@ -238,6 +248,8 @@ _CLASS_NOISE = frozenset(
 class ClassKind(Kind):
     """Classes of the notebook: attributes added, changed or removed."""
 
+    cheap = True
+
     def children(self, obj: Any) -> Iterable[Any]:
         yield from _class_vars(obj).values()
         yield from obj.__bases__
@@ -269,6 +281,8 @@ def _class_vars(kind: type) -> dict[str, Any]:
 class FunctionKind(Kind):
     """Functions of the notebook: defaults, attributes, even their code."""
 
+    cheap = True
+
     def children(self, obj: Any) -> Iterable[Any]:
         yield from obj.__closure__ or ()
         yield from obj.__defaults__ or ()
@@ -293,6 +307,8 @@ class FunctionKind(Kind):
 
 class CellKind(Kind):
     """The cells of closures: what ``nonlocal`` writes to."""
+
+    cheap = True
 
     def children(self, obj: Any) -> Iterable[Any]:
         return cell_contents(obj)

@@ -80,10 +80,8 @@ class Parcel:
         for oid, seal in self.changes:
             if oid in heap.seals:
                 heap.seals[oid] = seal
-        heap.register(((oid, obj) for oid, obj in self.fresh if id(obj) not in self.stuck), self.leaves)
-        for oid, obj in self.fresh:
-            if id(obj) in self.stuck:
-                heap.keep(oid, obj)
+        # in the order of their numbers: positions in the memo follow it, on both ends
+        heap.register(self.fresh, self.leaves, self.stuck)
         heap.next_oid = max(heap.next_oid, self.base + len(self.tracked))
 
 
@@ -194,7 +192,8 @@ class _Job:
     def run(self, roots: dict[str, Any]) -> None:
         roots, known = self._close(roots)
         left_out = self.plan.without | self.plan.skip_states
-        self.changes = self.heap.changes(oid for oid in dict.fromkeys(known) if oid not in left_out)
+        candidates = dict.fromkeys(itertools.chain(known, self.heap.cheap()))
+        self.changes = self.heap.changes(oid for oid in candidates if oid not in left_out)
         self._dump_states()
         for name, value in roots.items():
             self._dump_root(name, value)

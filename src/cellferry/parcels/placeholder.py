@@ -8,6 +8,10 @@ from cellferry.errors import StaysThere
 from cellferry.parcels import context
 
 
+BOUND_TO_PROCESS = "it is bound to that process"
+"""Why files, locks, generators, widgets and their like stay where they were made."""
+
+
 class Placeholder:
     """Stands for a value that lives on a worker: too large to come home unasked, on a GPU, or bound to that process.
 

@@ -1,0 +1,129 @@
+"""JupyterLab in a real browser: a slider whose Python half is on a worker is moved by hand, and survives a reload."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+HERE = Path("/work/main/tests/jupyter")
+PATIENCE_MS = 20_000
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
+
+CELLS = [
+    f"import sys; sys.path.insert(0, {str(HERE)!r})\nimport stand_in\nmade = stand_in.install(get_ipython())",
+    "%load_ext cellferry",
+    "%%remote\nimport ipywidgets, os\nseen = ipywidgets.Label(value='nothing yet')\n"
+    "slider = ipywidgets.IntSlider(value=3, max=50, description='remote')\nout = ipywidgets.Output()\n"
+    "def moved(change):\n    seen.value = f\"the worker saw {change['new']}\"\n"
+    "    with out:\n        print('printed', change['new'])\n"
+    "slider.observe(moved, 'value')\ndisplay(ipywidgets.VBox([slider, seen, out]))",
+    "%%remote\nimport time\nfrom IPython.display import display, HTML\n"
+    "for step in range(3):\n    print('step', step)\ndisplay(HTML('<b id=\"rich\">rich</b>'))\n"
+    "1 / 0",
+    "import ipywidgets; print('not run after an error')",
+]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab over a folder with one notebook; gives its address."""
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    nbformat.write(page, folder / "slider.ipynb")
+    settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    port = free_port()
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"),
+                   "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "r")}
+    with (tmp_path / "lab.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+             "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True",
+             f"--notebook-dir={folder}"],
+            env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api/status", server, tmp_path / "lab.log")
+        yield f"http://127.0.0.1:{port}/lab/tree/slider.ipynb?reset"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(address, server, log):
+    """Until the server answers: connecting again is all that one can do with a server that is not there yet."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for _ in range(600):
+        try:
+            opener.open(address, timeout=1).close()
+            return
+        except OSError:
+            try:
+                server.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+    raise AssertionError(log.read_text()[-2000:])
+
+
+def move_to(page, steps):
+    """Move the slider by the keyboard, as a user may; then wait for what the worker answers."""
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.click()
+    for _ in range(steps):
+        handle.press("ArrowRight")
+
+
+def test_a_remote_slider_moves_and_survives_a_reload(lab, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    shots = Path(os.environ.get("CELLFERRY_SCREENSHOTS", tmp_path))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.on("console", lambda message: print("console:", message.text[:300]))
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        page.goto(lab)
+        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
+        page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        page.wait_for_timeout(8000); page.screenshot(path=shots/"dbg.png"); print(page.locator(".jp-Cell-outputArea").all_inner_texts())
+        expect(page.locator(".widget-label", has_text="nothing yet")).to_be_visible()
+        expect(page.get_by_text("ZeroDivisionError: division by zero")).to_be_visible()
+        expect(page.locator("#rich")).to_be_visible()
+        move_to(page, 4)
+        expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
+        expect(page.get_by_text(re.compile("printed 7"))).to_be_visible()
+        page.screenshot(path=shots / "slider-moved.png")
+        assert page.get_by_text("not run after an error", exact=True).count() == 0
+
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        page.reload()
+        expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
+        move_to(page, 2)
+        expect(page.get_by_text("the worker saw 9", exact=True)).to_be_visible()
+        page.screenshot(path=shots / "slider-after-reload.png")
+        browser.close()

@@ -1,0 +1,182 @@
+"""The rule of the lease by properties, and its thread with a clock that only the test moves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellferry.model import Lease
+from cellferry.worker.lease import FIRST_LINK_S, LOOK_S, Facts, LeaseWatch, boottime, decide
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
+TIMES = st.floats(0, 1e6)
+LEASES = st.builds(Lease, idle_s=st.floats(0.1, 1e5), grace_s=st.none() | st.floats(0.1, 1e5))
+FACTS = st.builds(
+    Facts,
+    links=st.integers(0, 5),
+    busy=st.booleans(),
+    unlinked_since_s=TIMES,
+    free_since_s=TIMES,
+    folder_there=st.booleans(),
+    asked=st.sampled_from(["", "stop", "signal", "keeper"]),
+)
+
+
+@given(TIMES, FACTS, LEASES)
+def test_a_linked_worker_lives_unless_it_is_asked_or_homeless(now: float, facts: Facts, lease: Lease) -> None:
+    decision = decide(now, facts, lease)
+    if facts.asked:
+        assert decision.end == facts.asked
+    elif not facts.folder_there:
+        assert decision.end == "folder"
+    elif facts.links:
+        assert decision.end == ""
+
+
+@given(TIMES, FACTS, LEASES)
+def test_it_ends_exactly_when_a_term_is_over(now: float, facts: Facts, lease: Lease) -> None:
+    decision = decide(now, facts, lease)
+    if facts.asked or not facts.folder_there or facts.links:
+        return
+    grace_over = lease.grace_s is not None and facts.unlinked_since_s + lease.grace_s - now <= 0
+    idle_over = not facts.busy and facts.free_since_s + lease.idle_s - now <= 0
+    assert bool(decision.end) == (grace_over or idle_over)
+
+
+@given(TIMES, FACTS, LEASES)
+def test_it_looks_again_in_time(now: float, facts: Facts, lease: Lease) -> None:
+    """If nothing changes until then, nothing was due any earlier; and the folder is looked at every second."""
+    decision = decide(now, facts, lease)
+    if not decision.end:
+        assert 0 < decision.look_again_s <= LOOK_S
+        assert decide(now + decision.look_again_s * 0.99, facts, lease).end == "" or now > 1e5  # floats get coarse
+
+
+@given(TIMES, FACTS, LEASES, st.floats(0, 1e6))
+def test_time_alone_never_brings_it_back(now: float, facts: Facts, lease: Lease, later: float) -> None:
+    if decide(now, facts, lease).end:
+        assert decide(now + later, facts, lease).end
+
+
+def test_a_busy_detached_worker_lives_for_ever() -> None:
+    facts = Facts(links=0, busy=True, unlinked_since_s=0, free_since_s=0)
+    assert decide(1e9, facts, Lease(idle_s=1, grace_s=None)).end == ""
+    assert decide(1e9, facts, Lease(idle_s=1, grace_s=5)).end == "unlinked"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Watched:
+    """A watch whose end is only noted."""
+
+    def __init__(self, folder: Path, lease: Lease, line: int = -1) -> None:
+        self.clock, self.over, self.reason = Clock(), threading.Event(), ""
+        self.watch = LeaseWatch(folder, lease, self._end, keeper_line=line, clock=self.clock)
+
+    def _end(self, reason: str) -> None:
+        self.reason = reason
+        self.over.set()
+
+    def wait(self) -> str:
+        assert self.over.wait(20)
+        return self.reason
+
+    def ask(self) -> str:
+        return decide(self.clock(), self.watch.facts(), self.watch._lease).end
+
+
+def test_the_lease_counts_from_the_first_chance_to_link(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, Lease(idle_s=600, grace_s=5))
+    watched.clock.now_s += FIRST_LINK_S + 4.9
+    assert watched.ask() == "" and watched.watch.remaining_s() == pytest.approx(0.1)
+    watched.clock.now_s += 0.2
+    assert watched.ask() == "unlinked"
+
+
+def test_the_lease_counts_from_the_last_link_and_the_last_cell(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, Lease(idle_s=10, grace_s=None))
+    watched.watch.update(1, False)
+    watched.clock.now_s += 1000
+    assert watched.ask() == "" and watched.watch.remaining_s() is None
+    watched.watch.update(0, True)
+    watched.clock.now_s += 1000
+    assert watched.ask() == ""
+    watched.watch.update(0, False)
+    watched.clock.now_s += 9.9
+    watched.watch.update(0, False)  # a report that brings nothing new does not count as a sign of life
+    assert watched.ask() == ""
+    watched.clock.now_s += 0.2
+    assert watched.ask() == "idle"
+
+
+def test_a_dead_kernel_gives_the_client_time_to_come_back(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, Lease(idle_s=600, grace_s=5))
+    watched.watch.update(1, True)
+    watched.clock.now_s += 1000
+    watched.watch.kernel_ended()
+    assert watched.watch.facts().busy is False
+    watched.clock.now_s += FIRST_LINK_S
+    assert watched.ask() == ""
+    watched.clock.now_s += 6
+    assert watched.ask() == "unlinked"
+
+
+@pytest.mark.parametrize("reason", ["stop", "signal"])
+def test_the_thread_ends_it_when_asked(tmp_path: Path, reason: str) -> None:
+    watched = Watched(tmp_path, Lease())
+    watched.watch.start()
+    watched.watch.ask_end(reason)
+    watched.watch.ask_end("another")
+    assert watched.wait() == reason
+
+
+def test_the_thread_notices_its_folder_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    watched = Watched(folder, Lease())
+    watched.watch.start()
+    folder.rename(tmp_path / "old")
+    folder.mkdir()
+    assert watched.wait() == "folder"
+
+
+@pytest.mark.parametrize(("sent", "reason"), [(b"T", "signal"), (b"", "keeper")])
+def test_the_thread_hears_the_keeper_ask_and_die(tmp_path: Path, sent: bytes, reason: str) -> None:
+    listens, tells = os.pipe()
+    watched = Watched(tmp_path, Lease(), listens)
+    watched.watch.start()
+    if sent:
+        os.write(tells, sent)
+    else:
+        os.close(tells)
+    assert watched.wait() == reason
+    os.close(listens)
+    if sent:
+        os.close(tells)
+
+
+def test_the_thread_acts_when_the_time_has_come(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, Lease(idle_s=600, grace_s=5))
+    watched.watch.start()
+    watched.watch.update(1, False)
+    watched.clock.now_s += 100
+    watched.watch.update(0, False)
+    watched.clock.now_s += 5
+    watched.watch.update(0, False)  # wakes the thread, as a kernel's report does
+    assert watched.wait() == "unlinked"
+
+
+def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
+    assert boottime() > 0
