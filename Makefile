@@ -1,64 +1,57 @@
-# What users and CI run. `make demo` and `make test` need nothing but Python 3.11 or newer.
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
-.DEFAULT_GOAL := help
-PYTHON ?= python3
-VENV ?= .venv
-BIN := $(VENV)/bin
-APT := DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends
-# on the command line of every install: a prompt would hang a headless run
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input -q
+# What a new machine needs: Python 3.11 or newer, and make. Everything else is installed into .venv (and, as root on
+# Debian or Ubuntu, the few system packages that `.ci/system-packages` names).
 
-.PHONY: help demo lab test check lint types wheel bench clean debian
+VENV := .venv
+BIN := $(VENV)/bin
+NOTEBOOK := examples/first-cell.ipynb
+PYTEST_OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab test check lint types wheel bench clean torch
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "cellferry needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
-	  rm -rf $(VENV); \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && $(APT) python3-venv && $(PYTHON) -m venv $(VENV); \
-	  else echo "Python cannot make virtual environments here. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; fi; }
+demo: $(VENV)/.demo  ## run the first notebook on a worker, without a browser, and tell what happened
+	@$(BIN)/python examples/run_demo.py $(NOTEBOOK)
 
-$(VENV)/.demo: pyproject.toml $(BIN)/python
-	$(PIP) -e '.[demo]'
-	@touch $@
+lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
+	$(BIN)/jupyter-lab $(NOTEBOOK)
 
-# torch first and by itself: this version has a CPU build on machines that carry one, any other is a large CUDA build.
-$(VENV)/.test: pyproject.toml $(BIN)/python
-	$(PIP) torch==2.13.0 || $(PIP) torch
-	$(PIP) -e '.[test,check]'
-	@touch $@
+test: $(VENV)/.test torch  ## install what the tests need and run all of them
+	.ci/system-packages chromium
+	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
 
-demo: $(VENV)/.demo  ## run the first notebook headless, show what ran where
-	$(BIN)/python examples/run_demo.py
-
-lab: $(VENV)/.demo  ## open the example in JupyterLab
-	$(BIN)/jupyter lab examples/first-cell.ipynb
-
-debian:
-	@command -v chromium >/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && $(APT) chromium; \
-	  else echo "The browser tests need Chromium. On Debian and Ubuntu: sudo apt-get install chromium"; exit 1; fi; }
-
-test: $(VENV)/.test debian  ## everything: install what the tests need, run all of them
-	$(BIN)/python -m pytest -q $(TESTS)
-
-check: $(VENV)/.test lint types  ## what a commit should pass: lint, types, the fast tests
-	$(BIN)/python -m pytest -q -m "not slow and not browser" tests/capture tests/parcels tests/test_architecture.py tests/test_exports.py tests/test_docs.py
+check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes
+	$(BIN)/python -m pytest -q -m "not slow and not browser" $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.test  ## ruff
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff check .
 
 types: $(VENV)/.test  ## mypy, strict
 	$(BIN)/mypy
 
-wheel: $(VENV)/.test  ## build the wheel and the source archive
-	$(BIN)/python -m build -q
+wheel: $(VENV)/.test  ## build the source archive and, from that, the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
 
-bench: $(BIN)/python  ## against the peers, in an environment of its own
+bench: $(BIN)/python  ## time this project beside its peers, in an environment of their own
 	$(BIN)/python -m benchmarks $(BENCH)
 
-clean:  ## remove environments, builds, caches
-	rm -rf .venv .venv-bench dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	.ci/make-venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	.ci/install $(VENV) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	.ci/install $(VENV) -e '.[test,check]'
+	@touch $@ $(VENV)/.demo
+
+torch: $(VENV)/.test  ## torch for its tests, where this machine offers its CPU build
+	.ci/install-torch $(VENV)

@@ -40,6 +40,11 @@ def _status_bytes(pid: int, field: str) -> int:
     return 0
 
 
+def resident_bytes(pids: Iterable[int]) -> int:
+    """Resident memory of some processes together."""
+    return sum(_status_bytes(pid, "VmRSS") for pid in pids)
+
+
 class PeakMeter:
     """How far the resident memory of some processes rose above where it stood (sum of their peaks, bytes)."""
 

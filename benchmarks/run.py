@@ -62,16 +62,22 @@ def _tell(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def _show(result: RowResult) -> None:
-    print(report.row_text(result) + "\n", flush=True)
-
-
 def _run(rows: Sequence[Row], arguments: argparse.Namespace, folder: Path, run_id: str) -> list[RowResult]:
+    """The rows that were finished; all of them unless the user interrupts."""
+    results: list[RowResult] = []
+
+    def finished(result: RowResult) -> None:
+        results.append(result)
+        print(report.row_text(result) + "\n", flush=True)
+
     pool = Pool(folder, _environ(folder, run_id))
     try:
-        return Runner(pool, arguments.quick, _tell, _show, arguments.without).run(rows)
+        Runner(pool, arguments.quick, _tell, finished, arguments.without).run(rows)
+    except KeyboardInterrupt:
+        _tell("interrupted; ending what was started")
     finally:
         pool.close()
+    return results
 
 
 def main() -> int:
@@ -97,7 +103,8 @@ def main() -> int:
     for pid, command in left.items():
         print(f"LEFT RUNNING and killed: {pid} {command}")
     print("every process that was started has ended" if not left else f"{len(left)} processes were left over")
-    return 1 if left or any(result.failures for result in results) else 0
+    incomplete = len(results) < len(rows) or any(result.failures for result in results)
+    return 1 if left or incomplete else 0
 
 
 if __name__ == "__main__":

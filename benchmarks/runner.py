@@ -52,18 +52,15 @@ class Runner:
         self._without = without
         self._turn = 0
 
-    def run(self, rows: Sequence[Row]) -> list[RowResult]:
-        """All rows in order; a contender is ended after the last one that needs it."""
-        results = []
+    def run(self, rows: Sequence[Row]) -> None:
+        """All rows in order, each told when it is finished; a contender is ended after the last one that needs it."""
         for at, row in enumerate(rows):
             self._tell(f"{row.name}: {row.what}")
-            results.append(self._run_row(row))
-            self._finished(results[-1])
+            self._finished(self._run_row(row))
             later = {name for other in rows[at + 1 :] if not other.fresh for name in other.contenders}
             for name in row.contenders:
                 if name not in later:
                     self._pool.drop(name)
-        return results
 
     def _run_row(self, row: Row) -> RowResult:
         result = RowResult(row)
@@ -86,17 +83,16 @@ class Runner:
         return row.quick_at_most.get(name, rounds) if self._quick else rounds
 
     def _feasible(self, row: Row, result: RowResult) -> list[Step]:
-        found = []
-        for step in row.steps:
-            if self._quick and not step.quick:
-                continue
-            free = available_bytes()
-            if free < step.needs_bytes:
-                needs = f"needs {step.needs_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} are free"
-                result.notes.append(f"{step.label or row.name}: not measured, {needs}")
-                continue
-            found.append(step)
-        return found
+        steps = [step for step in row.steps if step.quick or not self._quick]
+        return [step for step in steps if self._has_room(step, result)]
+
+    def _has_room(self, step: Step, result: RowResult) -> bool:
+        """Whether there is memory for a step now; a machine that others use as well must not run out of it."""
+        free = available_bytes()
+        if free < step.needs_bytes:
+            needs = f"needs {step.needs_bytes / 2**30:.1f} GiB, {free / 2**30:.1f} were free"
+            result.notes.append(f"{step.label or result.row.name}: not measured, {needs}")
+        return free >= step.needs_bytes
 
     def _warm_up(self, row: Row, steps: Sequence[Step], name: str) -> None:
         host = self._pool.get(name)
@@ -108,7 +104,8 @@ class Runner:
         host = self._pool.fresh(name) if row.fresh else self._pool.get(name)
         try:
             for step in steps:
-                result.add(name, step.label, self._measure(host, row, step))
+                if self._has_room(step, result):
+                    result.add(name, step.label, self._measure(host, row, step))
         finally:
             if row.fresh:
                 host.close()

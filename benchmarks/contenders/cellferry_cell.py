@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.contender import Samples, Step
 from benchmarks.notebook import LineWatch, Notebook, printing_cell
-from benchmarks.pages import PeakMeter, warm_pages
+from benchmarks.pages import PeakMeter, resident_bytes, warm_pages
 
 INSIDE = Path(__file__).parent.parent / "inside.py"
 NO_LIMIT = str(1 << 40)
@@ -94,18 +94,25 @@ class CellferryCell:
         return samples
 
     def memory(self, size: int, turn: int) -> Samples:
-        """Peak memory over the payload itself, in the kernel and in all processes of the worker, with times."""
+        """Peak memory over the payload itself, in the kernel and in all processes of the worker, with times.
+
+        ``kept``: how much more is held, both sides together, after both arrays were deleted and one more cell has run.
+        """
         here, there = [self._open().pid], self._worker_pids()
+        held = resident_bytes(here + there)
         self._payload("x", size, turn)
         here_meter, there_meter = PeakMeter(here), PeakMeter(there)
         out_s = self._remote("n = x.nbytes")
         samples = {"client_out_b": [float(here_meter.rise())], "worker_out_b": [float(there_meter.rise() - size)]}
         self._remote("del x")
+        warm_pages(2 * size)
         here_meter, there_meter = PeakMeter(here), PeakMeter(there)
         home_s = self._make_home(size, turn)
         samples["client_home_b"] = [float(here_meter.rise() - size)]
         samples["worker_home_b"] = [float(there_meter.rise() - size)]
         self._remote("del y")
+        self._remote("pass")
+        samples["kept_b"] = [float(resident_bytes(here + there) - held)]
         return samples | {"out_s": out_s, "home_s": [home_s]}
 
     def names(self, count: int, turn: int) -> Samples:

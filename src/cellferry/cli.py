@@ -1,4 +1,4 @@
-"""The door for a terminal: ``cellferry status``, ``down``, ``doctor``. Everything is printed as text, or with ``--json``."""
+"""The door for a terminal: ``cellferry status``, ``down``, ``doctor``; everything also with ``--json``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "cellferry", description="Workers for %%%%remote cells: see them, end them, check them."
+        "cellferry", description="Workers for %%remote cells: see them, end them, check them."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -24,7 +24,7 @@ from cellferry.capture.needs import Needs, function_globals, needed, read_throug
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.request import check_supported
 from cellferry.config import Cellferry
-from cellferry.errors import CannotTravel, CellferryError, PreflightError, StaysThere, WorkerError, WorkerLost
+from cellferry.errors import CannotTravel, CellferryError, DiskFull, PreflightError, StaysThere, WorkerLost
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
@@ -63,6 +63,19 @@ class Host(Protocol):
     def result(self, value: Any) -> None:
         """Make ``value`` the running cell's ``Out[n]`` and ``_`` without showing it."""
 
+    @property
+    def file(self) -> str | None:
+        """The file name under which the running cell was compiled here; the worker uses the same."""
+
+    def source_of(self, file: str) -> tuple[int, str] | None:
+        """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
+
+    def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
+        """Pass on what the remote cell asked of the frontend beside its outputs (``name?``)."""
+
+    def future_flags(self, more: int = 0) -> int:
+        """The compiler's ``from __future__`` flags in force for the next cell, after adding ``more``."""
+
 
 class RemoteError(Exception):
     """The user's own exception in a remote cell; the doors show it as IPython shows a local one."""
@@ -82,6 +95,8 @@ class There:
     sources: SourceSync
     names: set[str]
     ambient: Ambient
+    cells: set[str]
+    """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
 
     @property
     def heap(self) -> Heap:
@@ -146,12 +161,11 @@ class Session:
         try:
             there.ambient.agree(ambient)
             return self._there_and_back(there, request, cell, flow, parcel, clock)
-        except (WorkerError, CellferryError) as exc:
-            if there.link.lost is not None:
-                self._forget(there)
-                raise
-            if isinstance(exc, PreflightError):
-                raise
+        except (RemoteError, PreflightError, DiskFull):
+            raise
+        except BaseException:
+            # Whatever went wrong on the way, the two ends may not agree any more about what they both know. A new
+            # link starts from nothing; the worker's kernel and its variables stay.
             self._forget(there)
             raise
 
@@ -219,7 +233,7 @@ class Session:
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
         link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed))
-        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set(), Ambient())
+        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set(), Ambient(), set())
         link.open()
         self._there[worker.name] = there
         return there
@@ -244,8 +258,16 @@ class Session:
         return {
             "code": source, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
             "unbind": unbind, "returns": None if request.returns is None else list(request.returns), "fetch_limit": self._config.fetch_limit,
+            "file": self._host.file, "cells": self._cell_sources(there, parcel), "flags": self._host.future_flags(),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
         }  # fmt: skip
+
+    def _cell_sources(self, there: There, parcel: Parcel) -> dict[str, tuple[int, str]]:
+        """The notebook cells that define what travels, unless the worker has their text."""
+        files = {function.__code__.co_filename for function in parcel.functions} - there.cells
+        there.cells |= files
+        found = {file: self._host.source_of(file) for file in files}
+        return {file: source for file, source in found.items() if source is not None}
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
         """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
@@ -277,6 +299,7 @@ class Session:
             notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
         roots = dict(returned.arrived.roots)
         result = roots.pop(RESULT, None)
+        self._host.future_flags(frame["flags"])
         there.ambient.receive(roots.pop(AMBIENT, {}))
         namespace.update(roots)
         there.names |= set(roots)
@@ -291,6 +314,7 @@ class Session:
 
     def _finish(self, returned: Returned, report: CellReport) -> None:
         reply = returned.frame["reply"]
+        self._host.payloads(reply["payload"] or [])
         self.failed_remotely = reply["status"] == "error"
         if self.failed_remotely:
             kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]

@@ -47,6 +47,12 @@ class Watched(dict[str, Any]):
             self.reads.add(name)
         return value
 
+    def __delitem__(self, name: str) -> None:
+        # To be deleted, a name has to be there.
+        if self.get(name) is self.given.get(name, self):
+            self.reads.add(name)
+        super().__delitem__(name)
+
 
 def run(source: str, seed: int, without: str | None = None) -> tuple[Watched, BaseException | None]:
     """Run a program where every name of the pool is given, but for ``without``; its namespace and how it ended."""
@@ -61,77 +67,74 @@ def run(source: str, seed: int, without: str | None = None) -> tuple[Watched, Ba
     return space, None
 
 
-def _indent(block: list[str]) -> list[str]:
-    return ["    " + line for line in block]
+# %: a name, #: an expression. A template is chosen first and then filled, so that a program stays as small as it looks.
+_EXPRESSIONS = (
+    "%", "%", "%", "%", "(# + #)", "%(#)", "[#, #]", "(# if # else %)", "(# and #)", "(# or #)", "f'{%}'", "(% := #)",
+    "(lambda %, z=(#): #)", "(lambda: #)()", "[# for % in %]", "[# for % in [#] if %]", "list(# for % in [#])",
+    "{%: # for % in %}", "[(% := #) for z in [#]]",
+)
+_LINES = (
+    "% = #", "% = #", "% = % = #", "%, % = #, %", "% += #", "del %", "#", "import sys as %", "%: % = #", "%.x = #",
+    "% = lambda: #", "from os import path as %", "%[0] = #", "%()",
+)
+# B: a block; L and W: one that may leave a round of its loop (`continue` in a `while` might never end).
+_BLOCKS = (
+    "if #:|B|else:|B", "if #:|B", "if #:|!raise ValueError", "for % in %:|L", "for % in %:|L|else:|B",
+    "for % in range(2):|L", "while #:|W|!break", "while True:|W|!break", "try:|B|except TypeError:|B",
+    "try:|B|except Exception as %:|B|else:|B", "try:|B|finally:|B", "try:|B|except NameError:|B|finally:|!%",
+    "with # as %:|B", "match #:|!case [%]:|!!B|!case %:|!!B", "def %(*_, %=#):|B|!return #", "def %(*_):|!global %|B",
+    "def %(*_):|B|%()", "def %(*_):|!def %(*_):|!!B|!return %()", "class %:|B", "class %:|!def __init__(self, *_):|!!B",
+    "@%|def %(*_):|B",
+)
 
 
-@st.composite
-def expressions(draw: st.DrawFn, depth: int = 2) -> str:
-    """One expression over the pool."""
-    if depth == 0 or draw(st.booleans()):
-        return draw(_names)
-    one, two = draw(expressions(depth - 1)), draw(expressions(depth - 1))
-    name, other = draw(_names), draw(_names)
-    return draw(st.sampled_from([
-        f"({one} + {two})", f"{name}({one})", f"[{one}, {two}]", f"({one} if {two} else {name})",
-        f"({one} and {two})", f"({one} or {two})", f"(lambda {name}, {other}_=({one}): {two})",
-        f"({name} := {one})", f"[{one} for {name} in {other}]", f"[{one} for {name} in [{two}] if {other}]",
-        f"list({one} for {name} in [{two}])", f"{{{name}: {one} for {name} in {other}}}", f"f'{{{name}}}'",
-        f"(lambda: {one})()", f"[({name} := {two}) for {other}_ in [{one}]]",
-    ]))
+def _filled(draw: st.DrawFn, template: str, depth: int) -> str:
+    out = ""
+    for character in template:
+        if character == "%":
+            out += draw(_names)
+        elif character == "#":
+            out += _filled(draw, draw(st.sampled_from(_EXPRESSIONS)) if depth else "%", depth - 1)
+        else:
+            out += character
+    return out
 
 
-@st.composite
-def simple(draw: st.DrawFn) -> list[str]:
-    """One statement of one line."""
-    name, other, value = draw(_names), draw(_names), draw(expressions())
-    return [draw(st.sampled_from([
-        f"{name} = {value}", f"{name} = {other} = {value}", f"{name}, {other} = {value}, {other}", f"{name} += {value}",
-        f"del {name}", f"{value}", f"import sys as {name}", f"{name}: {other} = {value}", f"{name}.x = {value}",
-        f"{name} = lambda: {value}", f"from os import path as {name}", f"{name}[0] = {value}",
-    ]))]
-
-
-@st.composite
-def blocks(draw: st.DrawFn, depth: int = 2, leave: tuple[str, ...] = ()) -> list[str]:
-    """Several statements; the last may ``leave`` the round of the loop that they are the body of."""
-    statements = [simple(), compound(depth)] if depth else [simple()]
-    lines = [line for part in draw(st.lists(st.one_of(*statements), min_size=1, max_size=3)) for line in part]
+def _block(draw: st.DrawFn, depth: int, leave: tuple[str, ...] = ()) -> list[str]:
+    lines: list[str] = []
+    for _ in range(draw(st.integers(1, 3 if depth > 1 else 2))):
+        if depth and draw(st.integers(0, 2)):
+            lines += _compound(draw, draw(st.sampled_from(_BLOCKS)), depth - 1)
+        else:
+            lines.append(_filled(draw, draw(st.sampled_from(_LINES)), 2))
     if leave and draw(st.booleans()):
         lines.insert(draw(st.sampled_from([0, len(lines)])), f"if {draw(_names)}: {draw(st.sampled_from(leave))}")
     return lines
 
 
+def _compound(draw: st.DrawFn, template: str, depth: int) -> list[str]:
+    leaves = {"B": (), "L": ("break", "continue"), "W": ("break",)}
+    lines: list[str] = []
+    for part in template.split("|"):
+        line = part.lstrip("!")
+        level = len(part) - len(line)
+        if line in leaves:
+            lines += ["    " * max(level, 1) + inner for inner in _block(draw, depth, leaves[line])]
+        else:
+            keyword, space, rest = line.partition(" ")
+            lines.append("    " * level + keyword + space + _filled(draw, rest, 1) if space else
+                         "    " * level + _filled(draw, line, 1))
+    return lines
+
+
 @st.composite
-def compound(draw: st.DrawFn, depth: int) -> list[str]:
-    """One statement with blocks in it."""
-    name, other, value = draw(_names), draw(_names), draw(expressions(1))
-    body, more = _indent(draw(blocks(depth - 1))), _indent(draw(blocks(depth - 1)))
-    looped = _indent(draw(blocks(depth - 1, leave=("break", "continue"))))
-    # No `continue` here: such a program might never end.
-    once = _indent(draw(blocks(depth - 1, leave=("break",))))
-    return draw(st.sampled_from([
-        [f"if {value}:", *body, "else:", *more], [f"if {value}:", *body], [f"if {value}:", "    raise ValueError", *more],
-        [f"for {name} in {other}:", *looped], [f"for {name} in {other}:", *looped, "else:", *more],
-        [f"for {name} in range(2):", *looped],
-        [f"while {value}:", *once, "    break"], ["while True:", *once, "    break"],
-        ["try:", *body, "except TypeError:", *more],
-        ["try:", *body, f"except Exception as {name}:", *more, "else:", f"    {other} = {value}"],
-        ["try:", *body, "finally:", *more],
-        ["try:", *body, "except NameError:", *more, "finally:", f"    {other}"],
-        [f"with {value} as {name}:", *body], [f"match {value}:", f"    case [{name}]:", *_indent(body),
-                                              f"    case {other}:", *_indent(more)],
-        [f"def {name}(*_, {other}={value}):", *body, f"    return {value}"],
-        [f"def {name}(*_):", f"    global {other}", *more], [f"def {name}(*_):", *body, f"{name}()"],
-        [f"def {name}(*_):", f"    def {other}(*_):", *_indent(more), f"    return {other}()"],
-        [f"class {name}:", *body], [f"class {name}:", "    def __init__(self, *_):", *_indent(more)],
-        [f"@{other}", f"def {name}(*_):", *body],
-    ]))
+def _programs(draw: st.DrawFn) -> str:
+    return "\n".join(_block(draw, 3))
 
 
 def programs() -> st.SearchStrategy[str]:
     """Whole programs that compile."""
-    return blocks(3).map("\n".join).filter(_compiles)
+    return _programs().filter(_compiles)
 
 
 def straight_programs() -> st.SearchStrategy[str]:
@@ -140,7 +143,7 @@ def straight_programs() -> st.SearchStrategy[str]:
     line = st.one_of(
         st.builds("{} = {} + {}".format, name, other, _names), st.builds("{} += {}".format, name, other),
         st.builds("del {}".format, name), st.builds("({} := {})".format, name, other),
-        st.builds("f'{{{}}}'".format, name), st.builds("class {}:\n    x = {}".format, name, other),
+        st.builds("f'{{{}}}'".format, name), st.builds("[{} for z in [{}]]".format, name, other),
         st.builds("{}, {} = {}, {}".format, name, other, _names, _names), st.builds("import sys as {}".format, name),
     )
     return st.lists(line, min_size=1, max_size=8).map("\n".join)

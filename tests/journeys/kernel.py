@@ -73,6 +73,8 @@ def kernel(folder: Path, settings: Mapping[str, str] | None = None, name: str = 
         allow_errors=True,
         resources={"metadata": {"path": str(folder)}},
     )
+    manager = client.create_kernel_manager()
+    manager.transport, manager.ip = "ipc", str(folder.parent / "kernel")
     environment = {**os.environ, "PYTHONHASHSEED": "0", **(settings or {})}
     with client.setup_kernel(env=environment):
         found = Kernel(client, folder)

@@ -66,6 +66,8 @@ def read(path: Path) -> list[Source]:
 
 
 def _without_cellferry(text: str) -> str:
+    if text.startswith("%%remote") and "estimate" in text.splitlines()[0].split():
+        return ""  # it runs nothing
     kept = [line for line in text.splitlines() if not line.startswith(("%%remote", "%remote", "%load_ext cellferry"))]
     return "\n".join(kept)
 

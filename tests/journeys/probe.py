@@ -22,7 +22,7 @@ MAX_DEPTH = 60
 MAX_TEXT = 400
 _SCALARS = (type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented), range)
 _GENERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
-_DUNDERS = {"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"}
+_DUNDERS = {"__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "__firstlineno__", "__static_attributes__"}
 _IPYTHON = re.compile(r"^(_+|_i+|_i?\d+|In|Out|_oh|_ih|_dh|get_ipython|exit|quit|__\w+__)$")
 
 

@@ -68,6 +68,7 @@ class Notebook:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE_S)
         self.late = []
+        """Every message that came, but the statuses of cells: outputs may belong to none that is running."""
 
     def close(self):
         self.client.stop_channels()
@@ -91,6 +92,7 @@ class Notebook:
                     break
             elif message["msg_type"] != "execute_input":
                 outcome.messages.append(message)
+                self.late.append(message)
                 for text in [t for t in when if t in str(message["content"])]:
                     when.pop(text)()
         outcome.reply = self.reply_to(message_id)
@@ -132,10 +134,9 @@ class Notebook:
             found.append(message)
 
     def until(self, wanted):
-        """The next message, late ones included, for which ``wanted`` is true."""
+        """The first message, of those seen already or to come, for which ``wanted`` is true."""
         for message in self.late:
             if wanted(message):
-                self.late.remove(message)
                 return message
         while True:
             message = self.client.get_iopub_msg(timeout=PATIENCE_S)

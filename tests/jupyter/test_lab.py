@@ -16,13 +16,11 @@ import pytest
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-HERE = Path(__file__).parent
 PATIENCE_MS = 20_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
 CELLS = [
-    f"import sys; sys.path.insert(0, {str(HERE)!r})\nimport stand_in\nmade = stand_in.install(get_ipython())",
     "%load_ext cellferry",
     "%%remote\nimport ipywidgets, os\nseen = ipywidgets.Label(value='nothing yet')\n"
     "slider = ipywidgets.IntSlider(value=3, max=50, description='remote')\nout = ipywidgets.Output()\n"

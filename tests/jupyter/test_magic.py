@@ -15,6 +15,13 @@ def test_outputs_and_result_are_those_of_a_local_cell(doors):
     assert outcome.of("execute_result")[0]["execution_count"] == outcome.reply["execution_count"]
 
 
+def test_relayed_messages_belong_to_the_frontends_request_and_this_kernels_session(doors):
+    outcome = run(doors, "print(1)\ndisplay(2)")
+    (status,) = {m["header"]["session"] for m in doors.ask("comm_msg", {"comm_id": "none", "data": {}})[1]}
+    assert {m["header"]["session"] for m in outcome.messages} == {status}
+    assert {m["parent_header"]["session"] for m in outcome.messages} == {doors.client.session.session}
+
+
 def test_a_result_becomes_out_and_underscore_without_a_second_display(doors):
     shown = doors.run("get_ipython()._cellferry.host.result([1, 2])")
     assert shown.kinds() == []

@@ -1,15 +1,13 @@
-"""Plain ``ipython`` and ``jupyter console``: a remote cell at a prompt, over the stand-in for the workers."""
+"""Plain ``ipython`` and ``jupyter console``: a remote cell at a prompt, on a real worker."""
 
 from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import pexpect
 import pytest
 
-HERE = Path(__file__).parent
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()>=].?|\r")
 PATIENCE_S = 60
 
@@ -42,7 +40,6 @@ class Terminal:
         self.child.close()
 
 
-SETUP = f"import sys; sys.path.insert(0, {str(HERE)!r}); import stand_in; made = stand_in.install(get_ipython())"
 PROGRAMS = {
     "ipython": ["IPython", "--simple-prompt", "--no-banner", "--no-confirm-exit", "--colors=nocolor"],
     "jupyter console": ["jupyter_console", "--simple-prompt", "--no-confirm-exit", "--kernel=python3"],
@@ -52,7 +49,6 @@ PROGRAMS = {
 @pytest.fixture(scope="module", params=PROGRAMS, ids=lambda name: name.replace(" ", "-"))
 def terminal(request):
     made = Terminal(PROGRAMS[request.param])
-    made.run(SETUP)
     made.run("%load_ext cellferry")
     yield made
     made.close()
@@ -99,5 +95,23 @@ def test_interrupt(terminal):
     assert "2" in terminal.run("1 + 1")
 
 
+def test_values_come_home(terminal):
+    terminal.remote("made = [1, 2]\nmade")
+    assert "([1, 2], True, True)" in terminal.run("_, made is _, Out[max(Out)] is _")
+
+
+def test_debug_at_the_prompt(terminal):
+    terminal.remote("def f(inner):\n    return 1 / inner\nf(0)")
+    terminal.child.sendline("%debug")
+    terminal.child.expect_exact("ipdb> ")
+    terminal.child.sendline("p inner + 40")
+    terminal.child.expect_exact("40")
+    terminal.child.expect_exact("ipdb> ")
+    terminal.child.sendline("q")
+    terminal.prompt()
+
+
 def test_status(terminal):
+    assert "default" in terminal.run("%remote status")
+    assert "default" in terminal.run("%remote down")
     assert "no worker is running" in terminal.run("%remote status")

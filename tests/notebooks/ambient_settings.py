@@ -32,8 +32,10 @@ os.environ["NASTY"], os.path.basename(os.getcwd())
 os.chdir("..")
 import sys
 
-sys.path.insert(0, "nearby_package")
-import part as plain_part
+sys.path.insert(0, "nearby_folder")
+import lonely
+
+lonely.WORD
 
 # %% same side
 import decimal

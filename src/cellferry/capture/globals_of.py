@@ -14,7 +14,9 @@ _READS = {dis.opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _WRITES = {dis.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL")}
 _IMPORT = dis.opmap["IMPORT_NAME"]
 _IMPORT_FROM = dis.opmap["IMPORT_FROM"]
-_WANTED = frozenset({*_READS, *_WRITES, _IMPORT, _IMPORT_FROM})
+_LOAD_CONST = dis.opmap["LOAD_CONST"]
+# 3.14 has small numbers in the instruction itself.
+_NUMBERS = {dis.opmap[name] for name in ("LOAD_CONST", "LOAD_SMALL_INT") if name in dis.opmap}
 _OWN = frozenset({"__module__", "__qualname__", "__firstlineno__", "__static_attributes__", "__annotations__"})
 
 
@@ -43,16 +45,22 @@ def code_imports(code: CodeType) -> frozenset[str]:
 
     Relative imports are left out: only a module has them, and it travels with its package.
     """
-    found: set[str] = set()
-    for part in _all_codes(code):
-        module = ""
-        for op, name in _names(part):
-            if op == _IMPORT:
-                module = name
-                found.add(name)
-            elif op == _IMPORT_FROM:
-                found.add(f"{module}.{name}")
-    return frozenset(name for name in found if name and not name.startswith("."))
+    return frozenset(name for part in _all_codes(code) for name in _imports(part))
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    module, relative, level = "", False, 0
+    for op, argument in _instructions(code):
+        if op == _IMPORT:
+            # The level was pushed before the list of names: `level, fromlist, IMPORT_NAME`.
+            module, relative = code.co_names[argument], level > 0
+        elif op in _NUMBERS:
+            value = code.co_consts[argument] if op == _LOAD_CONST else argument
+            level = value if type(value) is int else level
+            continue
+        if relative or op not in (_IMPORT, _IMPORT_FROM):
+            continue
+        yield module if op == _IMPORT else f"{module}.{code.co_names[argument]}"
 
 
 def _all_codes(code: CodeType) -> Iterator[CodeType]:
@@ -64,16 +72,20 @@ def _all_codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _names(code: CodeType) -> Iterator[tuple[int, str]]:
-    """The instructions that name something global or a module. ``dis`` would do, fifty times slower."""
-    if not code.co_names:
-        return
-    names, extended = code.co_names, 0
-    raw = code.co_code
-    for at in range(0, len(raw), 2):
-        op, argument = raw[at], raw[at + 1] | extended
-        extended = argument << 8 if op == _EXTENDED else 0
+    """The instructions that read or write a global name."""
+    names = code.co_names
+    for op, argument in _instructions(code) if names else ():
         if op == _LOAD_GLOBAL:
             # The lowest bit says how it is called; the rest is the name.
             yield op, names[argument >> 1]
-        elif op in _WANTED:
+        elif op in _READS or op in _WRITES:
             yield op, names[argument]
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[int, int]]:
+    """Operations and their arguments. ``dis`` would do, fifty times slower."""
+    raw, extended = code.co_code, 0
+    for at in range(0, len(raw), 2):
+        op, argument = raw[at], raw[at + 1] | extended
+        extended = argument << 8 if op == _EXTENDED else 0
+        yield op, argument

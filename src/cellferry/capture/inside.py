@@ -173,8 +173,8 @@ def _own_dict(value: Any) -> dict[str, Any]:
     if issubclass(type(value), type):
         return dict(class_dict(value))
     for owner in class_mro(type(value)):
-        getter = class_dict(owner).get("__dict__")
-        if isinstance(getter, types.GetSetDescriptorType):
+        getter: Any = class_dict(owner).get("__dict__")
+        if type(getter) in (types.GetSetDescriptorType, types.MemberDescriptorType):
             found = getter.__get__(value)
             return found if isinstance(found, dict) else {}
     return {}

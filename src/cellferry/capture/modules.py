@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import all_suffixes
 from types import CodeType, FunctionType, ModuleType
 from typing import Literal
@@ -137,8 +138,8 @@ def local_sources(
     """The local modules and packages among ``names``, and all those that they pull in, sorted by name.
 
     ``names`` are modules as ``Flow.imports`` and ``code_imports`` give them; ``modules`` is ``sys.modules``. What a
-    loaded module pulls in is seen in its namespace and in its functions' code; of one that is not loaded yet, the
-    source is read. A package travels whole.
+    module pulls in is read in its source (cached by text), and for a loaded one also seen in its namespace, where
+    modules show that were imported by computed names. A package travels whole.
     """
     found: dict[str, tuple[LocalSource, ...]] = {}
     pending = [name.partition(".")[0] for name in names]
@@ -152,7 +153,7 @@ def local_sources(
         sources = _loaded(top, loaded, places, disk) if loaded is not None else _unloaded(top, places, disk)
         if sources:
             found[top] = sources
-            pending.extend(_pulled_in(top, modules) if loaded is not None else _named_in(sources, disk))
+            pending.extend(_named_in(sources, disk) | (_pulled_in(top, modules) if loaded is not None else set()))
     return tuple(source for top in sorted(found) for source in found[top])
 
 
@@ -230,12 +231,13 @@ def _named_in(sources: Iterable[LocalSource], disk: Disk) -> set[str]:
     return found
 
 
-def imports_in(source: str) -> set[str]:
+@lru_cache(maxsize=512)
+def imports_in(source: str) -> frozenset[str]:
     """Top-level names of the modules that a file imports anywhere; none for one that does not parse."""
     try:
         nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError):
-        return set()
+        return frozenset()
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.partition(".")[0] for name in names}
+    return frozenset(name.partition(".")[0] for name in names)

@@ -28,7 +28,7 @@ def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> 
     Raises UndefinedName for a name that is certainly read and exists nowhere.
     """
     for name in sorted(flow.required):
-        if name not in namespace and not hasattr(builtins, name) and not flow.star_imports and not flow.calls_dynamic:
+        if name not in namespace and not hasattr(builtins, name) and not flow.star_imports and not flow.calls_dynamic and "builtins" not in flow.imports:
             raise _undefined(name, namespace)
     roots = {name: namespace[name] for name in flow.reads if name in namespace and name not in hidden}
     hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints

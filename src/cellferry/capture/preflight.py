@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from cellferry.capture.inside import Step, inside
-from cellferry.capture.stuck import Sort, class_name, is_standard_stream, stuck_reason, stuck_sort
+from cellferry.capture.stuck import Sort, Verdicts, class_name, is_standard_stream, stuck_reason, stuck_sort
 
 MAX_OBJECTS = 200_000
 """Values looked at before the search is given up; some seconds at most."""
@@ -61,6 +61,7 @@ def find_culprit(roots: Mapping[str, object], max_objects: int = MAX_OBJECTS) ->
     perhaps: deque[_Place] = deque()
     # The values themselves are kept: some are made while looking, and a freed one's id would be given out again.
     seen: dict[int, object] = {}
+    verdicts: Verdicts = {}
     while surely or perhaps:
         place = (surely or perhaps).popleft()
         value = place.value
@@ -69,7 +70,7 @@ def find_culprit(roots: Mapping[str, object], max_objects: int = MAX_OBJECTS) ->
         if len(seen) >= max_objects:
             return None
         seen[id(value)] = value
-        sort = stuck_sort(value)
+        sort = stuck_sort(value, verdicts)
         if sort is not None:
             return _culprit(place, sort)
         room = max_objects - len(surely) - len(perhaps)

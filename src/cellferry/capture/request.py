@@ -189,6 +189,11 @@ def parse_request(line: str) -> CellRequest:
 
 def later_options(request: CellRequest) -> list[str]:
     """The options of ``request``, as typed, that are valid and that this release cannot serve yet."""
+    return list(_later(request))
+
+
+@lru_cache(maxsize=256)
+def _later(request: CellRequest) -> tuple[str, ...]:
     later: list[str] = []
     for word in _split(request.line, ""):
         name = word.partition("=")[0]
@@ -197,7 +202,7 @@ def later_options(request: CellRequest) -> list[str]:
         # `nodes=1` is what every cell has anyway.
         if option is not None and (option.later or elsewhere) and not (name == "nodes" and request.nodes == 1):
             later.append(word)
-    return later
+    return tuple(later)
 
 
 def check_supported(request: CellRequest) -> None:

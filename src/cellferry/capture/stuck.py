@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copyreg
-import io
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 
@@ -87,7 +87,8 @@ _CONNECTION_METHODS = frozenset({"cursor", "commit", "rollback", "close"})
 _CURSOR_METHODS = frozenset({"execute", "fetchone", "fetchall", "close"})
 _OWN_WAYS = ("__getstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
 _PYTHON_MADE = 1 << 9
-_verdicts: dict[int, tuple[type, Sort | None, bool]] = {}
+Verdicts = dict[int, tuple[type, Sort | None]]
+"""By a type's id, as a metaclass may have made types unhashable: the type itself, and its sort."""
 
 # A metaclass may answer for all of these what it likes; `type` itself does not lie and runs nothing.
 class_mro: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
@@ -112,17 +113,19 @@ def made_in_python(cls: type) -> bool:
     return bool(_class_flags(cls) & _PYTHON_MADE)
 
 
-def stuck_sort(value: object) -> Sort | None:
-    """What sort of stuck value ``value`` is by itself; None if it can travel, or if only something in it cannot."""
+def stuck_sort(value: object, verdicts: Verdicts | None = None) -> Sort | None:
+    """What sort of stuck value ``value`` is by itself; None if it can travel, or if only something in it cannot.
+
+    ``verdicts`` remembers what was found of each type; for whoever asks about many values.
+    """
     cls = type(value)
-    verdict = _verdicts.get(id(cls))
+    verdict = verdicts.get(id(cls)) if verdicts is not None else None
     if verdict is None:
-        if len(_verdicts) > 10_000:
-            _verdicts.clear()
-        # The class is kept with its verdict, so that its id stays its own.
-        verdict = _verdicts[id(cls)] = (cls, _sort_of(cls), issubclass(cls, io.TextIOBase))
-    _, sort, may_be_standard = verdict
-    return None if may_be_standard and is_standard_stream(value) else sort
+        verdict = (cls, _sort_of(cls))
+        if verdicts is not None:
+            verdicts[id(cls)] = verdict
+    sort = verdict[1]
+    return None if sort is None or is_standard_stream(value) else sort
 
 
 def stuck_reason(value: object) -> str | None:
@@ -167,6 +170,5 @@ def _sort_of(cls: type) -> Sort | None:
 
 
 def _overrides(cls: type, owner: type) -> bool:
-    mro = class_mro(cls)
-    between = (part for part in mro[: mro.index(owner)] if made_in_python(part))
-    return any(name in class_dict(part) for part in between for name in _OWN_WAYS)
+    between = takewhile(lambda part: part is not owner, class_mro(cls))
+    return any(name in class_dict(part) for part in between if made_in_python(part) for name in _OWN_WAYS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, WorkerStartError
@@ -69,7 +70,7 @@ def _with_worker(config: Cellferry) -> Iterator[Check]:
         fleet.close()
 
 
-def _status_when_ready(worker: Worker) -> dict[str, object]:
+def _status_when_ready(worker: Worker) -> dict[str, Any]:
     http, deadline = WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S), time.monotonic() + PATIENCE_S
     while True:
         status = http.get("status")

@@ -14,7 +14,6 @@ from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
 from cellferry.fleet.states import Choice, Entry, WorkerRow, after, choose
-from cellferry.link.http import WorkerHttp
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Worker
 from cellferry.providers.base import Progress, Provider
@@ -101,7 +100,10 @@ class Fleet:
                     ended.append(worker.name)
         if name is not None and not ended:
             known = ", ".join(row.name for row in self.status(everyone=everyone)) or "none"
-            raise RequestError(f"there is no worker {name!r}; running: {known}", "see them with: %remote status")
+            raise RequestError(
+                f"there is no worker {name!r}; running: {known}",
+                "see them with `%remote status`, or `cellferry status` in a terminal",
+            )
         return ended
 
     def diagnose(self, worker: Worker, *, generation: int | None = None) -> WorkerError:
@@ -110,13 +112,13 @@ class Fleet:
         Called when a link ended unexpectedly. ``generation`` is the kernel that it was connected to, if known. Changes
         nothing: the next ``acquire`` replaces a worker that is gone.
         """
-        provider, http = self._provider(worker.provider), WorkerHttp(worker.endpoint, timeout_s=ASK_S)
+        provider = self._provider(worker.provider)
         started, trouble, answered = time.monotonic(), "", 0.0
         while (now := time.monotonic()) < started + DIAGNOSIS_S - (ASK_S if trouble else 0.0):
             if not provider.alive(worker):
                 return self._explain_end(provider, worker)
             try:
-                error = diagnosis.explain_status(worker.name, http.get("status"), generation)
+                error = diagnosis.explain_status(worker.name, _ask_status(worker, ASK_S), generation)
             except LinkError as failure:
                 trouble = failure.what
             else:
@@ -189,7 +191,7 @@ class Fleet:
         if worker is None:
             return WorkerRow(entry.name, "", entry.state, ours=ours)
         try:
-            told = WorkerHttp(worker.endpoint, timeout_s=STATUS_S).get("status")
+            told = _ask_status(worker, STATUS_S)
         except LinkError:
             told = {"lease": {}}
         return WorkerRow(
@@ -211,6 +213,12 @@ class Fleet:
         if folder is not None and folder.exists() and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES:
             return diagnosis.disk_full(worker.name, str(folder))
         return diagnosis.lost(worker.name, provider.describe_end(worker))
+
+
+def _ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
+    from cellferry.link.http import WorkerHttp  # needed when something is shown or broken, not for the first cell
+
+    return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
 
 
 def _certificate(folder: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, pack_home
-from cellferry.guest.sources import install_modules
+from cellferry.guest.sources import install_modules, know_cells
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -83,6 +83,7 @@ class Cells:
         kernel.set_parent([b"cellferry"], meta["parent"])
         shell.execution_count = meta["number"]
         shell._last_traceback = None
+        know_cells(shell, meta)
         kernel.pre_handler_hook()
         try:
             reply = await kernel.do_execute(
@@ -110,7 +111,7 @@ class Cells:
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         frame = {
             "op": "home", "reply": outcome, "parcel": parcel.meta(), "deleted": home.deleted(), "stayed": stayed,
-            "lost": lost, "ran_s": ran_s, "files": self.files.changed(), "cwd": str(Path.cwd()),
+            "lost": lost, "ran_s": ran_s, "flags": self.shell.compile.flags, "files": self.files.changed(), 
         }  # fmt: skip
         self._send_parcel(frame, parcel)
 

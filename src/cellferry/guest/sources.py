@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -31,3 +32,19 @@ def install_modules(root: Path, files: Sequence[str], contents: Sequence[Any], n
 def _ours(module: types.ModuleType, root: Path) -> bool:
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
     return str(file).startswith(str(root))
+
+
+def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
+    """Compile the coming cell under its file name at home, and know the text of the cells that its functions are from.
+
+    Then tracebacks say ``Cell In[n]`` with the right lines on both ends, and ``inspect.getsource`` works here.
+    """
+    compiler = shell.compile
+    compiler.flags |= meta["flags"]
+    for file, (number, text) in meta["cells"].items():
+        compiler._filename_map[file] = number
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    name = meta["file"]
+    compiler.__dict__.pop("get_code_name", None)
+    if name:
+        compiler.get_code_name = lambda _raw, _transformed, _number: name

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import __future__
 import builtins
+import functools
 import linecache
+import operator
 import sys
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from cellferry.model import Screen
 
+_FUTURE_FLAGS = functools.reduce(operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
 _SHELL_NAMES = frozenset({"In", "Out", "get_ipython", "_ih", "_oh", "_dh", "_i", "_ii", "_iii", "__builtins__"})
 _SHELL_VALUES = frozenset({"exit", "quit", "open"})
 
@@ -100,6 +104,14 @@ class ShellHost:
         if number is None:
             return None
         return number, "".join(linecache.getlines(file))
+
+    def future_flags(self, more: int = 0) -> int:
+        """The ``from __future__`` flags with which this shell compiles its next cell, after adding ``more``.
+
+        A ``from __future__`` import holds for all later cells of a notebook, wherever they run.
+        """
+        self.shell.compile.flags |= more & _FUTURE_FLAGS
+        return int(self.shell.compile.flags & _FUTURE_FLAGS)
 
     def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
         """Pass on what the remote cell asked of the frontend beside its outputs (``name?``, ``%load``)."""

@@ -133,9 +133,10 @@ class RemoteMagics(Magics):
         host = self.host
         cell = Cell(body, host.lines_above(body), host.number, host.cell_id)
         self._last_line = line
+        self.last_report = None
         try:
             host.keep_source(line, body, cell.lineno_offset)
-            report = session.run(request, cell)
+            report = self.last_report = session.run(request, cell)
         except RemoteError as error:
             self._wrap_debug()
             failures.as_the_users(error)

@@ -1,7 +1,7 @@
 """Where a remote cell's messages appear: republished by a kernel, or printed by plain ``ipython``.
 
 Both classes implement ``model.Screen``. Remote messages carry the frontend's own header as their parent already, so
-a kernel sends them on as they are: rewriting parents would break Output widgets, which listen by message id.
+a kernel sends them on almost as they are: rewriting parents would break Output widgets, which listen by message id.
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ class KernelScreen:
         topic = self._topics.get(kind)
         if topic is None:
             topic = self._topics[kind] = f"kernel.{self._kernel.ident}.{kind}".encode()
+        # JupyterLab drops what it still has to handle from a session other than that of the last message it received.
+        header: Any = message["header"]
+        header["session"] = self._kernel.session.session
         # iopub_socket is a BackgroundSocket: safe from every thread, and it keeps the order.
         self._kernel.session.send(self._kernel.iopub_socket, message, ident=topic)
 

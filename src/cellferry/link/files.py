@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from cellferry.parcels.placeholder import human_bytes
 
 _STEP_BYTES = 4 << 20
 _LONGEST_NAME = 512
+_MOST_IN_FOLDER = 1000
 _NEVER = (".env", ".git", ".ssh", ".aws", ".netrc", "id_rsa", "id_ed25519", "credentials")
 
 Stamp = tuple[int, int]
@@ -33,7 +35,7 @@ class FileSync:
 
         Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing.
         """
-        names = [*(n for n in strings if _is_file(folder, n)), *_matched(folder, patterns)]
+        names = [*(n for n in strings if _is_file(folder, n)), *_matched(folder, patterns), *self._in_folders(folder, strings)]
         wanted = {name: _stamp(folder / name) for name in dict.fromkeys(os.path.normpath(n) for n in names)}
         fresh = {name: stamp for name, stamp in wanted.items() if self._agreed.get(name) != stamp}
         total = sum(size for _mtime, size in fresh.values())
@@ -43,6 +45,26 @@ class FileSync:
             link.put(name, _pieces(folder / name), stamp[1])
             self._agreed[name] = stamp
         return total
+
+    def _in_folders(self, folder: Path, strings: Sequence[str]) -> list[str]:
+        """Files of the folders (and globs) that the strings name; a folder too large for the limit is left alone.
+
+        A string may name a folder by chance, so here nothing is an error.
+        """
+        found: list[str] = []
+        for text in strings:
+            if not _may_travel(text) or os.path.normpath(text) == ".":
+                continue
+            if any(mark in text for mark in "*?["):
+                names = glob.glob(text, root_dir=folder, recursive=True)[:_MOST_IN_FOLDER]
+            elif (folder / text).is_dir():
+                names = [str(p.relative_to(folder)) for p in itertools.islice((folder / text).rglob("*"), _MOST_IN_FOLDER)]
+            else:
+                continue
+            files = [name for name in names if _is_file(folder, name) and "__pycache__" not in name]
+            if sum((folder / name).stat().st_size for name in files) <= self.limit_bytes:
+                found += files
+        return found
 
     def bring(self, link: KernelLink, folder: Path, files: Sequence[dict[str, Any]], started_ns: int) -> tuple[list[str], list[str]]:
         """Write files that the cell made beside the notebook. Returns their names here and notes for the user.
@@ -103,15 +125,18 @@ def _stamp(path: Path) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
-def _is_file(folder: Path, text: str) -> bool:
-    """Whether a string of the cell names a file inside the notebook's folder that may travel."""
+def _may_travel(text: str) -> bool:
+    """Whether a string could be the name of something inside the notebook's folder that is no secret."""
     if not text or len(text) > _LONGEST_NAME or "\n" in text or "\0" in text or text.startswith(("/", "~")):
         return False
-    path = Path(os.path.normpath(text))
-    if ".." in path.parts or any(part.startswith(_NEVER) for part in path.parts):
-        return False
+    parts = Path(os.path.normpath(text)).parts
+    return ".." not in parts and not any(part.startswith(_NEVER) for part in parts)
+
+
+def _is_file(folder: Path, text: str) -> bool:
+    """Whether a string of the cell names a file inside the notebook's folder that may travel."""
     try:
-        return (folder / path).is_file()
+        return _may_travel(text) and (folder / os.path.normpath(text)).is_file()
     except OSError:
         return False
 

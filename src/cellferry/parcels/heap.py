@@ -17,12 +17,14 @@ from cellferry.parcels import arrays, memories
 from cellferry.parcels.kind import Kind
 from cellferry.parcels.kinds import BOUND, kind_of
 from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.placeholder import quick_size
 
 _ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, slice])
 _VIEW = memories.ViewKind()
 _ARRAY = memories.ArrayKind
 _SWEEP_LEAST = 256
 _CHEAP_MOST = 1000
+_LARGE_BYTES = 1 << 20
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Heap:
         self.kinds: dict[int, Kind] = {}
         self.next_oid = 0
         self._sweep_at = _SWEEP_LEAST
+        self._large: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -61,6 +64,8 @@ class Heap:
         self.kinds[oid] = kind
         self.seals[oid] = seal if sealed else kind.seal(obj)
         self.next_oid = max(self.next_oid, oid + 1)
+        if quick_size(obj) >= _LARGE_BYTES:
+            self._large.add(oid)
 
     def keep(self, oid: int, obj: Any) -> None:
         """Know ``obj`` as a value that stays here: its changes are nobody else's business."""
@@ -83,6 +88,7 @@ class Heap:
                 if self.oid_of.get(id(obj)) == oid:
                     del self.oid_of[id(obj)]
                 del self.seals[oid], self.kinds[oid]
+                self._large.discard(oid)
 
     def walk(self, roots: Iterable[Any]) -> Walk:
         """Everything reachable from ``roots``, through containers, instances, closures, classes of the notebook."""
@@ -150,17 +156,24 @@ class Heap:
         return found
 
     def sweep(self) -> list[int]:
-        """Forget what nobody but this heap holds; returns the numbers, for the other end to forget too."""
-        if len(self.objects) < self._sweep_at:
+        """Forget what nobody but this heap holds; returns the numbers, for the other end to forget too.
+
+        Large values are looked at every time, so that deleting one frees its memory; the rest when they have doubled.
+        """
+        everything = len(self.objects) >= self._sweep_at
+        if not everything and not self._large:
             return []
         dropped: list[int] = []
         while True:
             held = self._held_by_seals()
-            unused = [oid for oid, obj in self.objects.items() if sys.getrefcount(obj) - 3 <= held.get(id(obj), 0)]
+            suspects = list(self.objects) if everything else list(self._large)
+            unused = [oid for oid in suspects if sys.getrefcount(self.objects[oid]) - 2 <= held.get(id(self.objects[oid]), 0)]
             if not unused:
                 break
             self.drop(unused)
             dropped += unused
+        if not everything:
+            return dropped
         self._sweep_at = max(_SWEEP_LEAST, 2 * len(self.objects))
         return dropped
 

@@ -7,6 +7,7 @@ container that is known at home, replaced by a placeholder).
 
 from __future__ import annotations
 
+import enum
 import functools
 import io
 import sys
@@ -78,6 +79,10 @@ class Packer(cloudpickle.Pickler):
             reducer = _resolve(kind)
         if reducer is not _plain:
             return reducer(self, obj)
+        if isinstance(obj, enum.EnumMeta) and obj.__module__ == "__main__":
+            return _enum(super().reducer_override(obj), obj)
+        if kind.__module__ in _SENTINEL_MODULES:
+            return _by_name(obj) or super().reducer_override(obj)
         return super().reducer_override(obj)
 
     def default(self, obj: Any) -> Reduced:
@@ -193,6 +198,22 @@ def _shell(packer: Packer, shell: Any) -> Reduced:
     return rebuild.current_shell, ()
 
 
+def _enum(reduced: Reduced, obj: Any) -> Reduced:
+    """cloudpickle's way of an enum of the notebook, with the aliases that it leaves out."""
+    if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
+        return reduced
+    members = {name: member.value for name, member in obj.__members__.items()}
+    attributes, slots = reduced[2]
+    attributes = {name: value for name, value in attributes.items() if name not in members}
+    return (reduced[0], (*reduced[1][:3], members, *reduced[1][4:]), (attributes, slots), *reduced[3:])
+
+
+def _by_name(obj: Any) -> str | None:
+    """The global name of a sentinel, an object that is compared with ``is`` (``dataclasses.MISSING``)."""
+    module = sys.modules.get(type(obj).__module__)
+    return next((name for name, value in vars(module).items() if value is obj), None) if module is not None else None
+
+
 def _bound(reason: str) -> Reducer:
     def refuse(packer: Packer, obj: Any) -> Reduced:
         return packer.refuse(obj, reason)
@@ -204,6 +225,7 @@ def _plain(packer: Packer, obj: Any) -> Reduced:
     raise AssertionError("marker: nothing special about this type")
 
 
+_SENTINEL_MODULES = frozenset(["dataclasses", "inspect", "typing", "unittest.mock", "functools"])
 _RUNNING = "it is a computation in progress"
 _LOCK = "locks belong to the process that made them"
 _CONNECTION = "it is a connection of this process"

@@ -34,6 +34,14 @@ STOP_S = 7.0
 LOOK_S = 0.003
 STALE_S = 3600.0
 
+ENDED_ITSELF = {
+    0: "it was told to stop",
+    100: "nobody used it for {lease.idle_s:.0f} s",
+    101: "this notebook was not connected to it for {lease.grace_s:.0f} s",
+    102: "its folder was removed",
+}
+"""What the exit status of a worker means that ended on purpose (``worker.keeper.EXIT_CODES``)."""
+
 PHASE_TEXT = {
     "": "the worker's process is started",
     "python": "the worker's Python runs, its kernel is starting",
@@ -107,14 +115,9 @@ class LocalProvider(Provider):
     def describe_end(self, worker: Worker) -> str:
         process = self._processes.get(worker.id)
         code = process.poll() if process is not None else None
-        folder = worker.folder
-        if folder is None or not folder.exists():
-            if code == 0:
-                return f"nobody was connected to it, and its lease ran out ({_terms(worker.lease)})"
-            return "its folder was removed, and it ended with it"
-        if code == 0:
-            return "it was told to stop"
-        log = read_tail(folder / "worker.log", lines=8)
+        if code in ENDED_ITSELF:
+            return ENDED_ITSELF[code].format(lease=worker.lease)
+        log = read_tail(worker.folder / "worker.log", lines=8) if worker.folder else ""
         return f"its process {_how(code)}" + (f"; the end of its log:\n{log}" if log else "")
 
     def find(self) -> Sequence[Worker]:
@@ -286,11 +289,6 @@ def _how(code: int | None) -> str:
         except ValueError:
             pass
     return f"ended with exit code {code}"
-
-
-def _terms(lease: Lease) -> str:
-    idle = f"{lease.idle_s:.0f} s unused"
-    return idle if lease.grace_s is None else f"{idle}, or {lease.grace_s:.0f} s without this notebook"
 
 
 def _read(path: Path) -> dict[str, Any]:

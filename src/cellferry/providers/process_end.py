@@ -52,23 +52,18 @@ def end_session(pid: int, folder: Path, timeout_s: float = 5.0) -> None:
 def _members(leader: int, folder: Path) -> list[int]:
     import psutil
 
-    running = _status(leader) != psutil.STATUS_ZOMBIE
+    # Not by its state: a process of several threads is a zombie already while the last of them still hold its files.
+    running = not wait_for_exit(leader, 0)
     if running and not is_worker(leader, folder):
         return []
-    members = {pid for pid in psutil.pids() if _session(pid) == leader and _status(pid) != psutil.STATUS_ZOMBIE}
+    members = {pid for pid in psutil.pids() if _session(pid) == leader}
     if running:
-        members |= {child.pid for child in psutil.Process(leader).children(recursive=True)}
         members.add(leader)
-    return sorted(members)
-
-
-def _status(pid: int) -> str:
-    import psutil
-
-    try:
-        return str(psutil.Process(pid).status())
-    except psutil.Error:
-        return psutil.STATUS_ZOMBIE
+        try:
+            members |= {child.pid for child in psutil.Process(leader).children(recursive=True)}
+        except psutil.NoSuchProcess:
+            pass
+    return sorted(pid for pid in members if not wait_for_exit(pid, 0))
 
 
 def _session(pid: int) -> int:

@@ -9,6 +9,8 @@ from cellferry.errors import RequestError
 from cellferry.providers.base import MakeIdentity, Provider
 
 GROUP = "cellferry.providers"
+LOCAL = EntryPoint("local", "cellferry.providers.local:LocalProvider", GROUP)
+"""Known without looking: reading the metadata of every installed package would delay the first cell."""
 
 
 def provider_names() -> list[str]:
@@ -24,13 +26,14 @@ def load_provider(name: str, config: Cellferry, make_identity: MakeIdentity) -> 
     except ImportError as error:
         hint = f"pip install 'cellferry[{name}]'" if (error.name or "").split(".")[0] != "cellferry" else ""
         raise RequestError(f"provider {name!r} cannot be used: {error}", hint) from error
-    made = provider(config, make_identity)
-    if not isinstance(made, Provider):
+    if not (isinstance(provider, type) and issubclass(provider, Provider)):
         raise RequestError(f"provider {name!r} ({entry.value}) is not a cellferry.providers.base.Provider")
-    return made
+    return provider(config, make_identity)
 
 
 def _entry(name: str) -> EntryPoint:
+    if name == LOCAL.name:
+        return LOCAL
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return entry

@@ -11,7 +11,7 @@ from typing import Any
 from cellferry import __version__
 from cellferry.model import PROTOCOL
 from cellferry.worker.acceptor import Acceptor
-from cellferry.worker.keeper import ENDED
+from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.settings import WorkerSettings
@@ -90,7 +90,7 @@ class WorkerCore:
         (self.folder / "worker.sock").unlink(missing_ok=True)
         self.kernel.end(term_s=TERM_S)
         # The server holds nothing that must be written, and its loop may be stuck: no orderly end is waited for.
-        os._exit(0)
+        os._exit(EXIT_CODES[reason])
 
 
 def _memory() -> dict[str, int]:
