@@ -22,22 +22,23 @@ from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
 from cellferry.capture.preflight import find_culprit
-from cellferry.capture.request import check_supported
+from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
 from cellferry.errors import CannotTravel, CellferryError, DiskFull, PreflightError, StaysThere, WorkerLost
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
+from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync
-from cellferry.model import CellReport, CellRequest, Message, Screen, Shipped, Worker
+from cellferry.link.there import There
+from cellferry.model import CellReport, CellRequest, Message, Screen, Worker
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, Placeholder, describe
 
-RESULT = "\x00result"
 _MOST_TRIES = 200
 
 
@@ -77,30 +78,22 @@ class Host(Protocol):
         """The compiler's ``from __future__`` flags in force for the next cell, after adding ``more``."""
 
 
+__all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
+
+
+def read_request(line: str) -> CellRequest:
+    """The words after ``%%remote``, checked for what this release can do; raises RequestError."""
+    request = parse_request(line)
+    check_supported(request)
+    return request
+
+
 class RemoteError(Exception):
     """The user's own exception in a remote cell; the doors show it as IPython shows a local one."""
 
     def __init__(self, ename: str, evalue: str, traceback: list[str]) -> None:
         super().__init__(evalue)
         self.ename, self.evalue, self.traceback = ename, evalue, traceback
-
-
-@dataclass
-class There:
-    """One worker in use: the connection, what it has of the notebook, which files and sources were exchanged."""
-
-    worker: Worker
-    link: KernelLink
-    files: FileSync
-    sources: SourceSync
-    names: set[str]
-    ambient: Ambient
-    cells: set[str]
-    """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
-
-    @property
-    def heap(self) -> Heap:
-        return self.link.heap
 
 
 def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
@@ -183,7 +176,7 @@ class Session:
         notes = self._settle(there, returned)
         self._current = None
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns) if returned.frame["files"] else ([], [])
-        report = _report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
+        report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         self._finish(returned, report)
         return report
 
@@ -233,7 +226,7 @@ class Session:
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
         link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed))
-        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules), set(), Ambient(), set())
+        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
         return there
@@ -326,7 +319,7 @@ class Session:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
         parcel = self._pack(needs, heap, {})
-        rows = _shipped(parcel, heap, {**self._namespace})
+        rows = shipped_rows(parcel, heap, {**self._namespace})
         return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
 
     def needs_fetch(self, source: str) -> list[str]:
@@ -410,29 +403,3 @@ class Session:
         there.link.close()
         if self._there.get(there.worker.name) is there:
             del self._there[there.worker.name]
-
-
-def _report(there: There, parcel: Parcel, returned: Returned, sent: int, notes: Sequence[str], files: Sequence[str], clock: Sequence[float]) -> CellReport:
-    frame = returned.frame
-    names = [n for n in returned.arrived.roots if not n.startswith("\x00")]
-    start, packed, arrived, out = clock
-    return CellReport(
-        worker=there.worker.name, status=frame["reply"]["status"], capture_s=packed - start, start_s=arrived - packed, send_s=out - arrived,
-        run_s=frame["ran_s"], home_s=time.perf_counter() - out - frame["ran_s"], sent_bytes=sent, received_bytes=returned.received_bytes,
-        shipped=(), came_home=tuple(n for n in names if n not in frame["stayed"]),
-        stayed_there=tuple(n for n, why in frame["stayed"].items() if n != RESULT and not why), deleted=tuple(frame["deleted"]), files=tuple(files), notes=tuple(notes),
-    )  # fmt: skip
-
-
-def _shipped(parcel: Parcel, heap: Heap, values: Mapping[str, Any]) -> tuple[Shipped, ...]:
-    changed = {id(heap.objects[oid]) for oid, _seal in parcel.changes}
-    rows = []
-    for name in parcel.roots:
-        value = values.get(name)
-        if isinstance(value, ModuleType):
-            continue
-        known = id(value) in heap.oid_of
-        where = "changed" if id(value) in changed else "there" if known else "sent"
-        whole = max(parcel.sizes[name], describe(value)[2])
-        rows.append(Shipped(name, describe(value)[0], whole, where, 0 if where == "there" else parcel.sizes[name]))
-    return tuple(rows)

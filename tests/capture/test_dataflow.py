@@ -73,6 +73,13 @@ CELLS = {
                                   "a", "b other"),
     "function": ("def f(a, b=c, *d, e: T = g, **h) -> R:\n    return a + i", "c T g R i", "c g", "f"),
     "function locals": ("def f():\n    a = b\n    return a", "b", "", "f"),
+    "every way to bind a local": (
+        "def f(x):\n    match x:\n        case [a, *b] | {'k': a, **b} | C(y=[a] as b):\n            pass\n"
+        "    with x as (c, [d]):\n        import e.g, h as i\n    try:\n        [(j := k) for k in x if (l := k)]\n"
+        "    except x as m:\n        del n\n    for o, p.q in x:\n        class r(x, s=(t := 1)): pass\n"
+        "    print(lambda u=(v := 1): w)\n    def y(z=(aa := 1)): return ab\n    print(f'{(ac := 1)}', x[(ad := 1):])\n"
+        "    return a, b, c, d, e, i, j, l, m, n, o, r, t, v, y, aa, ac, ad, p, g, h, k, u",
+        "C p w ab g h k u", "", "f"),
     "local before assignment stays local": ("def f():\n    print(a)\n    a = 1", "", "", "f"),
     "global statement": ("def f():\n    global a\n    a = b\nf()\na", "a b", "", "a f"),
     "nonlocal": ("def f():\n    a = 1\n    def g():\n        nonlocal a\n        a += b\n    return g", "b", "", "f"),

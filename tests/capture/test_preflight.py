@@ -228,7 +228,8 @@ PATHS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "base class": (lambda s: notebook_function("class B:\n    a = d\nclass f(B): pass", d=s),
                    "x.__mro__[1].a"),
     "method's closure": (lambda s: notebook_function(
-        "def make(v):\n    class C:\n        def m(self): return v\n    return C\nf = make(d)", d=s), "x.m.<closure v>"),
+        "def make(v):\n    class C:\n        def m(self): return v\n    return C\nf = make(d)", d=s),
+                         "x.m.<closure v>"),
     "bound method": (lambda s: Holder(a=s).method, "x.__self__.a"),
     "method of the stuck value": (lambda s: s.read, "x.__self__"),
     "partial": (lambda s: functools.partial(print, 1, s), "x.args[1]"),

@@ -70,6 +70,7 @@ def test_cells_share_a_worker(fleet: Fleet) -> None:
     first, fresh = acquire(fleet)
     assert fresh and first.name == "default"
     assert acquire(fleet) == (first, False)
+    assert fleet.alive(first) and fleet.peek(CellRequest()) == "default"
     other, fresh = acquire(fleet, "train")
     assert fresh and other.id != first.id
     assert acquire(fleet, "train") == (other, False)
@@ -220,6 +221,14 @@ def test_a_kernel_that_ended_itself(fleet: Fleet) -> None:
     ask_kernel(worker, "exit 5")
     error = diagnosed(fleet, worker, generation=1)
     assert isinstance(error, KernelDied) and "exit code 5" in error.what and "goodbye" in error.what
+
+
+def test_a_kernel_that_dies_before_the_server_is_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDIN_EXIT", "9")
+    worker, _ = acquire(fleet)
+    assert isinstance(error := diagnosed(fleet, worker), KernelDied) and "exit code 9" in error.what
+    assert eventually(lambda: answering(worker)["kernel"]["state"] == "dead")
+    assert "%remote down default" in diagnosed(fleet, worker).advice
 
 
 @pytest.mark.parametrize("victim", ["keeper", "server"])

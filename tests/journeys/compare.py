@@ -15,7 +15,7 @@ from .notebook import Step
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 _CELL_FILE = re.compile(r"(?:/[\w.-]+)*/ipykernel_\d+/\d+\.py")
-_WARNED_AT = re.compile(rf"{_CELL_FILE.pattern}:(?P<line>\d+)")
+_WARNED_AT = re.compile(rf"{_CELL_FILE.pattern}(?P<between>:|\", line )(?P<line>\d+)")
 _NOTE = '<div style="opacity: 0.7; font-size: 90%">'
 """How a line that cellferry itself adds under a cell begins."""
 _TIMES = re.compile(r"^(CPU times|Wall time|User|Sys): .*$", re.MULTILINE)
@@ -83,7 +83,7 @@ def _outputs(seen: Seen, lines: _Lines) -> list[Any]:
 
 def _plain(text: str, step: Step) -> str:
     def at_line(found: re.Match[str]) -> str:
-        return f"<cell>:{int(found['line']) - step.offset}"
+        return f"<cell>{found['between']}{int(found['line']) - step.offset}"
 
     return _TIMES.sub(r"\1: ...", _ADDRESS.sub("0x", _CELL_FILE.sub("<cell>", _WARNED_AT.sub(at_line, text))))
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import copyreg
+import decimal
 import enum
 import hashlib
 import io
 import json
+import pathlib
 import re
 import sys
 import types
@@ -22,6 +24,8 @@ MAX_DEPTH = 60
 MAX_TEXT = 400
 _SCALARS = (type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented), range)
 _GENERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
+_IMMUTABLE = (types.MappingProxyType, pathlib.PurePath, decimal.Decimal, property, staticmethod, classmethod)
+"""Values that may or may not be one object, like numbers: nothing that a notebook does can tell."""
 _DUNDERS = {"__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "__firstlineno__", "__static_attributes__"}
 _IPYTHON = re.compile(r"^(_+|_i+|_i?\d+|In|Out|_oh|_ih|_dh|get_ipython|exit|quit|__\w+__)$")
 
@@ -67,16 +71,29 @@ class _Describer:
             return {"type": "bytes", "text": f"{len(value)} {_digest(value)}"}
         if type(value) in (tuple, frozenset):
             return self._immutable(value, path, depth)
+        if self._from_elsewhere(value):
+            return {"type": type_name(value), "name": f"{value.__module__}.{getattr(value, '__qualname__', '')}"}
         if id(value) in self.seen:
             return {"same": self.seen[id(value)]}
-        self.seen[id(value)] = path
+        if not isinstance(value, _IMMUTABLE):
+            self.seen[id(value)] = path
         self.keep.append(value)
         entry: dict = {"type": type_name(value)}
-        if type(value).__module__.startswith("cellferry."):
+        if type(value).__module__ == "cellferry.parcels.placeholder":
             return {"placeholder": value.type_name, "reason": value.reason}
         if depth < MAX_DEPTH:
             self._fill(entry, value, path, depth + 1)
         return entry
+
+    @staticmethod
+    def _from_elsewhere(value) -> bool:
+        """A class or function that a module has under its name: whoever imports it has the same one."""
+        if not isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or value.__module__ == "__main__":
+            return False
+        found = sys.modules.get(value.__module__ or "")
+        for name in value.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is value
 
     def _immutable(self, value, path, depth):
         if depth >= MAX_DEPTH:
@@ -103,6 +120,9 @@ class _Describer:
     def _file(self, entry, value, path, depth):
         entry["closed"] = value.closed
         entry["name"] = re.sub(r".*/", "", str(getattr(value, "name", "")))
+
+    def _path(self, entry, value, path, depth):
+        entry["text"] = str(value)
 
     def _function(self, entry, value, path, depth):
         entry["name"] = value.__qualname__
@@ -142,8 +162,6 @@ class _Describer:
         for name in ("fget", "fset", "fdel", "__func__", "__wrapped__", "func"):
             if getattr(value, name, None) is not None:
                 entry[name] = self.describe(getattr(value, name), f"{path}.{name}", depth)
-        if hasattr(value, "cache_info"):
-            entry["cache"] = repr(value.cache_info())
 
     def _exception(self, entry, value, path, depth):
         entry["args"] = self.describe(value.args, f"{path}.args", depth)
@@ -258,6 +276,7 @@ class _Describer:
         (lambda v, m: isinstance(v, types.ModuleType), _named),
         (lambda v, m: isinstance(v, _GENERATORS), _named),
         (lambda v, m: isinstance(v, io.IOBase), _file),
+        (lambda v, m: isinstance(v, pathlib.PurePath), _path),
         (lambda v, m: isinstance(v, types.FunctionType), _function),
         (lambda v, m: isinstance(v, types.MethodType), _method),
         (lambda v, m: isinstance(v, enum.Enum), _named),

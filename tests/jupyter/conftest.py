@@ -61,9 +61,9 @@ class Outcome:
 class Notebook:
     """One kernel and its frontend."""
 
-    def __init__(self, kernel_name="python3", cwd=None):
+    def __init__(self, kernel_name="python3"):
         self.manager = KernelManager(kernel_name=kernel_name, transport="ipc")
-        self.manager.start_kernel(cwd=cwd)
+        self.manager.start_kernel()
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE_S)
@@ -165,7 +165,7 @@ class Notebook:
 
 @pytest.fixture
 def new_notebook():
-    """Makes kernels: ``new_notebook(kernel_name=..., cwd=...)``."""
+    """Makes kernels: ``new_notebook(kernel_name=...)``."""
     made = []
 
     def make(**options):

@@ -131,8 +131,9 @@ def test_syntax_error_has_the_cells_own_line(doors):
     outcome = run(doors, "a = 1\nb = = 2", check=False)
     assert outcome.reply["ename"] == "SyntaxError"
     shown = outcome.traceback()
-    assert f"In[{outcome.reply['execution_count']}], line 3" in shown
+    assert shown.splitlines()[0].strip() == f"Cell In[{outcome.reply['execution_count']}], line 3"
     assert "b = = 2" in shown
+    assert "cellferry" not in shown
 
 
 def test_interrupt_is_the_remote_cells(doors):
@@ -168,6 +169,14 @@ def test_debug_goes_where_the_last_error_was(doors):
 def test_history_has_the_cell_as_typed(doors):
     run(doors, "x = 1")
     assert doors.run("get_ipython().history_manager.input_hist_raw[-2]").data() == "'%%remote \\nx = 1'"
+
+
+def test_loading_imports_only_the_door(new_notebook):
+    notebook = new_notebook()
+    outcome = notebook.run("import sys; before = set(sys.modules)\n%load_ext cellferry\nsorted(set(sys.modules) - before)")
+    loaded = eval(outcome.data())
+    assert all(name.startswith("cellferry") for name in loaded)
+    assert not {"cellferry.journey", "cellferry.capture", "cellferry.parcels"} & set(loaded)
 
 
 def test_unload_gives_everything_back(fresh_doors):

@@ -93,3 +93,13 @@ def test_local_widgets_are_not_touched(doors):
     local = doors.run("here.comm.comm_id").data().strip("'")
     _, seen = doors.ask("comm_msg", move(local, 9))
     assert "here 9\n" in [m["content"]["text"] for m in seen if m["msg_type"] == "stream"]
+
+
+def test_widgets_of_a_lost_worker_are_closed(doors):
+    doors.run("%%remote\nlast = ipywidgets.IntSlider()\ndisplay(last)")
+    doors.run("from cellferry.errors import WorkerLost\nmade[0].fail_next = WorkerLost('The worker ended.')")
+    doors.run("%%remote\n1", check=False)
+    message_id, _ = doors.ask("comm_info_request", {"target_name": "jupyter.widget"})
+    listed = doors.reply_to(message_id)["comms"]
+    local = doors.run("import ipywidgets.widgets.widget as w; list(w._instances)").data()
+    assert all(repr(comm_id) in local for comm_id in listed)

@@ -104,7 +104,7 @@ deprecated()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     warnings.warn("recorded", RuntimeWarning)
-told = [(w.category.__name__, str(w.message), w.lineno) for w in caught]
+told = [(w.category.__name__, str(w.message)) for w in caught]
 del caught
 told
 

@@ -256,6 +256,17 @@ def test_a_path_too_long_for_a_socket(place: Path) -> None:
     assert "c.Cellferry.worker_dir" in caught.value.advice
 
 
+def test_a_long_temporary_folder_is_stepped_over(
+    provider: StandinProvider, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / ("x" * 80)).mkdir()
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(place / ("x" * 80)))
+    worker = start(provider)
+    assert worker.folder is not None and worker.folder.parent == Path("/tmp")
+    provider.stop(worker)
+
+
 def test_folders_of_crashed_workers_and_clients_are_removed(provider: StandinProvider) -> None:
     worker = start(provider)
     assert worker.folder is not None

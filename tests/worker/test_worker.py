@@ -51,7 +51,7 @@ def test_the_folder_is_private_and_holds_all_files(shared: Any) -> None:
     assert stat.S_IMODE(bench.folder.stat().st_mode) & 0o777 == 0o700
     for path in bench.folder.rglob("*"):
         if not path.is_symlink() and (path.suffix in (".key", ".sock", ".log") or path.name.endswith(".json")):
-            assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or path.name == "worker.json", path
+            assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 
 
 def test_no_secret_on_a_command_line_or_in_the_environment(shared: Any) -> None:

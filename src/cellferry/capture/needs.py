@@ -10,8 +10,12 @@ from types import FunctionType
 from typing import Any
 
 from cellferry.capture.dataflow import Flow
-from cellferry.capture.globals_of import code_globals
+from cellferry.capture.globals_of import code_globals, code_stores
 from cellferry.errors import UndefinedName
+
+
+_READABLE = frozenset(["In", "Out", "_ih", "_oh", "_dh", "_i", "_ii", "_iii"])
+"""The shell's records: they travel when a cell reads them, and never come back."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,28 @@ def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> 
 
     Raises UndefinedName for a name that is certainly read and exists nowhere.
     """
-    for name in sorted(flow.required):
-        if name not in namespace and not hasattr(builtins, name) and not flow.star_imports and not flow.calls_dynamic and "builtins" not in flow.imports:
-            raise _undefined(name, namespace)
+    missing = [name for name in sorted(flow.required) if name not in namespace and not hasattr(builtins, name)]
+    if missing and not (flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports):
+        made = _made_by_calls(flow, namespace, hidden)
+        for name in missing:
+            if name not in made:
+                raise _undefined(name, namespace)
     roots = {name: namespace[name] for name in flow.reads if name in namespace and name not in hidden}
+    shells_own = {name: namespace[name] for name in flow.reads & _READABLE if name in namespace}
     hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints
     hints = {
         name: namespace[name]
         for name in list(hinted)
-        if name in namespace and name not in roots and name not in hidden and not (flow.calls_dynamic and name.startswith("_"))
+        if name in namespace and name not in roots and name not in hidden
+        if not (flow.calls_dynamic and name.startswith("_"))
     }
-    return Needs(roots, hints)
+    return Needs(roots, {**hints, **shells_own})
+
+
+def _made_by_calls(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> set[str]:
+    """Globals that functions of the notebook may bind when the cell calls them."""
+    functions = (namespace[name] for name in read_through(flow, namespace, hidden))
+    return {name for f in functions if isinstance(f, FunctionType) for name in code_stores(f.__code__)}
 
 
 def _undefined(name: str, namespace: Mapping[str, Any]) -> UndefinedName:
@@ -48,7 +63,9 @@ def _undefined(name: str, namespace: Mapping[str, Any]) -> UndefinedName:
     )
 
 
-def function_globals(functions: Iterable[FunctionType], namespace: Mapping[str, Any], hidden: Container[str]) -> dict[str, Any]:
+def function_globals(
+    functions: Iterable[FunctionType], namespace: Mapping[str, Any], hidden: Container[str]
+) -> dict[str, Any]:
     """The notebook's values that these functions of the notebook use as globals."""
     found: dict[str, Any] = {}
     for function in functions:

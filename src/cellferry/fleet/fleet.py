@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import threading
@@ -22,7 +23,7 @@ from cellferry.providers.registry import load_provider
 DIAGNOSIS_S = 8.0
 SETTLE_S = 2.0
 """A link may break a moment before its kernel is seen dead: a well-looking worker is asked again for this long."""
-ASK_S = 3.0
+ASK_S = 1.0
 PAUSE_S = 0.05
 STATUS_S = 2.0
 
@@ -118,7 +119,7 @@ class Fleet:
             if not provider.alive(worker):
                 return self._explain_end(provider, worker)
             try:
-                error = diagnosis.explain_status(worker.name, _ask_status(worker, ASK_S), generation)
+                error = self._explain_kernel(worker, generation)
             except LinkError as failure:
                 trouble = failure.what
             else:
@@ -208,11 +209,33 @@ class Fleet:
             ours=ours,
         )
 
+    def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
+        for ask in (_noted_status, lambda each: _ask_status(each, ASK_S)):
+            status = ask(worker)
+            error = diagnosis.explain_status(worker.name, status, generation) if status else None
+            if error is not None:
+                return error
+        return None
+
     def _explain_end(self, provider: Provider, worker: Worker) -> WorkerError:
         folder = worker.folder
         if folder is not None and folder.exists() and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES:
             return diagnosis.disk_full(worker.name, str(folder))
         return diagnosis.lost(worker.name, provider.describe_end(worker))
+
+
+def _noted_status(worker: Worker) -> dict[str, Any] | None:
+    """What a worker on this machine noted when a kernel of its ended a moment ago: its server may not be up yet."""
+    if worker.folder is None:
+        return None
+    try:
+        note = worker.folder / "status.json"
+        if time.time() - note.stat().st_mtime > diagnosis.RECENT_S:
+            return None
+        status: dict[str, Any] = json.loads(note.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status
 
 
 def _ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:

@@ -24,25 +24,25 @@ _FLUSH_S = 0.02
 _NEVER_SENT = frozenset(["status", "execute_input", "error", "debug_event", "iopub_welcome"])
 
 
-class CellStream(OutStream):
+class CellStream(OutStream):  # type: ignore[misc, unused-ignore]
     """stdout and stderr: shown within 20 ms; a flush with nothing to flush costs nothing."""
 
     flush_interval = _FLUSH_S
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._flush_lock = threading.RLock()
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call, unused-ignore]
 
     def flush(self) -> None:
         """In the caller's own thread: the link's channel may be used from any thread, unlike a ZMQ socket."""
         if os.getpid() != self._master_pid:
-            super().flush()
+            super().flush()  # type: ignore[no-untyped-call, unused-ignore]
         elif self._buffers:
             self._flush()
 
     def _flush(self) -> None:
         with self._flush_lock:  # one thread must not overtake another that holds older text
-            super()._flush()
+            super()._flush()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 class CellSession(Session):
@@ -83,7 +83,7 @@ class GuestKernel(IPythonKernel):
 class GuestApp(IPKernelApp):
     """ipykernel's application with our kernel, session and streams."""
 
-    kernel_class = Type(GuestKernel, klass="ipykernel.kernelbase.Kernel")
+    kernel_class = Type(GuestKernel, klass="ipykernel.kernelbase.Kernel")  # type: ignore[assignment, unused-ignore]
     outstream_class = Unicode("cellferry.guest.app.CellStream")
 
     def _session_default(self) -> Session:
@@ -102,7 +102,7 @@ def start(folder: str, control: int) -> None:
     # one history file for all workers would be shared state, and slow
     arguments = ["-f", str(home / "kernel.json"), "--HistoryManager.enabled=False", "--IPKernelApp.quiet=True", "--log-level=ERROR"]
     app = GuestApp.instance()
-    app.initialize(arguments)
+    app.initialize(arguments)  # type: ignore[no-untyped-call, unused-ignore]
     assert app.kernel is not None and app.iopub_thread is not None
     door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
     app.session.door = door
@@ -110,7 +110,7 @@ def start(folder: str, control: int) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     door.open(loop)
-    app.start()
+    app.start()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _die_with_parent() -> None:

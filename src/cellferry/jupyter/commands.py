@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cellferry.capture.request import Command, parse_command
+from cellferry.journey import Command, parse_command
 from cellferry.errors import NotYet
 from cellferry.jupyter.display import Table, duration_text, size_text
 
@@ -37,8 +37,7 @@ def _down(magics: RemoteMagics, command: Command) -> Table:
     session = magics.opened
     name = command.args[0] if command.args else None
     ended = session.down(name) if session else ()
-    if name is None:
-        magics.screen.worker_lost()
+    magics.screen.worker_lost(name)
     return Table(ended, [("ended", lambda worker: worker)], "no worker was running")
 
 

@@ -36,9 +36,10 @@ class RemoteComm:
     while a remote cell runs, and close themselves when collected.
     """
 
-    def __init__(self, relay: CommRelay, comm_id: str, target_name: str) -> None:
+    def __init__(self, relay: CommRelay, comm_id: str, target_name: str, worker: str) -> None:
         self.comm_id = comm_id
         self.target_name = target_name
+        self.worker = worker
         self._relay = relay
         self._closed = False
 
@@ -85,7 +86,7 @@ class CommRelay:
         """A worker opened a comm."""
         content: Any = message["content"]
         comm_id = content["comm_id"]
-        stand_in = RemoteComm(self, comm_id, content.get("target_name", ""))
+        stand_in = RemoteComm(self, comm_id, content.get("target_name", ""), str(message.get("worker", "")))
         self._remote[comm_id] = self._kernel.comm_manager.comms[comm_id] = stand_in
 
     def closed(self, message: Message) -> None:
@@ -93,11 +94,15 @@ class CommRelay:
         content: Any = message["content"]
         self._forget(content["comm_id"])
 
-    def lost(self) -> None:
-        """The workers have ended: close their comms towards the frontend."""
-        for comm_id in list(self._remote):
-            self._forget(comm_id)
-            self._send_close(comm_id, parent={})
+    def lost(self, worker: str | None = None) -> None:
+        """This worker, or every one, has ended: close its comms towards the frontend.
+
+        A reloaded page asks each comm that it is told of and waits for the answer.
+        """
+        for comm_id, comm in list(self._remote.items()):
+            if worker is None or comm.worker in ("", worker):
+                self._forget(comm_id)
+                self._send_close(comm_id, parent={})
 
     def forward(self, message: Message) -> None:
         """Send a frontend's message to the worker and wait until it was handled there."""

@@ -73,15 +73,18 @@ def message_lines(error: BaseException) -> list[str]:
     return lines
 
 
-def as_local_syntax_error(error: SyntaxError, lines_above: int, file_name: str | None) -> SyntaxError:
-    """The syntax error of a cell's body with the notebook cell's own name and line numbers."""
+def syntax_error_lines(shell: Any, error: SyntaxError, lines_above: int, file_name: str | None) -> list[str]:
+    """How IPython would show the syntax error of a cell's body, with the notebook cell's own name and line numbers.
+
+    ``error`` is moved to where it is in the notebook.
+    """
     if error.lineno is not None:
         error.lineno += lines_above
     if error.end_lineno is not None:
         error.end_lineno += lines_above
     if file_name is not None:
         error.filename = file_name
-    return error
+    return list(shell.SyntaxTB.structured_traceback(type(error), error, []))
 
 
 class Refusal(ast.NodeTransformer):

@@ -1,8 +1,8 @@
 """What ``journey`` needs to know of the notebook it serves: its names, its syntax, its outputs, the running cell."""
 
 from __future__ import annotations
-
 import __future__
+
 import builtins
 import functools
 import linecache
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from cellferry.model import Screen
 
-_FUTURE_FLAGS = functools.reduce(operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
+_FUTURE_FLAGS = functools.reduce(
+    operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 _SHELL_NAMES = frozenset({"In", "Out", "get_ipython", "_ih", "_oh", "_dh", "_i", "_ii", "_iii", "__builtins__"})
 _SHELL_VALUES = frozenset({"exit", "quit", "open"})
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
-from cellferry.errors import CellferryError, CellSyntaxError
+from cellferry.errors import CellferryError, CellSyntaxError, WorkerError
 from cellferry.jupyter import failures
 from cellferry.jupyter.host import ShellHost
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
-    from cellferry.journey import Session
+    from cellferry.journey import RemoteError, Session
     from cellferry.jupyter.relay import DoorScreen
     from cellferry.model import CellReport, CellRequest
 
@@ -61,9 +61,9 @@ def open_session(shell: InteractiveShell, host: ShellHost) -> Session:
 @functools.lru_cache(maxsize=256)
 def read_request(line: str) -> CellRequest:
     """The words after ``%%remote``; the parser is loaded by the first cell."""
-    from cellferry.capture.request import parse_request
+    from cellferry import journey
 
-    return parse_request(line)
+    return journey.read_request(line)
 
 
 @magics_class
@@ -138,16 +138,16 @@ class RemoteMagics(Magics):
             host.keep_source(line, body, cell.lineno_offset)
             report = self.last_report = session.run(request, cell)
         except RemoteError as error:
-            self._wrap_debug()
-            failures.as_the_users(error)
-            if not error.traceback:
-                failures.as_shown_already(self._shell, error)
+            raise self._as_local(error) from None
+        except WorkerError:
+            self.screen.worker_lost(request.name)
             raise
         except (CellSyntaxError, SyntaxError) as error:
             cause = error.__cause__ if isinstance(error, CellSyntaxError) else error
             if not isinstance(cause, SyntaxError):
                 raise
-            raise failures.as_local_syntax_error(cause, cell.lineno_offset, host.file) from None
+            shown = failures.syntax_error_lines(self._shell, cause, cell.lineno_offset, host.file)
+            raise self._as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
         if request.estimate:
             from cellferry.jupyter.display import shipped_table
 
@@ -157,6 +157,13 @@ class RemoteMagics(Magics):
 
             self.screen.note(summary(report))
         return None
+
+    def _as_local(self, error: RemoteError) -> RemoteError:
+        self._wrap_debug()
+        failures.as_the_users(error)
+        if not error.traceback:
+            failures.as_shown_already(self._shell, error)
+        return error
 
     def before_cell(self, info: ExecutionInfo) -> None:
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""

@@ -26,7 +26,8 @@ _log = logging.getLogger("cellferry")
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        # ipykernel's flush waits for its output thread, even with nothing to write.
+        if stream is not None and getattr(stream, "_buffers", True):
             stream.flush()
 
 
@@ -36,8 +37,8 @@ class DoorScreen(Screen, Protocol):
     def connect(self, port: CommPort) -> None:
         """Give the frontend's widget messages their way to the worker; called once, before the first message."""
 
-    def worker_lost(self) -> None:
-        """No worker is left: widgets that lived on one are closed in the frontend, which then shows them as dead."""
+    def worker_lost(self, worker: str | None = None) -> None:
+        """This worker, or every one, has ended: its widgets are closed in the frontend, which shows them as dead."""
 
     def close(self) -> None:
         """Forget the remote widgets and give the shell its own handlers back."""
@@ -58,9 +59,9 @@ class KernelScreen:
         """See ``DoorScreen``."""
         self.comms.connect(port)
 
-    def worker_lost(self) -> None:
+    def worker_lost(self, worker: str | None = None) -> None:
         """See ``DoorScreen``."""
-        self.comms.lost()
+        self.comms.lost(worker)
 
     def close(self) -> None:
         """See ``DoorScreen``."""
@@ -93,7 +94,7 @@ class KernelScreen:
             self.comms.opened(message)
         elif kind == "comm_close":
             self.comms.closed(message)
-        elif kind != "comm_msg" and self._captured(kind, message):
+        elif kind not in ("comm_msg", "error") and self._captured(kind, message):
             return
         topic = self._topics.get(kind)
         if topic is None:
@@ -141,7 +142,7 @@ class TerminalScreen:
     def connect(self, port: CommPort) -> None:
         """There are no widgets in a terminal."""
 
-    def worker_lost(self) -> None:
+    def worker_lost(self, worker: str | None = None) -> None:
         """There are no widgets in a terminal."""
 
     def close(self) -> None:
@@ -192,6 +193,8 @@ def show_by_shell(shell: Any, kind: str, message: Message) -> None:
         publisher.publish(
             content["data"], content["metadata"], transient=content.get("transient"), update=kind.startswith("update")
         )
+    elif kind == "error":
+        print(shell.InteractiveTB.stb2text(content["traceback"]))
     elif kind == "clear_output":
         publisher.clear_output(content["wait"])
     elif kind == "execute_result":

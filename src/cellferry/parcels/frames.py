@@ -24,6 +24,7 @@ def fingerprint(obj: Any, namespace: Any) -> bytes | None:
     except Exception:
         return None
     whole = xxhash.xxh3_128(b"".join(packer.sink.parts))
+    packer.release()
     for leaf in leaves:
         whole.update(leaf.digests)
     return whole.digest()

@@ -153,6 +153,7 @@ def _pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequenc
     memo = packer.memo.copy()
     fresh, tracked = _fresh(heap, memo, len(seeds), plan)
     base = heap.next_oid
+    packer.release()
     return Parcel(
         roots=list(job.sizes), parts=packer.sink.parts, leaves=leaves, buffer_leaves=packer.buffer_leaves,
         seeds=len(seeds), base=base, tracked=tracked, dropped=list(dropped), sizes=job.sizes,

@@ -63,8 +63,12 @@ class Packer(cloudpickle.Pickler):
         self.nested_placeholders = False
         self.shared_bases: set[int] = set()
         self.array_at: dict[int, Any] = {}
-        self.functions: list[types.FunctionType] = []
         self._bare_cells: set[int] = set()
+
+    def release(self) -> None:
+        """Let go of everything that was packed; the pickler refers to itself, so this must not wait for the collector."""
+        self.clear_memo()
+        self.stuck, self.array_at, self.leaves = {}, {}, []
 
     def add_leaf(self, leaf: Leaf) -> int:
         self.leaves.append(leaf)
@@ -114,6 +118,7 @@ def sealed(packer: Packer, obj: Any) -> Reduced:
     """
     sub = Packer(packer.namespace, packer.leaves, going_home=packer.going_home, sub=True)
     sub.dump(obj)
+    sub.release()
     return rebuild.sub_parcel, (b"".join(sub.sink.parts), sub.buffer_leaves)
 
 
@@ -122,7 +127,6 @@ def _sealed_unless_sub(packer: Packer, obj: Any) -> Reduced:
 
 
 def _function(packer: Packer, function: types.FunctionType) -> Reduced:
-    packer.functions.append(function)
     if function.__globals__ is not packer.namespace:
         return packer.default(function)
     cells = function.__closure__ or ()

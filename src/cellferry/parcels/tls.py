@@ -94,7 +94,7 @@ class TlsStream:
             try:
                 with self._lock:
                     while done < len(target):
-                        got = self._tls.read(len(target) - done, target[done:])  # type: ignore[arg-type]
+                        got = self._tls.read(len(target) - done, target[done:])
                         if not got:
                             return done
                         done += int(got)

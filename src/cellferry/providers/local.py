@@ -141,13 +141,15 @@ class LocalProvider(Provider):
             return [Path(self.config.worker_dir).expanduser()]
         runtime = os.environ.get("XDG_RUNTIME_DIR")
         places = [Path(place) for place in (runtime, tempfile.gettempdir()) if place]
+        if not any(_is_short(place) for place in places):
+            places.append(Path("/tmp"))
         return [place for place in dict.fromkeys(places) if place.is_dir()]
 
     def _base(self) -> Path:
         bases = self._bases()
         if self.config.worker_dir:
             bases[0].mkdir(mode=0o700, parents=True, exist_ok=True)
-        fitting = [base for base in bases if len(os.fsencode(base)) <= LONGEST_BASE and os.access(base, os.W_OK)]
+        fitting = [base for base in bases if _is_short(base) and os.access(base, os.W_OK)]
         if not fitting:
             raise WorkerStartError(
                 f"there is no folder for the local worker: {', '.join(map(str, bases))} cannot be written, or its path "
@@ -195,6 +197,7 @@ class LocalProvider(Provider):
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)
             settings["client_cert_pem"] = self.make_identity(folder / "client")
+        (folder / "worker.json").touch(0o600)
         (folder / "worker.json").write_text(json.dumps(settings), "utf-8")
 
     # -- the start ----------------------------------------------------------------------------------------------
@@ -213,6 +216,10 @@ class LocalProvider(Provider):
                 still = f"made no progress for {self.config.start_timeout_s:.0f} s"
                 raise _start_error(folder, f"{still} (last: {PHASE_TEXT.get(seen, seen)})")
         return _read(folder / "ready.json")
+
+
+def _is_short(base: Path) -> bool:
+    return len(os.fsencode(base)) <= LONGEST_BASE
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:

@@ -25,6 +25,7 @@ PEEK_BYTES = 1 << 14
 FIRST_BYTES_S = 10.0
 """A client that connects and says nothing is turned away after this time."""
 PARTIAL_S = 0.01
+NO_FILES_S = 0.05
 MOST_PENDING = 128
 
 
@@ -172,8 +173,11 @@ class Acceptor:
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
+        except ConnectionError:
+            return  # the client is gone again
         except OSError:
-            return  # the client is gone again, or this process has no file left: the next round tries again
+            self._closed.wait(NO_FILES_S)  # this process has no file left: the client stays in the backlog for now
+            return
         connection.setblocking(True)
         if len(self._pending) >= MOST_PENDING or not (self._tls or same_user(connection)):
             connection.close()

@@ -14,7 +14,7 @@ from cellferry.worker.acceptor import Acceptor
 from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
-from cellferry.worker.settings import WorkerSettings
+from cellferry.worker.settings import WorkerSettings, write_atomically
 
 TERM_S = 1.0
 """How long the kernel and what it started may take to end by themselves."""
@@ -78,6 +78,14 @@ class WorkerCore:
             "busy": facts.busy,
             "ends_in_s": self.lease.remaining_s(),
         }
+
+    def note_kernel_end(self) -> None:
+        """The kernel has ended: the lease counts anew, and ``status.json`` tells a client on this machine at once."""
+        self.lease.kernel_ended()
+        try:
+            write_atomically(self.folder / "status.json", self.status())
+        except OSError:
+            pass  # a full disk: the route says it as well, a little later
 
     def end(self, reason: str) -> None:
         """End the kernel, all that it started, and this process. Runs in the lease's thread; does not return."""

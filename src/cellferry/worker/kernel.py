@@ -75,7 +75,7 @@ class Kernel:
         """``first`` is what ``spawn_kernel`` returned. The callbacks run in the supervising thread:
 
         ``on_state(links, busy)`` when the kernel reports, ``on_end()`` when a kernel has ended and before the next one
-        starts, ``on_ready()`` each time that a kernel has initialised.
+        starts, or when none will, ``on_ready()`` each time that a kernel has initialised.
         """
         self._folder, self._argv = folder, list(argv)
         self._process, self._control = first
@@ -130,6 +130,11 @@ class Kernel:
                 self._when_ready.append(call)
                 return
         call()
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Return when the kernel has initialised, when it has died instead, or after the time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._last_end or self._ending, timeout=timeout_s)
 
     def restart(self) -> None:
         """End the kernel and all that it started; returns when the next one is spawned, RuntimeError if none can be."""
@@ -234,6 +239,7 @@ class Kernel:
                 asked=self._restarting,
                 at_s=boottime(),
             )
+            self._changed.notify_all()
             self._control.close()
             self._early_deaths += 0 if self._ready or self._restarting else 1
 
@@ -245,6 +251,7 @@ class Kernel:
                     return True
                 self._dead = True
                 self._drop_waiting()
+                self._on_end()  # again: now it is known that no other follows
                 self._changed.wait_for(lambda: self._restarting or self._ending)
                 self._early_deaths = 0
             return False

@@ -4,7 +4,7 @@
 2. split off the keeper (``keeper.py``),
 3. start the kernel: from here on it boots on another core,
 4. open the door and write ``ready.json``: clients may connect, and wait in the kernel's queue,
-5. only now import and start the HTTP server.
+5. when the kernel is up, import and start the HTTP server; requests to it wait in the acceptor.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     import subprocess
 
     from cellferry.worker.core import WorkerCore
+
+KERNEL_FIRST_S = 5.0
+"""The server's import takes more processor time than the kernel's, which a first cell waits for, and the client's own
+work wants the other core: the server comes after them, unless the kernel is in trouble."""
 
 # Only what the kernel's start needs may be imported above, and nothing else below until it runs: see the tests.
 
@@ -55,6 +59,7 @@ def _serve(
     folder: str, argv: list[str], first: tuple[subprocess.Popen[bytes], socket.socket], keeper_line: int
 ) -> NoReturn:
     core = _open_door(folder, argv, first, keeper_line)
+    core.kernel.wait_until_ready(KERNEL_FIRST_S)
     try:
         from cellferry.worker.server import run_server
 
@@ -93,7 +98,7 @@ def _open_door(
         argv,
         first,
         on_state=lambda links, busy: lease.update(links, busy),
-        on_end=lambda: lease.kernel_ended(),
+        on_end=lambda: core.note_kernel_end(),
         on_ready=lambda: mark_phase(folder, "kernel"),
     )
     lease = LeaseWatch(
