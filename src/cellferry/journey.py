@@ -24,7 +24,7 @@ from cellferry.capture.needs import Needs, function_globals, needed, read_throug
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
-from cellferry.errors import CannotTravel, CellferryError, DiskFull, PreflightError, StaysThere, WorkerLost
+from cellferry.errors import CannotTravel, CellferryError, DiskFull, KernelDied, ParcelError, PreflightError, StaysThere, UndefinedName, WorkerLost
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
@@ -32,7 +32,7 @@ from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Message, Screen, Worker
+from cellferry.model import CellReport, CellRequest, Message, Screen, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -128,6 +128,7 @@ class Session:
         self._fleet = Fleet(config)
         self._there: dict[str, There] = {}
         self._current: There | None = None
+        self._deaths: dict[WorkerId, int] = {}
         self.failed_remotely = False
 
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
@@ -225,15 +226,21 @@ class Session:
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
-        link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed))
+        generation = self._deaths.get(worker.id, 0) + 1
+        link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed, generation))
         there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
         return there
 
-    def _trouble(self, worker: Worker, closed: bool) -> Exception | None:
-        """Asked by the link while it waits: None, or why nothing will come."""
-        return self._fleet.diagnose(worker) if closed or not self._fleet.alive(worker) else None
+    def _trouble(self, worker: Worker, closed: bool, generation: int) -> Exception | None:
+        """Asked by the link to the worker's kernel of that generation, while it waits: None, or why nothing will come."""
+        if not closed and self._fleet.alive(worker):
+            return None
+        error = self._fleet.diagnose(worker, generation=generation)
+        if isinstance(error, KernelDied):
+            self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
+        return error
 
     def _progress(self, phase: str) -> None:
         """Called by the fleet while a worker starts; a local one is there in a second, so nothing is shown."""
@@ -338,7 +345,9 @@ class Session:
     def fetch(self, names: Sequence[str]) -> None:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
         for name in names:
-            placeholder = self._namespace.get(name)
+            if name not in self._namespace:
+                raise UndefinedName(f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos")
+            placeholder = self._namespace[name]
             if not isinstance(placeholder, Placeholder):
                 continue
             there = next((t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None)
@@ -382,11 +391,14 @@ class Session:
         return self._fleet.down(name)
 
     def get(self, path: str) -> list[str]:
-        """Bring a file home from every worker that has it, whatever its size."""
+        """Bring a file home from every worker that has it, whatever its size; returns the names here."""
         found: list[str] = []
         for there in self._there.values():
-            files = FileSync(1 << 62)
-            found += files.bring(there.link, Path.cwd(), [{"path": path, "size": 0}], time.time_ns())[0]
+            try:
+                wanted = [{"path": path, "size": 0}]
+                found += FileSync(1 << 62).bring(there.link, Path.cwd(), wanted, time.time_ns())[0]
+            except ParcelError:
+                continue  # another worker may have it
         return found
 
     def put(self, patterns: Sequence[str]) -> int:

@@ -117,7 +117,7 @@ def sources(*names: str) -> dict[str, tuple[str, ...]]:
     return {s.name: s.files for s in local_sources(names, sys.modules, places_here(), DISK)}
 
 
-PACK = ("pack/__init__.py", "pack/deep/__init__.py", "pack/deep/unused.py")
+PACK = ("pack/__init__.py", "pack/data.csv", "pack/deep/__init__.py", "pack/deep/unused.py")
 
 
 @pytest.mark.parametrize("loaded", [True, False])

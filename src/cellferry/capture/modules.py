@@ -179,17 +179,22 @@ def _source(top: str, path: str, disk: Disk) -> LocalSource:
         path, (folder, file) = folder, os.path.split(folder)
     elif file.endswith(_SUFFIXES):
         return LocalSource(top, folder, (file.removesuffix("c"),) if file.endswith((".py", ".pyc")) else ())
-    return LocalSource(top, folder, tuple(sorted(_python_files(path, file, disk.walk))))
+    return LocalSource(top, folder, tuple(sorted(_package_files(path, file, disk.walk))))
 
 
-def _python_files(folder: str, package: str, walk: Walk) -> Iterator[str]:
+def _package_files(folder: str, package: str, walk: Walk) -> Iterator[str]:
     for at, folders, files in walk(folder):
         # Only what can be imported: no caches, no hidden folders, no environments that happen to lie inside.
         folders[:] = sorted(name for name in folders if name.isidentifier() and name != "__pycache__"
                             and name != "node_modules")
         within = os.path.relpath(at, folder).replace(os.sep, "/")
         base = package if within == "." else posixpath.join(package, within)
-        yield from (posixpath.join(base, name) for name in files if name.endswith(".py"))
+        yield from (posixpath.join(base, name) for name in files if _may_travel(name))
+
+
+def _may_travel(file: str) -> bool:
+    """Sources, and the data that a package keeps beside them; nothing hidden, compiled or secret."""
+    return not file.startswith((".", "id_")) and not file.endswith((".pyc", ".so", ".pyd", ".dll", ".pem", ".key", ".orig", "~"))
 
 
 def _pulled_in(top: str, modules: Mapping[str, ModuleType]) -> set[str]:
@@ -227,7 +232,8 @@ def _named_in(sources: Iterable[LocalSource], disk: Disk) -> set[str]:
     found: set[str] = set()
     for source in sources:
         for file in source.files:
-            found.update(imports_in(disk.read(posixpath.join(source.root, file)) or ""))
+            if file.endswith(".py"):
+                found.update(imports_in(disk.read(posixpath.join(source.root, file)) or ""))
     return found
 
 

@@ -45,11 +45,20 @@ class Link:
                 meta, buffers = self.channel.recv(self._allocate)
                 handler = getattr(self, "_on_" + str(meta.get("op")), None)
                 if handler is not None:  # a word from a newer client is no reason to hang up
-                    handler(meta, buffers)
+                    self._handle(handler, meta, buffers)
         except WireClosed:
             pass
         finally:
             self.door.forget(self)
+
+    def _handle(self, handler: Any, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """A frame that cannot be served is answered, for the client waits; the link goes on."""
+        try:
+            handler(meta, buffers)
+        except WireClosed:
+            raise
+        except Exception as exc:
+            self.send({"op": "refused", "error": type(exc).__name__, "what": f"{type(exc).__name__}: {exc}"})
 
     def send(self, meta: dict[str, Any], buffers: Any = ()) -> None:
         """Send a frame; a client that is gone is noticed by the reader."""

@@ -111,9 +111,9 @@ class FileSync:
                 for piece in link.get(name):
                     out.write(piece)
             part.replace(target)
-        except OSError as exc:
+        except BaseException as exc:
             part.unlink(missing_ok=True)
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
                     f"no space is left beside the notebook for {name}; it is safe on the worker", f"make room, then: %remote get {name}"
                 ) from exc
@@ -144,6 +144,8 @@ def _is_file(folder: Path, text: str) -> bool:
 def _matched(folder: Path, patterns: Iterable[str]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
+        if os.path.isabs(pattern) or ".." in Path(pattern).parts:
+            raise BadValue(f"files={pattern} is outside of the notebook's folder", "files=data/*.csv  (relative to the notebook)")
         names = [n for n in glob.glob(pattern, root_dir=folder, recursive=True) if (folder / n).is_file()]
         if not names:
             raise BadValue(f"files={pattern} matches no file in {folder}", "files=data/*.csv  (relative to the notebook)")

@@ -10,6 +10,10 @@ from typing import Protocol
 from cellferry.link.session import KernelLink
 
 
+_MOST_DATA_BYTES = 1 << 20
+"""Data beside a package's sources travels with them up to this size a file; more is data, and named as such."""
+
+
 class Source(Protocol):
     """One top-level module or package: ``files`` relative to ``root`` (``capture.modules.LocalSource``)."""
 
@@ -48,6 +52,8 @@ class SourceSync:
                 try:
                     status = path.stat()
                 except OSError:
+                    continue
+                if not file.endswith(".py") and status.st_size > _MOST_DATA_BYTES:
                     continue
                 stamp = (status.st_mtime_ns, status.st_size)
                 if self._sent.get(str(path)) != stamp:
