@@ -173,10 +173,11 @@ def test_history_has_the_cell_as_typed(doors):
 
 def test_loading_imports_only_the_door(new_notebook):
     notebook = new_notebook()
-    outcome = notebook.run("import sys; before = set(sys.modules)\n%load_ext cellferry\nsorted(set(sys.modules) - before)")
-    loaded = eval(outcome.data())
+    notebook.run("%reload_ext IPython.extensions.autoreload\nimport sys; before = set(sys.modules)")
+    notebook.run("%load_ext cellferry")
+    loaded = set(eval(notebook.run("set(sys.modules) - before").data()))
     assert all(name.startswith("cellferry") for name in loaded)
-    assert not {"cellferry.journey", "cellferry.capture", "cellferry.parcels"} & set(loaded)
+    assert not {"cellferry.journey", "cellferry.capture", "cellferry.parcels"} & loaded
 
 
 def test_unload_gives_everything_back(fresh_doors):

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cellferry.journey import Command, parse_command
 from cellferry.errors import NotYet
+from cellferry.journey import Command, parse_command
 from cellferry.jupyter.display import Table, duration_text, size_text
 
 if TYPE_CHECKING:

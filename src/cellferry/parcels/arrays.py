@@ -5,6 +5,9 @@ numpy and torch are never imported here for their own sake: a value of theirs be
 
 from __future__ import annotations
 
+import array as array_module
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import rebuild
@@ -19,15 +22,27 @@ _LONE_VIEW_BYTES = 1 << 20
 
 
 def owner_of(array: Any) -> Any:
-    """What owns the memory of an ndarray: the last array of its chain of bases, or a torch tensor, or itself."""
+    """What owns the memory of an ndarray: the last array of its chain of bases, a torch tensor, a bytearray, or itself."""
     import numpy as np
 
     base = array
-    while isinstance(base.base, np.ndarray) and type(base.base) in (np.ndarray, np.memmap):
+    while type(base.base) in (np.ndarray, np.memmap):
         base = base.base
-    if type(base.base).__module__ == "torch" and hasattr(base.base, "untyped_storage"):
-        return base.base
+    last = base.base
+    if last is None:
+        return base
+    if type(last) is memoryview:
+        last = last.obj
+    if type(last).__module__ == "torch" and hasattr(last, "untyped_storage") or type(last) in (bytearray, array_module.array):
+        return last
     return base
+
+
+def plain(array: Any) -> Any:
+    """``array`` itself, or the ndarray under an instance of a subclass."""
+    import numpy as np
+
+    return array if type(array) is np.ndarray else np.ndarray.view(array, np.ndarray)
 
 
 def dense_order(array: Any) -> str | None:
@@ -37,28 +52,61 @@ def dense_order(array: Any) -> str | None:
     return "F" if array.flags.f_contiguous else None
 
 
-def memory_of(array: Any) -> memoryview:
-    """The bytes of a dense array, without a copy (read-only arrays too)."""
-    return bytes_of(array)
+def dense(array: Any) -> Any:
+    """``array`` as dense memory: itself where it is, else a copy in C order."""
+    import numpy as np
+
+    inner = plain(array)
+    return inner if dense_order(inner) else np.ascontiguousarray(inner)
 
 
-def reduce_array(packer: Packer, array: Any) -> Any:
+@contextmanager
+def unlocked(array: Any, writeable: bool) -> Iterator[None]:
+    """Make a read-only array writable for a moment; ValueError where its memory does not allow that."""
+    if writeable:
+        yield
+        return
+    array.flags.writeable = True
+    try:
+        yield
+    finally:
+        array.flags.writeable = False
+
+
+def look(array: Any) -> tuple[Any, tuple[int, ...], str]:
+    """What both ends see alike of an array whose content travels."""
+    return (array.dtype, array.shape, dense_order(array) or "C")
+
+
+def layout(array: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
+    """What both ends see alike of a view whose owner is there too."""
+    return (array.dtype, array.shape, array.strides)
+
+
+def reduce_array(packer: Packer, array: Any, original: Any = None) -> Any:
     """A dense owner becomes a leaf, a view refers to its owner, an array of objects is left to numpy."""
     import numpy as np
 
     owner = owner_of(array)
-    if owner is not array and shares_owner(packer, array, owner):
-        offset = array.__array_interface__["data"][0] - _start(owner)
-        make = rebuild.array_view if isinstance(owner, np.ndarray) else rebuild.array_of_tensor
+    if owner is not array and shares_owner(packer.shared_bases, array, owner):
+        offset = array.__array_interface__["data"][0] - start_of(owner)
+        make = rebuild.array_view if isinstance(owner, (np.ndarray, bytearray, array_module.array)) else rebuild.array_of_tensor
         view: Any = (make, (owner, array.dtype, array.shape, array.strides, offset))
-        return view if array.flags.writeable else (rebuild.set_flags, (_Lazy(view), False))
+        return view if array.flags.writeable else (rebuild.set_flags, (Lazy(view), False))
     if array.dtype.hasobject:
-        return array.__reduce_ex__(5)
-    made = _dense(packer, array if dense_order(array) else np.ascontiguousarray(array))
-    return made if array.flags.writeable else (rebuild.set_flags, (_Lazy(made), False))
+        return np.ndarray.__reduce_ex__(plain(array), 5)
+    made = _dense(packer, dense(array), array if original is None else original)
+    return made if array.flags.writeable else (rebuild.set_flags, (Lazy(made), False))
 
 
-class _Lazy:
+def reduce_subclass(packer: Packer, array: Any) -> Any:
+    """matrix, masked array and their like: the ndarray under it, then what stands in its ``__dict__``."""
+    state = dict(array.__dict__)
+    inner = Lazy(reduce_array(packer, plain(array), array))
+    return rebuild.array_as, (inner, type(array)), state, None, None, rebuild.set_array_dict
+
+
+class Lazy:
     """An inner call of a reduction: pickles as the result of that call."""
 
     def __init__(self, reduced: Any) -> None:
@@ -68,7 +116,7 @@ class _Lazy:
         return self.reduced
 
 
-def shares_owner(packer: Packer, array: Any, owner: Any) -> bool:
+def shares_owner(shared_bases: set[int], array: Any, owner: Any) -> bool:
     """Whether a view must travel with its owner; a small window on something large that nobody else needs does not."""
     import numpy as np
 
@@ -76,28 +124,49 @@ def shares_owner(packer: Packer, array: Any, owner: Any) -> bool:
         return True
     if dense_order(owner) is None or (owner.dtype.hasobject and not array.dtype.hasobject):
         return False
-    if id(owner) in packer.shared_bases or owner.nbytes <= max(_LONE_VIEW_BYTES, 2 * array.nbytes):
-        return True
-    return False
+    return id(owner) in shared_bases or owner.nbytes <= max(_LONE_VIEW_BYTES, 2 * array.nbytes)
 
 
-def _start(owner: Any) -> int:
+def bounds(array: Any) -> tuple[int, int]:
+    """First byte, and the one after the last, that ``array`` looks at."""
+    low = high = array.__array_interface__["data"][0]
+    if not array.size:
+        return low, low
+    for count, stride in zip(array.shape, array.strides, strict=True):
+        low += min(0, (count - 1) * stride)
+        high += max(0, (count - 1) * stride)
+    return low, high + array.itemsize
+
+
+def start_of(owner: Any) -> int:
+    """Where the memory of an owner begins."""
+    import numpy as np
+
     if hasattr(owner, "untyped_storage"):
         return int(owner.untyped_storage().data_ptr())
-    return int(owner.__array_interface__["data"][0])
+    array = owner if isinstance(owner, np.ndarray) else np.frombuffer(owner, np.uint8)
+    return int(array.__array_interface__["data"][0])
 
 
-def _dense(packer: Packer, array: Any) -> Any:
+def _dense(packer: Packer, array: Any, original: Any) -> Any:
     order = dense_order(array) or "C"
     dtype = array.dtype
     if array.nbytes <= _INLINE_BYTES:
         return rebuild.array_from_bytes, (array.tobytes("A"), dtype, array.shape, order)
     simple = dtype.kind in _SIMPLE_KINDS and dtype.names is None
-    spec = ["nd", dtype.str, list(array.shape), order] if simple else ["raw"]
-    index = packer.add_leaf(Leaf(memory_of(array), spec, array))
+    spec = ["nd", dtype.str if simple else f"|V{dtype.itemsize}", list(array.shape), order]
+    index = packer.add_leaf(Leaf(bytes_of(array), spec, original))
     if simple:
         return rebuild.leaf, (index,)
-    return rebuild.array_on, (_Lazy((rebuild.leaf, (index,))), dtype, array.shape, order)
+    return rebuild.array_typed, (Lazy((rebuild.leaf, (index,))), dtype)
+
+
+def storage_of(tensor: Any) -> Any:
+    """The storage of a tensor that has one."""
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return None
 
 
 def storage_memory(storage: Any) -> memoryview:
@@ -108,7 +177,8 @@ def storage_memory(storage: Any) -> memoryview:
         return memoryview(bytearray(0))
     here = storage if storage.device.type == "cpu" else storage.cpu()
     flat = torch.empty(0, dtype=torch.uint8).set_(here)
-    return memoryview(flat.numpy())
+    memory: memoryview = flat.numpy().data
+    return memory
 
 
 def reduce_storage(packer: Packer, storage: Any) -> Any:
@@ -121,7 +191,7 @@ def reduce_storage(packer: Packer, storage: Any) -> Any:
     if array is not None and array.nbytes == storage.nbytes() and isinstance(array, np.ndarray):
         return rebuild.storage_from, (array, "cpu")
     index = packer.add_leaf(Leaf(storage_memory(storage), ["nd", "|u1", [storage.nbytes()], "C"], storage))
-    return rebuild.storage_from, (_Lazy((rebuild.leaf, (index,))), str(storage.device))
+    return rebuild.storage_from, (Lazy((rebuild.leaf, (index,))), str(storage.device))
 
 
 def reduce_tensor(packer: Packer, tensor: Any) -> Any:
@@ -143,9 +213,5 @@ def reduce_parameter(packer: Packer, parameter: Any) -> Any:
 
 def reduce_piece(packer: Packer, piece: Any) -> Any:
     """A window on changed memory: a leaf of its own, whatever its size."""
-    memory = memoryview(piece.array)
+    memory: memoryview = piece.array.data
     return rebuild.leaf, (packer.add_leaf(Leaf(memory, ["nd", "|u1", [len(memory)], "C"], piece.array)),)
-
-
-def layout(array: Any) -> tuple[Any, tuple[int, ...], tuple[int, ...]]:
-    return (array.dtype, array.shape, array.strides)

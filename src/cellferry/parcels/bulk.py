@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cellferry.parcels import memories, vm
+from cellferry.parcels import arrays, memories, tensors, vm
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import CHUNK_BYTES, DIGEST_BYTES, Leaf, allocate, bytes_of, content_name, pieces
 from cellferry.parcels.parcel import split_digests, verify
@@ -67,8 +67,8 @@ def _index(heap: Heap) -> dict[bytes, memoryview]:
         obj, seal = heap.objects[oid], heap.seals[oid]
         if isinstance(kind, memories.ArrayKind) and not obj.dtype.hasobject and obj.flags.c_contiguous:
             view, joined = bytes_of(obj), seal[1]
-        elif isinstance(kind, memories.StorageKind) and obj.device.type == "cpu":
-            view, joined = memories.arrays.storage_memory(obj), seal
+        elif isinstance(kind, tensors.StorageKind) and obj.device.type == "cpu":
+            view, joined = arrays.storage_memory(obj), seal
         else:
             continue
         if len(view) >= CHUNK_BYTES:

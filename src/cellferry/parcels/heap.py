@@ -8,34 +8,25 @@ on each end of a link; they hold the same numbers, because each message says whi
 from __future__ import annotations
 
 import gc
-import sys
-from collections.abc import Container, Iterable
-from dataclasses import dataclass, field
+import types
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from cellferry.parcels import arrays, memories
+from cellferry.parcels import arrays, memories, opaque, reach, sweeping, tensors
 from cellferry.parcels.kind import Kind
-from cellferry.parcels.kinds import BOUND, kind_of
+from cellferry.parcels.kinds import BOUND, FROZEN, VIEW, kind_of
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.placeholder import quick_size
+from cellferry.parcels.reach import Walk
 
-_ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, slice])
-_VIEW = memories.ViewKind()
-_ARRAY = memories.ArrayKind
 _SWEEP_LEAST = 256
+_SWEEP_BYTES = 64 << 20
+_THOROUGH_MOST = 20_000
+_QUICK_MOST = 500
 _CHEAP_MOST = 1000
 _LARGE_BYTES = 1 << 20
-
-
-@dataclass
-class Walk:
-    """What can be reached from some roots: known objects by number, and how arrays share memory."""
-
-    known: list[int] = field(default_factory=list)
-    shared_bases: set[int] = field(default_factory=set)
-    array_at: dict[int, Any] = field(default_factory=dict)
-    functions: list[Any] = field(default_factory=list)
-    alive: list[Any] = field(default_factory=list)
+_RUNNING = (types.FrameType, types.CellType)
+_MEMORIES = (memories.ArrayKind, tensors.StorageKind, opaque.FrameKind)
 
 
 class Heap:
@@ -47,94 +38,111 @@ class Heap:
         self.oid_of: dict[int, int] = {}
         self.seals: dict[int, Any] = {}
         self.kinds: dict[int, Kind] = {}
+        self.texts: dict[int, None] = {}
+        """Numbers of long strings, which a walk does not meet."""
+
         self.next_oid = 0
+        self._untold: dict[int, None] = {}
         self._sweep_at = _SWEEP_LEAST
-        self._large: set[int] = set()
+        self._large: dict[int, None] = {}
+        self._new_bytes = 0
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def add(self, oid: int, obj: Any, seal: Any = None, *, sealed: bool = False) -> None:
         """Know ``obj`` as ``oid``; ``seal`` if it has been computed already."""
-        kind = kind_of(obj, self.namespace)
-        if isinstance(kind, _ARRAY) and not sealed and self._owner_known(obj):
-            kind = _VIEW
+        kind = self._place(oid, obj)
+        self.seals[oid] = seal if sealed else kind.seal(obj, self)
+
+    def _place(self, oid: int, obj: Any) -> Kind:
         self.objects[oid] = obj
         self.oid_of[id(obj)] = oid
-        self.kinds[oid] = kind
-        self.seals[oid] = seal if sealed else kind.seal(obj)
-        self.next_oid = max(self.next_oid, oid + 1)
-        if quick_size(obj) >= _LARGE_BYTES:
-            self._large.add(oid)
+        kind = self.kinds[oid] = kind_of(obj, self.namespace)
+        if type(obj) is str or type(obj) is bytes:
+            self.texts[oid] = None
+        if (size := quick_size(obj)) >= _LARGE_BYTES:
+            self._large[oid] = None
+            self._new_bytes += size
+        if oid >= self.next_oid:
+            self.next_oid = oid + 1
+        return kind
 
     def keep(self, oid: int, obj: Any) -> None:
         """Know ``obj`` as a value that stays here: its changes are nobody else's business."""
-        self.add(oid, obj, None, sealed=True)
+        self._place(oid, obj)
+        self.seals[oid] = None
         self.kinds[oid] = BOUND
+
+    def register(self, fresh: Iterable[tuple[int, Any]], leaves: Iterable[Leaf], stuck: Container[int] = ()) -> None:
+        """Know new objects, (number, object) each; objects whose id is in ``stuck`` only stay here.
+
+        Arrays that travelled as leaves have their digests already. All get their numbers before any is sealed, for
+        seals lean on the numbers of other objects.
+        """
+        waiting = []
+        for oid, obj in fresh:
+            if id(obj) in stuck:
+                self.keep(oid, obj)
+            elif (kind := self._place(oid, obj)) is FROZEN:
+                self.seals[oid] = None
+            else:
+                waiting.append((oid, obj, kind))
+        seals = self.seals
+        known: dict[Any, Leaf] | None = None
+        for oid, obj, kind in waiting:
+            if isinstance(kind, _MEMORIES):
+                known = _by_memory(leaves) if known is None else known
+                seals[oid] = self._seal_memory(oid, obj, kind, known)
+            else:
+                seals[oid] = kind.seal(obj, self)
+
+    def _seal_memory(self, oid: int, obj: Any, kind: Any, known: dict[Any, Leaf]) -> Any:
+        if type(kind) is memories.ArrayKind and self._owner_known(obj):
+            self.kinds[oid] = VIEW
+            return VIEW.seal(obj)
+        if isinstance(kind, opaque.FrameKind):
+            return kind.seal_among(obj, self, {leaf.place: leaf.digests for leaf in known.values()} if known else {})
+        leaf = known.get(id(obj))
+        return kind.seal(obj, self) if leaf is None else kind.seal_from(obj, leaf.digests)
 
     def _owner_known(self, array: Any) -> bool:
         owner = arrays.owner_of(array)
         return owner is not array and id(owner) in self.oid_of
 
     def replace(self, oid: int, obj: Any) -> None:
-        """Another object stands for ``oid`` now (its type did not allow a change in place)."""
-        self.oid_of.pop(id(self.objects[oid]), None)
+        """Another object stands for ``oid`` now (its type did not allow a change in place).
+
+        Containers on this side follow, whether they are known or not; names are the caller's business, and cells of
+        closures follow only if they are known, for a running function's variables are cells too.
+        """
+        old = self.objects[oid]
+        self.oid_of.pop(id(old), None)
         self.add(oid, obj)
+        for holder in gc.get_referrers(old):
+            known = self.oid_of.get(id(holder))
+            if holder is self.namespace or holder is self.objects or known is None and type(holder) in _RUNNING:
+                continue
+            kind = kind_of(holder, self.namespace)
+            if kind.swap(holder, old, obj) and known is not None:
+                self.seals[known] = kind.seal(holder, self)
 
     def drop(self, oids: Iterable[int]) -> None:
+        """Forget these numbers; unknown ones are fine."""
         for oid in oids:
             if oid in self.objects:
                 obj = self.objects.pop(oid)
                 if self.oid_of.get(id(obj)) == oid:
                     del self.oid_of[id(obj)]
                 del self.seals[oid], self.kinds[oid]
-                self._large.discard(oid)
+                self.texts.pop(oid, None)
+                self._large.pop(oid, None)
 
-    def walk(self, roots: Iterable[Any]) -> Walk:
-        """Everything reachable from ``roots``, through containers, instances, closures, classes of the notebook."""
-        found = Walk()
-        seen: set[int] = set()
-        views: dict[int, list[Any]] = {}
-        stack = list(roots)
-        while stack:
-            obj = stack.pop()
-            if type(obj) in _ATOMS or id(obj) in seen:
-                continue
-            seen.add(id(obj))
-            found.alive.append(obj)
-            oid = self.oid_of.get(id(obj))
-            if oid is not None:
-                found.known.append(oid)
-            kind = kind_of(obj, self.namespace) if oid is None or self.kinds[oid] is not BOUND else BOUND
-            if isinstance(kind, _ARRAY) and not obj.dtype.hasobject:
-                self._look_at_array(obj, views, found)
-            else:
-                if type(obj).__name__ == "function" and kind.tracked:
-                    found.functions.append(obj)
-                _push(stack, obj, kind)
-        self._settle_views(views, seen, found)
-        return found
-
-    def _look_at_array(self, array: Any, views: dict[int, list[Any]], found: Walk) -> None:
-        owner = arrays.owner_of(array)
-        if owner is not array:
-            views.setdefault(id(owner), [owner]).append(array)
-        elif "torch" in sys.modules:
-            found.array_at[array.__array_interface__["data"][0]] = array
-
-    def _settle_views(self, views: dict[int, list[Any]], seen: set[int], found: Walk) -> None:
-        """An owner is shared if it is reachable itself, is known, or has several views."""
-        for key, (owner, *several) in views.items():
-            oid = self.oid_of.get(key)
-            if key in seen or oid is not None or len(several) > 1:
-                found.shared_bases.add(key)
-            if oid is not None and key not in seen:
-                found.known.append(oid)
-                found.known += [o for o in [self._storage_oid(owner)] if o is not None]
-
-    def _storage_oid(self, owner: Any) -> int | None:
-        storage = getattr(owner, "untyped_storage", None)
-        return self.oid_of.get(id(storage())) if storage is not None else None
+    def walk(self, roots: Iterable[Any], walk: Walk | None = None) -> Walk:
+        """Everything reachable from ``roots``; goes on with ``walk`` if one is given."""
+        walk = Walk() if walk is None else walk
+        reach.extend(walk, self, roots)
+        return walk
 
     def cheap(self) -> Iterable[int]:
         """Known objects that are worth a look whether the cell names them or not, while there are few of them.
@@ -149,73 +157,42 @@ class Heap:
     def changes(self, known: Iterable[int]) -> list[tuple[int, Any]]:
         """(number, new seal) of those that are not as both ends last agreed."""
         found = []
+        objects, kinds, seals = self.objects, self.kinds, self.seals
         for oid in known:
-            now = self.kinds[oid].probe(self.objects[oid], self.seals[oid])
+            kind = kinds[oid]
+            if kind is FROZEN:
+                continue
+            now = kind.probe(objects[oid], seals[oid], self)
             if now is not None:
                 found.append((oid, now))
         return found
 
-    def sweep(self) -> list[int]:
-        """Forget what nobody but this heap holds; returns the numbers, for the other end to forget too.
+    def sweep(self) -> Sequence[int]:
+        """Forget what nobody but this heap holds; returns all numbers that the other end has not been told to forget.
 
         Large values are looked at every time, so that deleting one frees its memory; the rest when they have doubled.
         """
-        everything = len(self.objects) >= self._sweep_at
-        if not everything and not self._large:
-            return []
-        dropped: list[int] = []
-        while True:
-            held = self._held_by_seals()
-            suspects = list(self.objects) if everything else list(self._large)
-            unused = [oid for oid in suspects if sys.getrefcount(self.objects[oid]) - 2 <= held.get(id(self.objects[oid]), 0)]
-            if not unused:
-                break
+        count = len(self.objects)
+        crowded = count >= self._sweep_at
+        if crowded or self._large and (count < _QUICK_MOST or self._new_bytes >= _SWEEP_BYTES and count < _THOROUGH_MOST):
+            unused = sweeping.unused(self)
+            self._new_bytes = 0
+        else:
+            unused = sweeping.unheld(self, self._large) if self._large else []
+        if unused:
             self.drop(unused)
-            dropped += unused
-        if not everything:
-            return dropped
-        self._sweep_at = max(_SWEEP_LEAST, 2 * len(self.objects))
-        return dropped
+            self._untold.update(dict.fromkeys(unused))
+        if crowded:
+            self._sweep_at = max(_SWEEP_LEAST, 2 * len(self.objects))
+        return list(self._untold)
 
-    def _held_by_seals(self) -> dict[int, int]:
-        count: dict[int, int] = {}
-        for seal in self.seals.values():
-            level = [seal]
-            for _depth in range(3):
-                level = [inner for outer in level if type(outer) in (list, tuple, dict, frozenset) for inner in gc.get_referents(outer)]
-                for obj in level:
-                    if id(obj) in self.oid_of:
-                        count[id(obj)] = count.get(id(obj), 0) + 1
-                level = [obj for obj in level if id(obj) not in self.oid_of]
-        return count
-
-    def register(self, fresh: Iterable[tuple[int, Any]], leaves: Iterable[Leaf], stuck: Container[int] = ()) -> None:
-        """Know new objects, (number, object) each, in the order of their numbers.
-
-        Arrays that travelled as leaves have their digests already; objects whose id is in ``stuck`` only stay here.
-        """
-        by_owner = {id(leaf.owner): leaf for leaf in leaves}
-        for oid, obj in fresh:
-            if id(obj) in stuck:
-                self.keep(oid, obj)
-                continue
-            leaf = by_owner.get(id(obj))
-            kind = kind_of(obj, self.namespace) if leaf is not None else None
-            if leaf is not None and isinstance(kind, (memories.ArrayKind, memories.StorageKind)):
-                self.add(oid, obj, kind.seal_from(obj, leaf.digests), sealed=True)
-            else:
-                self.add(oid, obj)
+    def told(self, dropped: Iterable[int]) -> None:
+        """The other end has forgotten these too."""
+        for oid in dropped:
+            self._untold.pop(oid, None)
 
 
-def _push(stack: list[Any], obj: Any, kind: Kind) -> None:
-    """Put the children of ``obj`` on the stack, unless a look at their types says that they are all atoms."""
-    if type(obj) in (list, tuple, set, frozenset):
-        if not set(map(type, obj)) <= _ATOMS:
-            stack.extend(obj)
-    elif type(obj) is dict:
-        if not set(map(type, obj)) <= _ATOMS:
-            stack.extend(obj)
-        if not set(map(type, obj.values())) <= _ATOMS:
-            stack.extend(obj.values())
-    else:
-        stack.extend(kind.children(obj))
+def _by_memory(leaves: Iterable[Leaf]) -> dict[Any, Leaf]:
+    return {id(leaf.owner): leaf for leaf in leaves}
+
+

@@ -16,6 +16,8 @@ from typing import Any
 
 import xxhash
 
+from cellferry.parcels import vm
+
 CHUNK_BYTES = 1 << 20
 DIGEST_BYTES = 16
 _THREADED_BYTES = 8 << 20
@@ -34,6 +36,11 @@ class Leaf:
     spec: Spec
     owner: object
     _digests: bytes | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Address and size of the memory."""
+        return vm.address(self.memory), self.memory.nbytes
 
     @property
     def digests(self) -> bytes:

@@ -1,13 +1,17 @@
-"""Kinds of objects that are memory: arrays, torch storages and tensors. Only changed chunks travel."""
+"""Kinds of numpy arrays, and how pieces of memory travel: only changed chunks do."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
+import types
 from collections.abc import Iterable
 from typing import Any
 
-from cellferry.parcels import arrays
-from cellferry.parcels.kind import Kind
-from cellferry.parcels.leaves import CHUNK_BYTES, DIGEST_BYTES, bytes_of, changed_chunks, chunk_count, digests
+from cellferry.parcels import arrays, rebuild
+from cellferry.parcels.kind import Kind, flat, same, table_of
+from cellferry.parcels.leaves import CHUNK_BYTES, DIGEST_BYTES, bytes_of, changed_chunks, digests
 
 
 def digest(view: memoryview) -> bytes:
@@ -62,94 +66,159 @@ class Piece:
 
 
 class ArrayKind(Kind):
-    """numpy arrays. Of a view only the look is noticed; its owner holds the content."""
+    """Arrays whose content is their own at the other end: owners, and windows on something that did not travel."""
 
     def children(self, obj: Any) -> Iterable[Any]:
         if obj.dtype.hasobject:
-            return obj.reshape(-1).tolist() if obj.dtype.names is None else ()
+            return _objects(obj)
         owner = arrays.owner_of(obj)
         return () if owner is obj else (owner,)
 
-    def _content(self, obj: Any) -> Any:
-        if obj.dtype.hasobject:
-            return obj.ravel("K").tolist()
-        if arrays.dense_order(obj):
-            return digest(bytes_of(obj))
-        import numpy as np
-
-        return digest(bytes_of(np.ascontiguousarray(obj)))
-
-    def seal(self, obj: Any) -> Any:
-        return arrays.layout(obj), self._content(obj)
+    def seal(self, obj: Any, heap: Any = None) -> Any:
+        return arrays.look(obj), _content(obj)
 
     def seal_from(self, obj: Any, known: bytes) -> Any:
         """The seal when the digests of the content are known already."""
-        return arrays.layout(obj), known
+        return arrays.look(obj), known
 
-    def changed(self, obj: Any, seal: Any) -> bool:
-        return self.probe(obj, seal) is not None
-
-    def probe(self, obj: Any, seal: Any) -> Any:
+    def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
         now = self.seal(obj)
-        if now[0] == seal[0]:
-            if obj.dtype.hasobject:
-                if len(now[1]) == len(seal[1]) and all(a is b for a, b in zip(now[1], seal[1], strict=True)):
-                    return None
-            elif now[1] == seal[1]:
-                return None
-        return now
+        return None if now[0] == seal[0] and _same_content(now[1], seal[1]) else now
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
-        """(layout, patch) when only content changed in dense memory, else (layout, fresh copy of everything)."""
-        dense = not obj.dtype.hasobject and arrays.dense_order(obj) and obj.nbytes
-        if dense and before[0] == now[0] and len(before[1]) == len(now[1]):
-            return now[0], patch(bytes_of(obj), changed_chunks(before[1], now[1]))
-        return now[0], obj.copy("K")
+        """(look, patch) when only content changed, else (look, fresh copy of everything)."""
+        if before[0] == now[0] and type(now[1]) is bytes and now[1]:
+            return now[0], patch(bytes_of(arrays.dense(obj)), changed_chunks(before[1], now[1]))
+        return now[0], arrays.plain(obj).copy("K")
 
-    def reseal(self, obj: Any, state: Any, before: Any) -> Any:
+    def reseal(self, obj: Any, state: Any, before: Any, heap: Any = None) -> Any:
         if isinstance(state[1], Patch):
-            return before[0], state[1].spliced(before[1], bytes_of(obj))
+            return before[0], state[1].spliced(before[1], bytes_of(arrays.dense(obj)))
         return self.seal(obj)
 
     def replacement(self, obj: Any, state: Any) -> Any:
+        if isinstance(state[1], Patch):
+            made = arrays.plain(obj).copy("K")
+            self.apply(made, state)
+            return made
         return state[1]
 
     def apply(self, obj: Any, state: Any) -> bool:
         look, content = state
-        if isinstance(content, Patch):
-            if arrays.layout(obj) != look:
-                return False
-            content.write_to(_writable(obj))
-            return True
-        if obj.dtype != content.dtype and obj.dtype.itemsize == content.dtype.itemsize:
-            obj.dtype = content.dtype
-        if obj.shape != content.shape:
-            try:
-                obj.resize(content.shape, refcheck=False)
-            except ValueError:
-                if obj.size != content.size:
-                    return False
-                obj.shape = content.shape
-        if obj.dtype != content.dtype:
+        try:
+            if isinstance(content, Patch):
+                return arrays.look(obj) == look and _apply_patch(arrays.plain(obj), content, obj.flags.writeable)
+            return _reshape(obj, content) and _assign(arrays.plain(obj), content, obj.flags.writeable)
+        except (ValueError, TypeError):  # read-only memory, an exported buffer
             return False
-        writeable = obj.flags.writeable
-        if not writeable and obj.base is None:
-            obj.flags.writeable = True
-        obj[...] = content
-        if not writeable:
-            obj.flags.writeable = False
+
+
+def _objects(obj: Any) -> tuple[Any, ...]:
+    """The elements of an array of objects, those of all fields."""
+    found = arrays.plain(obj).ravel("K").tolist()
+    if obj.dtype.names is not None:
+        found = [value for row in found for value in row]
+    return tuple(found)
+
+
+def _content(obj: Any) -> Any:
+    if not obj.dtype.hasobject:
+        return digest(bytes_of(arrays.dense(obj)))
+    if obj.dtype.names is None:
+        return _objects(obj)
+    raw = ctypes.string_at(arrays.dense(obj).ctypes.data, obj.nbytes)  # pointers and numbers as they lie
+    return (_objects(obj), raw)
+
+
+def _same_content(now: Any, before: Any) -> bool:
+    if type(now) is bytes or type(before) is bytes:
+        return bool(now == before)
+    if len(now) == len(before) == 2 and type(now[1]) is bytes:  # with fields: the tuples are made anew each time
+        return bool(now[1] == before[1])
+    return same(now, before)
+
+
+def _apply_patch(plain: Any, content: Patch, writeable: bool) -> bool:
+    if arrays.dense_order(plain) is not None:
+        with arrays.unlocked(plain, writeable):
+            content.write_to(bytes_of(plain))
+        return True
+    copy = arrays.dense(plain)
+    content.write_to(bytes_of(copy))
+    return _assign(plain, copy, writeable)
+
+
+def _assign(plain: Any, content: Any, writeable: bool) -> bool:
+    with arrays.unlocked(plain, writeable):
+        plain[...] = content
+    return True
+
+
+def _reshape(obj: Any, content: Any) -> bool:
+    """Give ``obj`` the type and shape of ``content``, whatever its own content becomes."""
+    if obj.dtype != content.dtype:
+        if obj.dtype.itemsize != content.dtype.itemsize or obj.dtype.hasobject or content.dtype.hasobject:
+            return False
+        obj.dtype = content.dtype
+    if obj.shape == content.shape:
+        return True
+    if obj.size == content.size:
+        obj.shape = content.shape
+        return True
+    if type(obj).__module__ != "numpy" or not obj.flags.owndata or _has_views(obj):
+        return False
+    obj.resize(content.shape, refcheck=False)
+    return True
+
+
+def _has_views(obj: Any) -> bool:
+    """Whether something holds ``obj`` that the garbage collector does not see: a view, whose memory must not move."""
+    unseen = sys.getrefcount(obj)
+    for holder in gc.get_referrers(obj):
+        if not isinstance(holder, types.FrameType):
+            unseen -= list(map(id, gc.get_referents(holder))).count(id(obj))
+    return unseen > _OWN_REFERENCES
+
+
+_OWN_REFERENCES = 5
+"""Of the calls from ``settle`` down to ``_has_views``, which the collector does not see either."""
+
+
+class SubclassKind(ArrayKind):
+    """Subclasses of ndarray (matrix, masked array, the notebook's own): content, and the ``__dict__`` beside it."""
+
+    def children(self, obj: Any) -> Iterable[Any]:
+        plain = arrays.plain(obj)
+        inner = _objects(obj) if obj.dtype.hasobject else (arrays.owner_of(plain),)
+        return (type(obj), *inner, *flat(obj.__dict__))
+
+    def seal(self, obj: Any, heap: Any = None) -> Any:
+        return arrays.look(obj), _content(obj), flat(obj.__dict__)
+
+    def seal_from(self, obj: Any, known: bytes) -> Any:
+        return arrays.look(obj), known, flat(obj.__dict__)
+
+    def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
+        now = self.seal(obj)
+        return now if not same(now[2], seal[2]) else super().probe(obj, seal) and now
+
+    def state(self, obj: Any, before: Any, now: Any) -> Any:
+        return (*super().state(obj, before[:2], now[:2]), table_of(now[2]))
+
+    def reseal(self, obj: Any, state: Any, before: Any, heap: Any = None) -> Any:
+        return self.seal(obj)
+
+    def apply(self, obj: Any, state: Any) -> bool:
+        if not super().apply(obj, state[:2]):
+            return False
+        obj.__dict__.clear()
+        obj.__dict__.update(state[2])
         return True
 
-
-def _writable(obj: Any) -> memoryview:
-    view = bytes_of(obj)
-    if not view.readonly:
-        return view
-    obj.flags.writeable = True
-    try:
-        return bytes_of(obj)
-    finally:
-        obj.flags.writeable = False
+    def replacement(self, obj: Any, state: Any) -> Any:
+        made = rebuild.array_as(super().replacement(obj, state), type(obj))
+        made.__dict__.update(state[2])
+        return made
 
 
 class ViewKind(Kind):
@@ -158,11 +227,12 @@ class ViewKind(Kind):
     def children(self, obj: Any) -> Iterable[Any]:
         return (arrays.owner_of(obj),)
 
-    def seal(self, obj: Any) -> Any:
+    def seal(self, obj: Any, heap: Any = None) -> Any:
         return arrays.layout(obj)
 
-    def changed(self, obj: Any, seal: Any) -> bool:
-        return bool(arrays.layout(obj) != seal)
+    def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
+        now = arrays.layout(obj)
+        return None if now == seal else now
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
         return now
@@ -172,98 +242,13 @@ class ViewKind(Kind):
         try:
             if obj.dtype != dtype:
                 obj.dtype = dtype
-            obj.shape = shape
-        except (ValueError, AttributeError):
+            if obj.shape != shape:
+                obj.shape = shape
+        except (ValueError, AttributeError, TypeError):
             return False
-        return arrays.layout(obj) == state
+        return bool(arrays.layout(obj) == state)
 
     def replacement(self, obj: Any, state: Any) -> Any:
         import numpy as np
 
         return np.lib.stride_tricks.as_strided(obj, state[1], state[2])
-
-
-class StorageKind(Kind):
-    """Memory of torch tensors."""
-
-    def children(self, obj: Any) -> Iterable[Any]:
-        return ()
-
-    def seal(self, obj: Any) -> Any:
-        return digest(arrays.storage_memory(obj))
-
-    def seal_from(self, obj: Any, known: bytes) -> Any:
-        return known
-
-    def probe(self, obj: Any, seal: Any) -> Any:
-        now = self.seal(obj)
-        return None if now == seal else now
-
-    def state(self, obj: Any, before: Any, now: Any) -> Any:
-        chunks = changed_chunks(before, now) if len(before) == len(now) else list(range(len(now) // DIGEST_BYTES))
-        return obj.nbytes(), patch(arrays.storage_memory(obj), chunks)
-
-    def reseal(self, obj: Any, state: Any, before: Any) -> Any:
-        if state[0] == obj.nbytes() and len(before) == DIGEST_BYTES * chunk_count(state[0]):
-            return state[1].spliced(before, arrays.storage_memory(obj))
-        return self.seal(obj)
-
-    def apply(self, obj: Any, state: Any) -> bool:
-        size, content = state
-        if obj.nbytes() != size:
-            if not obj.resizable():
-                return False
-            obj.resize_(size)
-        if obj.device.type == "cpu":
-            content.write_to(arrays.storage_memory(obj))
-            return True
-        copy = obj.cpu()
-        content.write_to(arrays.storage_memory(copy))
-        obj.copy_(copy)
-        return True
-
-
-class TensorKind(Kind):
-    """torch tensors and parameters: how they look at their storage, their gradient; content is the storage's."""
-
-    def children(self, obj: Any) -> Iterable[Any]:
-        try:
-            yield obj.untyped_storage()
-        except (NotImplementedError, RuntimeError):
-            return
-        if obj.is_leaf and obj.grad is not None:
-            yield obj.grad
-        yield from obj.__dict__.values()
-
-    def _look(self, obj: Any) -> Any:
-        try:
-            base = obj.untyped_storage()
-        except (NotImplementedError, RuntimeError):
-            return (obj.dtype, tuple(obj.shape))
-        return (obj.dtype, tuple(obj.shape), obj.stride(), obj.storage_offset(), obj.requires_grad, base.data_ptr())
-
-    def seal(self, obj: Any) -> Any:
-        return self._look(obj), obj.grad if obj.is_leaf else None, dict(obj.__dict__)
-
-    def changed(self, obj: Any, seal: Any) -> bool:
-        now = self.seal(obj)
-        if now[0] != seal[0] or now[1] is not seal[1]:
-            return True
-        return len(now[2]) != len(seal[2]) or any(seal[2].get(k, seal) is not v for k, v in now[2].items())
-
-    def state(self, obj: Any, before: Any, now: Any) -> Any:
-        grad = obj.grad if obj.is_leaf else None
-        plain = obj.data if obj.is_leaf else obj.detach()
-        return plain, obj.requires_grad, grad, dict(obj.__dict__)
-
-    def apply(self, obj: Any, state: Any) -> bool:
-        data, requires_grad, grad, attributes = state
-        if obj.data.data_ptr() != data.data_ptr() or self._look(obj.data)[:4] != self._look(data)[:4]:
-            obj.data = data
-        if obj.is_leaf and obj.requires_grad != requires_grad:
-            obj.requires_grad_(requires_grad)
-        if obj.is_leaf:
-            obj.grad = grad
-        obj.__dict__.clear()
-        obj.__dict__.update(attributes)
-        return True

@@ -28,16 +28,29 @@ def array_from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...], order: str
     return array
 
 
-def array_on(memory: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    """An array over raw leaf memory, for types that the leaf itself cannot name (structured ones)."""
-    import numpy as np
+def array_typed(array: Any, dtype: Any) -> Any:
+    """A leaf's array of raw items under a type that the leaf itself cannot name (structured ones); still an owner."""
+    array.dtype = dtype
+    return array
 
-    return np.ndarray(shape, dtype, memory, order=order)  # type: ignore[call-overload]
+
+def array_as(array: Any, kind: type) -> Any:
+    """The same memory as an instance of a subclass of ndarray."""
+    return array.view(kind)
+
+
+def set_array_dict(array: Any, attributes: dict[str, Any]) -> None:
+    """What stands beside the memory of such an instance (a mask, the notebook's own attributes)."""
+    array.__dict__.clear()
+    array.__dict__.update(attributes)
 
 
 def array_view(base: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
-    """A view into ``base``'s memory: shares it, as it did at the sender."""
+    """A view into the memory of ``base`` (an array or a bytearray): shares it, as it did at the sender."""
     import numpy as np
+
+    if not isinstance(base, np.ndarray):
+        return np.ndarray(shape, dtype, base, offset, strides)
 
     if dtype.hasobject:
         flat = base.reshape(-1) if base.flags.c_contiguous else base.T.reshape(-1)
@@ -66,7 +79,7 @@ def storage_from(memory: Any, device: str) -> Any:
 
     array = memory if isinstance(memory, np.ndarray) else np.frombuffer(memory, np.uint8)
     if not array.size:
-        return torch.UntypedStorage(0, device=device)
+        return torch.empty(0, dtype=torch.uint8, device=device).untyped_storage()
     storage = torch.from_numpy(array.reshape(-1).view(np.uint8)).untyped_storage()
     return storage if device == "cpu" else storage.to(device=device)
 
@@ -105,9 +118,10 @@ def set_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
         cell.cell_contents = contents[0]
 
 
-def function_from(code: types.CodeType, name: str, cells: tuple[types.CellType, ...]) -> types.FunctionType:
-    """A function of the notebook; its globals are the notebook's namespace on this side."""
-    return types.FunctionType(code, context.current().namespace, name, None, cells)
+def function_from(code: types.CodeType, name: str, cells: tuple[types.CellType, ...], home: Any = None) -> types.FunctionType:
+    """A function; its globals are those of the module ``home``, or the notebook's namespace on this side."""
+    namespace = context.current().namespace if home is None else vars(home)
+    return types.FunctionType(code, namespace, name, None, cells)
 
 
 def set_function(function: types.FunctionType, state: dict[str, Any]) -> None:
@@ -151,3 +165,86 @@ def dead_reference() -> Any:
     import weakref
 
     return weakref.ref(type("gone", (), {})())
+
+
+def weak_method(method: Any) -> Any:
+    """A weak reference to a bound method."""
+    import weakref
+
+    return weakref.WeakMethod(method)
+
+
+def module_attribute(module: str, name: str) -> Any:
+    """What a module calls ``name``: sentinels are compared by identity, so they never travel by value."""
+    import importlib
+
+    return getattr(importlib.import_module(module), name)
+
+
+def set_own_dict(obj: Any, state: tuple[dict[str, Any], dict[str, Any] | None]) -> None:
+    """The state of an object whose ``__dict__`` something else refers to as well (often the object itself)."""
+    table, slots = state
+    obj.__dict__ = table
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
+
+
+def set_state(obj: Any, state: Any) -> None:
+    """What pickle does with a state."""
+    setter = getattr(type(obj), "__setstate__", None)
+    if setter is not None:
+        setter(obj, state)
+        return
+    values, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    obj.__dict__.update(values or {})
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
+
+
+def exception_from(kind: Any, *arguments: Any) -> Any:
+    """An exception without calling an ``__init__`` written in Python: its arguments need not be ``args``."""
+    if not isinstance(kind.__init__, types.FunctionType):
+        return kind(*arguments)
+    made = kind.__new__(kind, *arguments)
+    base = next(base for base in kind.__mro__ if not isinstance(base.__init__, types.FunctionType))
+    base.__init__(made, *arguments)
+    made.args = arguments
+    return made
+
+
+def set_exception(exc: Any, state: tuple[Any, ...]) -> None:
+    """Attributes (notes among them), arguments, cause and context of an exception."""
+    attributes, arguments, cause, surrounding, hidden = state
+    exc.__dict__.clear()
+    exc.__dict__.update(attributes)
+    exc.args = arguments
+    exc.__cause__, exc.__context__, exc.__suppress_context__ = cause, surrounding, hidden
+
+
+def cached_property_from(function: Any, name: str | None) -> Any:
+    """``functools.cached_property``, which holds a lock in some versions of Python."""
+    import functools
+
+    made: Any = functools.cached_property(function)
+    if name is not None:
+        made.__set_name__(None, name)
+    return made
+
+
+def new_type(name: str, supertype: Any, module: str, qualname: str) -> Any:
+    """``typing.NewType`` of the notebook, which pickle would look up by name."""
+    import typing
+
+    make: Any = typing.NewType
+    made = make(name, supertype)
+    made.__module__, made.__qualname__ = module, qualname
+    return made
+
+
+def type_parameter(kind: str, name: str, options: dict[str, Any], module: str) -> Any:
+    """``ParamSpec`` or ``TypeVarTuple`` of the notebook."""
+    import typing
+
+    made = getattr(typing, kind)(name, **options)
+    made.__module__ = module
+    return made

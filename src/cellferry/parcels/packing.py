@@ -1,0 +1,253 @@
+"""The first verb: ``pack`` values into a parcel.
+
+A parcel is a row of pickles that share one memo: first the states of known objects that changed, then one pickle for
+each root. The known objects that they may mention stand at the front of the memo on both ends, so that a pickle
+refers to them by position.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cellferry.errors import CannotTravel
+from cellferry.parcels import tensors
+from cellferry.parcels.deep import on_a_deep_stack
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.kinds import kind_of
+from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.pickler import Packer
+from cellferry.parcels.plan import Missed, PackPlan, Parcel, RootFailed, StateFailed
+from cellferry.parcels.reach import Walk
+
+_TEMPORARY_REFERENCES = 4
+"""Of the memo, its copy, a variable and the argument of ``getrefcount``."""
+
+
+def pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int] = ()) -> Parcel:
+    """Pack ``roots`` and what changed of all known objects reachable from them. Sends nothing, seals nothing.
+
+    Raises RootFailed for a root that cannot travel (its reason: CannotTravel, or whatever pickle raised), StateFailed
+    for a change that cannot; without ``plan.tolerate`` the reason itself. Deeply nested values are packed on a thread
+    with a large stack, where the default recursion limit is not enough.
+    """
+    try:
+        return _pack_all(heap, roots, plan, dropped)
+    except (RecursionError, pickle.PicklingError, RootFailed, StateFailed) as exc:
+        if not _too_deep(exc):
+            raise
+    parcel: Parcel = on_a_deep_stack(lambda: _pack_all(heap, roots, plan, dropped))
+    return parcel
+
+
+def _too_deep(exc: BaseException | None) -> bool:
+    while exc is not None:
+        if isinstance(exc, RecursionError):
+            return True
+        exc = exc.reason if isinstance(exc, (RootFailed, StateFailed)) else exc.__cause__
+    return False
+
+
+def _pack_all(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int]) -> Parcel:
+    extra: set[int] = set()
+    look_around = True
+    while True:
+        job = _Job(heap, plan, extra, look_around)
+        try:
+            return job.run(dict(roots), dropped)
+        except Missed as missed:
+            extra |= set(missed.oids)
+        except _AroundFailed:
+            look_around = False
+
+
+class _AroundFailed(Exception):
+    """A change that no root leads to cannot travel: it waits."""
+
+
+class _Job:
+    """One packing: states of what changed, then the roots, those included that their functions ask for."""
+
+    def __init__(self, heap: Heap, plan: PackPlan, extra: Iterable[int], look_around: bool) -> None:
+        self.heap = heap
+        self.plan = plan
+        self.extra = extra
+        self.look_around = look_around
+        self.leaves: list[Leaf] = []
+        self.packer = Packer(heap.namespace, self.leaves, going_home=plan.going_home)
+        self.packer.stuck = dict(plan.stuck)
+        self.walk = Walk()
+        self.walk.seen.update(plan.stuck)
+        self.changes: list[tuple[int, Any]] = []
+        self.around: list[tuple[int, Any]] = []
+        self.sizes: dict[str, int] = {}
+
+    def run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
+        try:
+            return self._run(roots, dropped)
+        finally:
+            self.packer.release()
+
+    def _run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
+        given = dict(roots)
+        self._close(roots)
+        seeds = self._find_changes() if self.heap.objects else []
+        self.packer.shared_bases, self.packer.array_at, self.packer.reached = self.walk.shared_bases, self.walk.array_at, self.walk.seen
+        if seeds:
+            objects = self.heap.objects
+            self.packer.memo = {id(objects[oid]): (i, objects[oid]) for i, oid in enumerate(seeds)}
+        if self.plan.stuck:
+            self._dump_stuck(roots, len(seeds))
+        if self.changes:
+            self._dump_states(given)
+        for name, value in roots.items():
+            self._dump_root(name, value)
+        return self._finish(seeds, dropped)
+
+    def _close(self, roots: dict[str, Any]) -> None:
+        """Walk from all roots; those that functions among them use as globals become roots too."""
+        heap, walk = self.heap, self.walk
+        heap.walk(itertools.chain(roots.values(), self.plan.also), walk)
+        done = 0
+        while self.plan.more is not None and done < len(walk.functions):
+            pending, done = walk.functions[done:], len(walk.functions)
+            extra = {n: v for n, v in self.plan.more(pending).items() if n not in roots}
+            roots.update(extra)
+            heap.walk(extra.values(), walk)
+
+    def _find_changes(self) -> list[int]:
+        """Fill ``changes``; returns the numbers of the known objects that may be mentioned."""
+        heap, walk, plan = self.heap, self.walk, self.plan
+        apart = plan.without | set(walk.stale)
+        left_out = apart | plan.skip_states
+        heap.walk([heap.objects[oid] for oid in self.extra], walk)
+        self.changes = heap.changes(oid for oid in dict.fromkeys(walk.known) if oid not in left_out)
+        if self.look_around:
+            reached = set(walk.known)
+            self.around = heap.changes(oid for oid in heap.cheap() if oid not in reached and oid not in left_out)
+            if self.around:
+                heap.walk([heap.objects[oid] for oid, _now in self.around], walk)
+                found = [oid for oid in dict.fromkeys(walk.known) if oid not in reached and oid not in left_out]
+                self.changes += heap.changes(found)
+        return [oid for oid in dict.fromkeys(itertools.chain(walk.known, heap.texts, self.extra)) if oid not in apart]
+
+    def _dump_stuck(self, roots: Mapping[str, Any], seeds: int) -> None:
+        """Placeholders for the roots that stay, first of all: every pickle that follows refers to them."""
+        packer, stuck = self.packer, self.plan.stuck
+        values = [value for value in {id(v): v for v in roots.values() if id(v) in stuck}.values() if id(value) not in packer.memo.copy()]
+        stand_ins = [_StandIn(value, packer.placeholder(value, stuck[id(value)])) for value in values]
+        packer.dump(stand_ins)
+        memo = packer.memo.copy()
+        for stand_in in stand_ins:
+            position, _obj = memo.pop(id(stand_in))
+            memo[id(stand_in.value)] = (position, stand_in.value)
+        packer.memo = memo
+
+    def _dump_states(self, given: Mapping[str, Any]) -> None:
+        """States of changed objects; one that cannot travel is the fault of the root that leads to it."""
+        heap, packer = self.heap, self.packer
+        packer.nested_placeholders = self.plan.going_home
+        states = []
+        oid = -1
+        try:
+            for oid, now in self.changes:
+                obj = heap.objects[oid]
+                states.append((obj, heap.kinds[oid].state(obj, heap.seals[oid], now)))
+            oid = -1
+            packer.dump(states)
+        except Exception as exc:
+            if _too_deep(exc):
+                raise
+            if self.around:
+                raise _AroundFailed from exc
+            if self.plan.going_home:
+                raise StateFailed(frozenset(o for o, _now in self.changes) if oid < 0 else frozenset([oid]), exc) from exc
+            self._blame(given, exc)
+        packer.nested_placeholders = False
+
+    def _blame(self, given: Mapping[str, Any], reason: Exception) -> None:
+        changed = {oid for oid, _now in self.changes}
+        for name, value in given.items():
+            mine = changed.intersection(self.heap.walk([value]).known)
+            if mine and not self._travels(mine):
+                self._fail(name, reason)
+        raise reason
+
+    def _travels(self, oids: Iterable[int]) -> bool:
+        heap = self.heap
+        for oid in oids:
+            obj, kind = heap.objects[oid], heap.kinds[oid]
+            try:
+                Packer(heap.namespace, []).dump(kind.state(obj, heap.seals[oid], kind.seal(obj, heap)))
+            except Exception:
+                return False
+        return True
+
+    def _fail(self, name: str, exc: Exception) -> None:
+        if self.plan.tolerate:
+            raise RootFailed(name, exc) from exc
+        if isinstance(exc, CannotTravel) and not exc.path:
+            exc.path = name
+        raise exc
+
+    def _dump_root(self, name: str, value: Any) -> None:
+        before, leaves = self.packer.sink.size, len(self.leaves)
+        try:
+            self.packer.dump(value)
+        except Exception as exc:
+            if _too_deep(exc):
+                raise
+            self._fail(name, exc)
+        own = sum(leaf.memory.nbytes for leaf in self.leaves[leaves:]) if len(self.leaves) > leaves else 0
+        self.sizes[name] = self.packer.sink.size - before + own
+
+    def _finish(self, seeds: list[int], dropped: Sequence[int]) -> Parcel:
+        heap, packer, stale = self.heap, self.packer, tuple(dict.fromkeys(self.walk.stale))
+        fresh, tracked = self._fresh(len(seeds), set(stale) | self.plan.without)
+        base = heap.next_oid
+        return Parcel(
+            roots=list(self.sizes), parts=packer.sink.joined(), leaves=self.leaves, buffer_leaves=packer.buffer_leaves,
+            seeds=seeds, base=base, tracked=tracked, dropped=[*dropped, *stale], sizes=self.sizes, changes=self.changes,
+            fresh=list(enumerate(fresh, base)), functions=self.walk.functions, stuck=frozenset(self.plan.stuck), stale=stale,
+        )  # fmt: skip
+
+    def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:
+        """New objects worth a number, and their positions in the memo; temporaries made while pickling are left out."""
+        memo, heap, stuck = self.packer.memo.copy(), self.heap, self.plan.stuck
+        by_leaves = Counter(id(leaf.owner) for leaf in self.leaves)
+        fresh, positions, missed = [], array("I"), []
+        entries = sorted((entry[0], key) for key, entry in memo.items() if entry[0] >= seeds)
+        for position, key in entries:
+            obj = memo[key][1]
+            if key in stuck:
+                fresh.append(obj)
+                positions.append(position)
+                continue
+            kind = kind_of(obj, heap.namespace)
+            if not kind.tracked:
+                continue
+            oid = heap.oid_of.get(key)
+            if oid is not None and oid not in apart:
+                missed.append(oid)
+            lasting = isinstance(kind, tensors.StorageKind)  # its wrapper is nobody's, but always the same
+            if lasting or sys.getrefcount(obj) - by_leaves[key] > _TEMPORARY_REFERENCES:
+                fresh.append(obj)
+                positions.append(position)
+        if missed:
+            raise Missed(missed)
+        return fresh, positions
+
+
+class _StandIn:
+    """Pickles as the placeholder of a value, and takes its place in the memo."""
+
+    def __init__(self, value: Any, reduced: Any) -> None:
+        self.value, self.reduced = value, reduced
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.reduced

@@ -1,0 +1,124 @@
+"""What is asked of a packing, what comes of it, and how it fails."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cellferry.parcels.leaves import Leaf
+
+if TYPE_CHECKING:
+    from cellferry.parcels.heap import Heap
+
+INLINE_BYTES = 4 << 20
+"""Leaves up to this total travel in the parcel's own frame; more is asked for by the receiver, chunk by chunk."""
+
+
+@dataclass
+class Parcel:
+    """Packed values, on the sender. ``sizes``: bytes of each root (its own part of the stream and its leaves)."""
+
+    roots: list[str]
+    parts: list[Any]
+    leaves: list[Leaf]
+    buffer_leaves: list[int]
+    seeds: list[int]
+    base: int
+    tracked: array[int]
+    dropped: list[int]
+    sizes: dict[str, int]
+    changes: list[tuple[int, Any]]
+    fresh: list[tuple[int, Any]]
+    functions: list[Any]
+    stuck: frozenset[int] = frozenset()
+    """ids of the roots that stay: at the other end they are placeholders."""
+
+    stale: tuple[int, ...] = ()
+    """Those of ``dropped`` that this end forgets too, once the other has them under new numbers."""
+
+    @property
+    def leaf_bytes(self) -> int:
+        return sum(leaf.memory.nbytes for leaf in self.leaves)
+
+    @property
+    def sums(self) -> bytes:
+        """Digests of all leaves, joined (16 bytes a chunk)."""
+        return b"".join(leaf.digests for leaf in self.leaves)
+
+    @property
+    def bulk(self) -> bool:
+        """Whether the leaves are too much for the parcel's own frame."""
+        return self.leaf_bytes > INLINE_BYTES
+
+    def meta(self) -> dict[str, Any]:
+        """The parcel's head, as JSON; ``buffers`` follow in this order: stream parts, numbers, digests, leaves."""
+        return {
+            "roots": self.roots, "parts": len(self.parts), "seeds": len(self.seeds), "dropped": len(self.dropped),
+            "base": self.base, "stuck": bool(self.stuck), "states": bool(self.changes), "bufs": self.buffer_leaves, "bulk": self.bulk,
+            "leaves": [[leaf.memory.nbytes, leaf.spec] for leaf in self.leaves],
+        }  # fmt: skip
+
+    def buffers(self) -> list[Any]:
+        """What follows the head in the same frame; a bulk parcel's digests and leaves are sent by ``bulk``."""
+        inline = [] if self.bulk else [self.sums, *(leaf.memory for leaf in self.leaves)]
+        numbers = array("I", self.seeds)
+        numbers.extend(self.dropped)
+        numbers.extend(self.tracked)
+        return [*self.parts, numbers.tobytes(), *inline]
+
+    def sealed(self, heap: Heap) -> None:
+        """The other end has it: what was sent is what both agree on now."""
+        for oid, seal in self.changes:
+            if oid in heap.seals:
+                heap.seals[oid] = seal
+        heap.told(self.dropped)
+        heap.drop(self.stale)
+        heap.register(self.fresh, self.leaves, self.stuck)
+        heap.next_oid = max(heap.next_oid, self.base + len(self.tracked))
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """How to pack: ``going_home`` (from the worker), ``stuck``: id -> reason of roots that stay,
+    ``tolerate``: roots that cannot travel are left out and reported instead of raising."""
+
+    going_home: bool = False
+    stuck: Mapping[int, str] = field(default_factory=dict)
+    tolerate: bool = False
+    without: frozenset[int] = frozenset()
+    """Known objects that are sent anew, under new numbers."""
+
+    also: tuple[Any, ...] = ()
+    """Values that are not sent, but whose changes are (what a cell was given)."""
+
+    skip_states: frozenset[int] = frozenset()
+    """Known objects whose state turned out not to travel."""
+
+    more: Callable[[list[Any]], Mapping[str, Any]] | None = None
+    """Given the notebook functions met so far: further roots (the globals they use); called until nothing is new."""
+
+
+class StateFailed(Exception):
+    """What changed of known objects cannot travel; ``oids``: the suspects."""
+
+    def __init__(self, oids: frozenset[int], reason: Exception) -> None:
+        super().__init__(oids, reason)
+        self.oids, self.reason = oids, reason
+
+
+class RootFailed(Exception):
+    """A root cannot travel; the memo is spoilt, so packing starts again without it."""
+
+    def __init__(self, name: str, reason: Exception) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+
+class Missed(Exception):
+    """A known object was met by the pickler but not by the walk; packing starts again with it."""
+
+    def __init__(self, oids: list[int]) -> None:
+        super().__init__(oids)
+        self.oids = oids

@@ -1,0 +1,122 @@
+"""What can be reached from some roots: the walk that every parcel begins with. Nothing is changed by it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cellferry.parcels import arrays, memories
+from cellferry.parcels.kind import Kind
+from cellferry.parcels.kinds import BOUND, UNTRACKED, VIEW, kind_of
+
+if TYPE_CHECKING:
+    from cellferry.parcels.heap import Heap
+
+_ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, slice])
+_PLAIN = frozenset([list, tuple, set, frozenset])
+_ARRAYS = (memories.ArrayKind, memories.ViewKind)
+
+
+@dataclass
+class Walk:
+    """``known``: numbers of the known objects that were met; ``shared_bases``, ``array_at``: how arrays share memory;
+    ``stale``: known views that the other end has apart from memory that they must share from now on."""
+
+    known: list[int] = field(default_factory=list)
+    shared_bases: set[int] = field(default_factory=set)
+    array_at: dict[int, Any] = field(default_factory=dict)
+    functions: list[Any] = field(default_factory=list)
+    stale: list[int] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    alive: list[Any] = field(default_factory=list)
+    """Keeps what was made on the way (states of opaque objects), so that no id is used twice."""
+
+    views: dict[int, list[Any]] = field(default_factory=dict)
+    """id of an owner -> the owner, then views of it."""
+
+
+def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
+    """Go on from ``roots``, through containers, instances, closures, classes of the notebook."""
+    seen, known, alive = walk.seen, walk.known, walk.alive
+    oid_of, kinds, namespace = heap.oid_of, heap.kinds, heap.namespace
+    stack = list(roots)
+    while stack:
+        obj = stack.pop()
+        kind = type(obj)
+        if kind in _ATOMS or id(obj) in seen:
+            continue
+        seen.add(id(obj))
+        oid = oid_of.get(id(obj))
+        if oid is not None:
+            known.append(oid)
+            if kinds[oid] is BOUND:
+                continue
+        if kind is dict:
+            alive.append(obj)
+            if not _atoms(obj):
+                stack.extend(obj)
+            if not _atoms(obj.values()):
+                stack.extend(obj.values())
+        elif kind in _PLAIN:
+            alive.append(obj)
+            if not _atoms(obj):
+                stack.extend(obj)
+        else:
+            how = kinds[oid] if oid is not None else kind_of(obj, namespace)
+            if how is not UNTRACKED:
+                alive.append(obj)
+                _step(walk, stack, obj, how)
+    _settle_views(walk, oid_of, heap.kinds)
+
+
+def _atoms(values: Iterable[Any]) -> bool:
+    return set(map(type, values)) <= _ATOMS
+
+
+def _step(walk: Walk, stack: list[Any], obj: Any, kind: Kind) -> None:
+    if type(kind) in _ARRAYS:
+        _look_at_array(walk, stack, obj)
+        if not obj.dtype.hasobject:
+            return
+    if kind.tracked and type(obj).__name__ == "function":
+        walk.functions.append(obj)
+    stack.extend(kind.children(obj))
+    if type(obj).__module__ == "__main__":
+        stack.append(type(obj))
+
+
+def _look_at_array(walk: Walk, stack: list[Any], array: Any) -> None:
+    owner = arrays.owner_of(array)
+    if owner is not array:
+        walk.views.setdefault(id(owner), [owner]).append(array)
+        if arrays.shares_owner(walk.shared_bases, array, owner):
+            stack.append(owner)
+    elif "torch" in sys.modules:
+        walk.array_at[array.__array_interface__["data"][0]] = array
+
+
+def _settle_views(walk: Walk, oid_of: Mapping[int, int], kinds: Mapping[int, Kind]) -> None:
+    """An owner is shared if it is reachable itself, is known, or has views that overlap."""
+    for key, (owner, *several) in walk.views.items():
+        known = key in oid_of and not isinstance(kinds[oid_of[key]], type(BOUND))
+        if key not in walk.seen and not known and not _overlap(several):
+            continue
+        walk.shared_bases.add(key)
+        if known and key not in walk.seen:
+            walk.known.append(oid_of[key])
+            storage = arrays.storage_of(owner) if hasattr(owner, "untyped_storage") else None
+            walk.known += [oid for oid in [oid_of.get(id(storage))] if oid is not None]
+            walk.seen.add(key)
+        for view in several:
+            oid = oid_of.get(id(view))
+            if oid is not None and kinds[oid] is not VIEW and arrays.shares_owner(walk.shared_bases, view, owner):
+                walk.stale.append(oid)
+
+
+def _overlap(several: list[Any]) -> bool:
+    if len(several) < 2:
+        return False
+    spans = sorted(arrays.bounds(view) for view in several)
+    return any(before[1] > after[0] for before, after in zip(spans, spans[1:], strict=False))

@@ -1,0 +1,282 @@
+"""The rules for single types: how each is taken apart for a parcel. ``rebuild`` puts them together again."""
+
+from __future__ import annotations
+
+import copyreg
+import enum
+import functools
+import io
+import sys
+import types
+import typing
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle.cloudpickle as by_cloudpickle
+
+from cellferry.parcels import arrays, rebuild
+from cellferry.parcels.objects import cell_contents, exception_state, function_state
+
+if TYPE_CHECKING:
+    from cellferry.parcels.pickler import Packer
+
+Reduced = Any
+Reducer = Callable[["Packer", Any], Reduced]
+
+
+def by_reference(function: Any) -> bool:
+    """Whether a function or class is found by name on the other end too."""
+    return bool(by_cloudpickle._should_pickle_by_reference(function))
+
+
+def home_of(function: types.FunctionType) -> types.ModuleType | None:
+    """The importable module whose variables are the function's globals."""
+    name = function.__globals__.get("__name__")
+    module = sys.modules.get(name) if isinstance(name, str) and name != "__main__" else None
+    return module if module is not None and vars(module) is function.__globals__ else None
+
+
+def _function(packer: Packer, function: types.FunctionType) -> Reduced:
+    home: tuple[Any, ...] = ()
+    if function.__globals__ is not packer.namespace:
+        module = None if by_reference(function) else home_of(function)
+        if module is None:
+            return packer.default(function)
+        home = (module,)
+    cells = function.__closure__ or ()
+    # The cells travel empty and are filled by the state, after the function exists: closures may contain themselves.
+    packer.bare_cells.update(map(id, cells))
+    make = (function.__code__, function.__name__, cells, *home)
+    return rebuild.function_from, make, function_state(function), None, None, rebuild.set_function
+
+
+def _cell(packer: Packer, cell: types.CellType) -> Reduced:
+    if id(cell) in packer.bare_cells:
+        return rebuild.empty_cell, ()
+    return rebuild.empty_cell, (), cell_contents(cell), None, None, rebuild.set_cell
+
+
+def _lru_cache(packer: Packer, wrapper: Any) -> Reduced:
+    if by_cloudpickle._lookup_module_and_qualname(wrapper) is not None:
+        return packer.default(wrapper)
+    parameters = wrapper.cache_parameters()
+    return rebuild.lru_cached, (wrapper.__wrapped__, parameters["maxsize"], parameters["typed"])
+
+
+def _cached_property(packer: Packer, prop: Any) -> Reduced:
+    return rebuild.cached_property_from, (prop.func, prop.attrname)
+
+
+def _file(packer: Packer, file: Any) -> Reduced:
+    for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
+        if file is getattr(sys, name, None):
+            return rebuild.standard_stream, (name,)
+    if isinstance(file, (io.StringIO, io.BytesIO)):
+        return _object(packer, file)
+    return packer.refuse(file, "it is an open file of this process")
+
+
+def _weakref(packer: Packer, ref: Any) -> Reduced:
+    target = ref()
+    return (weakref.ref, (target,)) if target is not None else (rebuild.dead_reference, ())
+
+
+def _weak_method(packer: Packer, ref: Any) -> Reduced:
+    method = ref()
+    return (rebuild.weak_method, (method,)) if method is not None else (rebuild.dead_reference, ())
+
+
+def _weak_mapping(packer: Packer, mapping: Any) -> Reduced:
+    return type(mapping), (dict(mapping),)
+
+
+def _memoryview(packer: Packer, view: memoryview) -> Reduced:
+    whole = memoryview(view.obj)
+    if whole.nbytes == view.nbytes and whole.format == view.format and whole.shape == view.shape:
+        return memoryview, (view.obj,)
+    return packer.refuse(view, "it is a partial view of another object's memory")
+
+
+def _shell(packer: Packer, shell: Any) -> Reduced:
+    return rebuild.current_shell, ()
+
+
+def _new_type(packer: Packer, made: Any) -> Reduced:
+    if by_cloudpickle._lookup_module_and_qualname(made) is not None:
+        return packer.default(made)
+    return rebuild.new_type, (made.__name__, made.__supertype__, made.__module__, made.__qualname__)
+
+
+def _type_parameter(packer: Packer, made: Any) -> Reduced:
+    if by_cloudpickle._lookup_module_and_qualname(made) is not None:
+        return packer.default(made)
+    kind = type(made).__name__
+    options = {"bound": made.__bound__} if kind == "ParamSpec" else {}
+    return rebuild.type_parameter, (kind, made.__name__, options, made.__module__)
+
+
+def _exception(packer: Packer, exc: BaseException) -> Reduced:
+    """Without its traceback; ``__init__`` is not called again, for its arguments are not remembered."""
+    kind = type(exc)
+    if isinstance(kind.__reduce__, types.FunctionType) or isinstance(kind.__reduce_ex__, types.FunctionType):
+        return _object(packer, exc)
+    reduced: Any = exc.__reduce_ex__(5)
+    make = (rebuild.exception_from, (kind, *reduced[1])) if reduced[0] is kind else reduced[:2]
+    return (*make, exception_state(exc), None, None, rebuild.set_exception)
+
+
+def _frame(packer: Packer, frame: Any) -> Reduced:
+    return _object(packer, frame) if packer.sub else packer.sealed(frame)
+
+
+def _object(packer: Packer, obj: Any) -> Reduced:
+    """Whatever the object says of itself; its ``__dict__`` as a copy, for the other end has another one."""
+    reduced = obj.__reduce_ex__(5)
+    if type(reduced) is str or len(reduced) < 3 or reduced[2] is None:
+        table = getattr(obj, "__dict__", None) if packer.reached else None
+        if table is None or id(table) not in packer.reached or type(reduced) is str:
+            return _singleton(obj, reduced)
+        reduced = (*reduced[:2], table, *reduced[3:])
+    state = reduced[2]
+    slots = state[1] if type(state) is tuple and len(state) == 2 else None
+    table = state if slots is None else state[0]
+    if type(table) is not dict and table is not obj or table is not getattr(obj, "__dict__", None):
+        return reduced
+    if id(table) in packer.reached and not hasattr(type(obj), "__setstate__"):
+        return (*reduced[:2], (table, slots), *(*reduced[3:], None, None)[:2], rebuild.set_own_dict)
+    copy = {**table}  # type: ignore[dict-item]
+    return (*reduced[:2], copy if slots is None else (copy, slots), *reduced[3:])
+
+
+def _singleton(obj: Any, reduced: Reduced) -> Reduced:
+    """Objects without any state are often sentinels: one that a module names is found there on the other end too."""
+    kind = type(obj)
+    if kind.__module__ in ("__main__", "builtins") or type(reduced) is str:
+        return reduced
+    if reduced[0] is not copyreg.__newobj__ or len(reduced[1]) > 1 or isinstance(obj, (list, dict, set)):  # type: ignore[attr-defined]
+        return reduced
+    for name, value in vars(sys.modules.get(kind.__module__, types)).items():
+        if value is obj:
+            return rebuild.module_attribute, (kind.__module__, name)
+    return reduced
+
+
+def _class(packer: Packer, kind: type) -> Reduced:
+    reduced = packer.default(kind)
+    return _enum(reduced, kind) if isinstance(kind, enum.EnumMeta) and kind.__module__ == "__main__" else reduced
+
+
+def _enum(reduced: Reduced, kind: Any) -> Reduced:
+    """cloudpickle's way of an enum of the notebook, with the aliases that it leaves out."""
+    if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
+        return reduced
+    members = {name: member.value for name, member in kind.__members__.items()}
+    attributes, slots = reduced[2]
+    attributes = {name: value for name, value in attributes.items() if name not in members}
+    return (reduced[0], (*reduced[1][:3], members, *reduced[1][4:]), (attributes, slots), *reduced[3:])
+
+
+def _listed(packer: Packer, obj: Any) -> Reduced:
+    return NotImplemented  # in the dispatch table of cloudpickle or copyreg
+
+
+def _bound(reason: str) -> Reducer:
+    def refuse(packer: Packer, obj: Any) -> Reduced:
+        return packer.refuse(obj, reason)
+
+    return refuse
+
+
+_RUNNING = "it is a computation in progress"
+_LOCK = "locks belong to the process that made them"
+_CONNECTION = "it is a connection of this process"
+BY_TYPE: dict[type, Reducer] = {
+    type: _class,
+    types.FunctionType: _function,
+    types.CellType: _cell,
+    functools._lru_cache_wrapper: _lru_cache,
+    functools.cached_property: _cached_property,
+    weakref.ref: _weakref,
+    weakref.WeakMethod: _weak_method,
+    weakref.WeakValueDictionary: _weak_mapping,
+    weakref.WeakKeyDictionary: _weak_mapping,
+    memoryview: _memoryview,
+    typing.NewType: _new_type,
+    typing.ParamSpec: _type_parameter,
+    typing.TypeVarTuple: _type_parameter,
+    types.GeneratorType: _bound(_RUNNING),
+    types.CoroutineType: _bound(_RUNNING),
+    types.AsyncGeneratorType: _bound(_RUNNING),
+    types.FrameType: _bound(_RUNNING),
+    types.TracebackType: _bound(_RUNNING),
+}
+_BY_NAME: dict[str, Reducer] = {
+    "numpy.ndarray": arrays.reduce_array,
+    "numpy.memmap": arrays.reduce_array,
+    "torch.Tensor": arrays.reduce_tensor,
+    "torch.storage.UntypedStorage": arrays.reduce_storage,
+    "torch.nn.parameter.Parameter": arrays.reduce_parameter,
+    "torch.nn.parameter.Buffer": arrays.reduce_tensor,
+    "cellferry.parcels.memories.Piece": arrays.reduce_piece,
+    "pandas.DataFrame": _frame,
+    "pandas.Series": _frame,
+    "pandas.core.frame.DataFrame": _frame,
+    "pandas.core.series.Series": _frame,
+    "_thread.lock": _bound(_LOCK),
+    "_thread.RLock": _bound(_LOCK),
+    "socket.socket": _bound(_CONNECTION),
+    "_socket.socket": _bound(_CONNECTION),
+    "sqlite3.Connection": _bound(_CONNECTION),
+    "sqlite3.Cursor": _bound(_CONNECTION),
+    "mmap.mmap": _bound("it maps memory of this process"),
+    "threading.Thread": _bound("it is a thread of this process"),
+    "subprocess.Popen": _bound("it is a process started by this one"),
+    "concurrent.futures.thread.ThreadPoolExecutor": _bound("it is a pool of threads of this process"),
+    "concurrent.futures.process.ProcessPoolExecutor": _bound("it is a pool of processes"),
+    "_asyncio.Task": _bound(_RUNNING),
+    "_asyncio.Future": _bound(_RUNNING),
+}
+_BY_BASE: dict[str, Reducer] = {
+    "builtins.type": _class,
+    "builtins.BaseException": _exception,
+    "numpy.ndarray": arrays.reduce_subclass,
+    "io.IOBase": _file,
+    "_io._IOBase": _file,
+    "ipykernel.iostream.OutStream": _file,
+    "IPython.core.interactiveshell.InteractiveShell": _shell,
+    "ipywidgets.widgets.widget.Widget": _bound("it is a widget, alive in that process"),
+    "threading.Thread": _BY_NAME["threading.Thread"],
+    "asyncio.events.AbstractEventLoop": _bound("it is a running event loop"),
+    "socket.socket": _BY_NAME["socket.socket"],
+    "sqlite3.Connection": _BY_NAME["sqlite3.Connection"],
+    "sqlite3.Cursor": _BY_NAME["sqlite3.Cursor"],
+}
+
+
+def resolve(kind: type) -> Reducer:
+    """The reducer for a type seen for the first time; found by name so that no library is imported for it."""
+    reducer = _BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}") or _by_base(kind)
+    if reducer is None:
+        listed = kind in by_cloudpickle.Pickler.dispatch_table
+        reducer = _listed if listed else _object
+    if kind.__module__ != "__main__":  # classes of the notebook come and go
+        BY_TYPE[kind] = reducer
+    return reducer
+
+
+def _by_base(kind: type) -> Reducer | None:
+    for base in kind.__mro__ if kind.__mro__[-1] is object else ():
+        found = _BY_BASE.get(f"{base.__module__}.{base.__qualname__}")
+        if found is not None:
+            return found
+    return None
+
+
+def is_bound(obj: Any) -> bool:
+    """Whether this very object is bound to its process (files, locks, generators, widgets ...)."""
+    reducer = BY_TYPE.get(type(obj)) or resolve(type(obj))
+    if reducer is _file:
+        streams = (sys.stdout, sys.stderr, sys.stdin, sys.__stdout__, sys.__stderr__, sys.__stdin__)
+        return not isinstance(obj, (io.StringIO, io.BytesIO)) and not any(obj is stream for stream in streams)
+    return getattr(reducer, "__name__", "") == "refuse"
