@@ -247,16 +247,16 @@ class Session:
 
     def _frame(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel) -> dict[str, Any]:
         """What travels beside the values: source, header, names to forget."""
-        source = cell.source
-        if cell.lineno_offset and not source.lstrip().startswith("%%"):
-            # the notebook's own line numbers: what stood above becomes comments
-            source = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset + source
+        above = ""
+        if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
+            # the notebook's own line numbers: what stood above becomes a comment
+            above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
         stale = {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
         unbind = sorted(name for name in stale if name not in parcel.roots)
         there.names -= set(unbind)
         screen = self._host.screen
         return {
-            "code": source, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
+            "code": cell.source, "above": above, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
             "unbind": unbind, "returns": None if request.returns is None else list(request.returns), "fetch_limit": self._config.fetch_limit,
             "file": self._host.file, "cells": self._cell_sources(there, parcel), "flags": self._host.future_flags(),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
@@ -371,7 +371,10 @@ class Session:
 
     def comm(self, message: Message) -> Any:
         """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
-        futures = [there.link.comm(message) for there in self._there.values() if there.link.lost is None]
+        name = message.get("worker")
+        alive = [there for there in self._there.values() if there.link.lost is None]
+        mine = [there for there in alive if there.worker.name == name] or alive
+        futures = [there.link.comm(message) for there in mine]
         return futures[0] if futures else None
 
     def interrupt(self) -> None:

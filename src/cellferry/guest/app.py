@@ -21,7 +21,7 @@ from cellferry.guest.door import Door
 
 _PR_SET_PDEATHSIG = 1
 _FLUSH_S = 0.02
-_NEVER_SENT = frozenset(["status", "execute_input", "error", "debug_event", "iopub_welcome"])
+_NEVER_SENT = frozenset(["status", "execute_input", "debug_event", "iopub_welcome"])
 
 
 class CellStream(OutStream):  # type: ignore[misc, unused-ignore]
@@ -61,7 +61,9 @@ class CellSession(Session):
             message = self.msg(msg_or_type, content=content, parent=parent, header=header, metadata=metadata)
         if not door.owns(message["parent_header"]):
             return super().send(stream, message, ident=ident, buffers=buffers, track=track)
-        if message["header"]["msg_type"] not in _NEVER_SENT:
+        kind = message["header"]["msg_type"]
+        # the cell's own error travels in its reply; one that it shows itself (%tb, %run) is an output like any other
+        if kind not in _NEVER_SENT and not (kind == "error" and door.own_error):
             door.emit(message, list(buffers or ()))
         return message
 
@@ -107,10 +109,25 @@ def start(folder: str, control: int) -> None:
     door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
     app.session.door = door
     app.kernel.door = door
+    _mark_own_errors(app.kernel.shell, door)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     door.open(loop)
     app.start()  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _mark_own_errors(shell: Any, door: Door) -> None:
+    """Let ``door.own_error`` be true while IPython shows the error that ended the cell."""
+    show = shell.showtraceback
+
+    def showtraceback(*args: Any, running_compiled_code: bool = False, **kwargs: Any) -> None:
+        door.own_error = running_compiled_code
+        try:
+            show(*args, running_compiled_code=running_compiled_code, **kwargs)
+        finally:
+            door.own_error = False
+
+    shell.showtraceback = showtraceback
 
 
 def _die_with_parent() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.guest.files import WorkFiles
-from cellferry.guest.home import Home, pack_home
+from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.sources import install_modules, know_cells
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
@@ -32,6 +32,7 @@ class Cells:
         self.files = WorkFiles(folder / "work")
         self.ambient = Ambient()
         self.worker = ""
+        self.last: tuple[dict[str, Any], Load, Any] | None = None
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         """Memory for a buffer of a ``run`` frame: leaves get the memory that their value will keep."""
@@ -106,14 +107,30 @@ class Cells:
         ambient = self.ambient.changed()
         if ambient:
             roots[AMBIENT] = ambient
-        parcel, stayed, lost = pack_home(self.heap, roots, home.given, meta["fetch_limit"])
         self.ambient.agree(ambient)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         frame = {
-            "op": "home", "reply": outcome, "parcel": parcel.meta(), "deleted": home.deleted(), "stayed": stayed,
-            "lost": lost, "ran_s": ran_s, "flags": self.shell.compile.flags, "files": self.files.changed(), 
+            "op": "home", "reply": outcome, "deleted": home.deleted(), "ran_s": ran_s, "flags": self.shell.compile.flags,
+            "files": self.files.changed(),
         }  # fmt: skip
-        self._send_parcel(frame, parcel)
+        self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))
+
+    def _send_home(self, frame: dict[str, Any], load: Load) -> None:
+        parcel = pack_home(self.heap, load)
+        self._send_parcel({**frame, "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost}, parcel)
+        self.last = (frame, load, parcel)
+
+    def again(self, stay: dict[str, str]) -> None:
+        """The client could not make some of the values: send the rest once more. The empty name: what had changed."""
+        assert self.last is not None
+        frame, load, parcel = self.last
+        parcel.undo(self.heap)
+        for name, reason in stay.items():
+            if name:
+                load.stay(name, reason)
+            else:
+                load.give_up(self.heap, frozenset(oid for oid, _seal in parcel.changes))
+        self._send_home(frame, load)
 
     def _send_parcel(self, frame: dict[str, Any], parcel: Any) -> None:
         if parcel.bulk:
@@ -137,10 +154,10 @@ class Cells:
 
     def fetch(self, meta: dict[str, Any]) -> None:
         """Values that stayed here, asked for by name at home."""
-        wanted = {str(oid): self.heap.objects[oid] for oid in meta["oids"] if oid in self.heap.objects}
-        parcel, stayed, lost = pack_home(self.heap, wanted, (), None, without=frozenset(meta["oids"]))
-        self._send_parcel({"op": "home", "reply": {"status": "ok"}, "parcel": parcel.meta(), "deleted": [], "stayed": stayed,
-                           "lost": lost, "ran_s": 0.0, "files": []}, parcel)  # fmt: skip
+        oids = frozenset(oid for oid in meta["oids"] if oid in self.heap.objects)
+        wanted = {str(oid): self.heap.objects[oid] for oid in sorted(oids)}
+        frame = {"op": "home", "reply": {"status": "ok"}, "deleted": [], "ran_s": 0.0, "flags": 0, "files": []}
+        self._send_home(frame, Load(wanted, without=oids))
 
     def comm(self, message: dict[str, Any]) -> None:
         """A widget's message from the frontend: handled as the kernel handles its own, then acknowledged."""

@@ -112,6 +112,9 @@ class Link:
         stream(self.outbox, meta.get("claims", []), self.send)
         self.send({"op": "leaves"})
 
+    def _on_again(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.door.post(lambda: self.cells.again(meta["stay"]))
+
     def _on_got(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.outbox = []
 
@@ -145,6 +148,7 @@ class Door:
         self.kernel = kernel
         self.links: list[Link] = []
         self.busy = False
+        self.own_error = False
         self.running: Link | None = None
         self._streams = streams
         self._control = socket.socket(fileno=control)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry.parcels.heap import Heap
@@ -42,47 +42,64 @@ class Home:
         return not (name.startswith("_") and name.lstrip("_i").isdigit())
 
 
-def pack_home(
-    heap: Heap, roots: dict[str, Any], given: tuple[Any, ...], limit: int | None, without: frozenset[int] = frozenset()
-) -> tuple[Parcel, dict[str, str], list[str]]:
-    """Pack results for home. Returns the parcel, {name: why it stayed} and the types of changed values that cannot travel.
+@dataclass
+class Load:
+    """What is to be packed for home, and what turned out not to travel: ``stayed``: name -> why, ``lost``: type names.
 
-    A root that is larger than ``limit`` bytes (and new at home) or bound to this process becomes a placeholder.
+    ``limit``: a new root larger than this (bytes) becomes a placeholder; None: none does.
     """
-    stuck, stayed = _stuck_at_sight(heap, roots, limit)
-    lost: list[str] = []
+
+    roots: dict[str, Any]
+    given: tuple[Any, ...] = ()
+    limit: int | None = None
+    without: frozenset[int] = frozenset()
+    stuck: dict[int, str] = field(default_factory=dict)
+    stayed: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
     skip: frozenset[int] = frozenset()
+
+    def stay(self, name: str, reason: str) -> None:
+        """The root ``name`` becomes a placeholder."""
+        self.stuck[id(self.roots[name])] = self.stayed[name] = reason
+
+    def give_up(self, heap: Heap, oids: frozenset[int]) -> None:
+        """What changed of these known objects is not sent."""
+        self.skip |= oids
+        self.lost += [type(heap.objects[oid]).__qualname__ for oid in oids]
+
+
+def pack_home(heap: Heap, load: Load) -> Parcel:
+    """Pack ``load``, leaving here what cannot travel or is too large."""
+    _stuck_at_sight(heap, load)
     for _try in range(_MOST_TRIES):
-        plan = PackPlan(going_home=True, stuck=stuck, tolerate=True, also=given, skip_states=skip, without=without)
+        plan = PackPlan(
+            going_home=True, stuck=load.stuck, tolerate=True, also=load.given, skip_states=load.skip, without=load.without
+        )
         try:
-            parcel = pack(heap, roots, plan)
+            parcel = pack(heap, load.roots, plan)
         except RootFailed as failed:
-            stuck[id(roots[failed.name])] = stayed[failed.name] = _reason(failed.reason)
+            load.stay(failed.name, _reason(failed.reason))
             continue
         except StateFailed as failed:
-            bad = _culprits(heap, failed.oids)
-            skip |= bad
-            lost += [type(heap.objects[oid]).__qualname__ for oid in bad]
+            load.give_up(heap, _culprits(heap, failed.oids))
             continue
-        large = [n for n, size in parcel.sizes.items() if limit is not None and size > limit and id(roots[n]) not in stuck]
+        limit, stuck = load.limit, load.stuck
+        large = [n for n, size in parcel.sizes.items() if limit is not None and size > limit and id(load.roots[n]) not in stuck]
         if not large:
-            return parcel, stayed, lost
+            return parcel
         for name in large:
-            stuck[id(roots[name])] = stayed[name] = ""
+            load.stay(name, "")
     raise RuntimeError("the results of this cell cannot be packed")
 
 
-def _stuck_at_sight(heap: Heap, roots: Mapping[str, Any], limit: int | None) -> tuple[dict[int, str], dict[str, str]]:
-    stuck: dict[int, str] = {}
-    stayed: dict[str, str] = {}
-    for name, value in roots.items():
-        if id(value) in heap.oid_of:
+def _stuck_at_sight(heap: Heap, load: Load) -> None:
+    for name, value in load.roots.items():
+        if id(value) in heap.oid_of or id(value) in load.stuck:
             continue
         if is_bound(value):
-            stuck[id(value)] = stayed[name] = BOUND_TO_PROCESS
-        elif limit is not None and quick_size(value) > limit and not isinstance(value, (str, bytes)):
-            stuck[id(value)] = stayed[name] = ""
-    return stuck, stayed
+            load.stay(name, BOUND_TO_PROCESS)
+        elif load.limit is not None and quick_size(value) > load.limit and not isinstance(value, (str, bytes)):
+            load.stay(name, "")
 
 
 def _reason(exc: Exception) -> str:

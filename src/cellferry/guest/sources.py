@@ -44,6 +44,15 @@ def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
     for file, (number, text) in meta["cells"].items():
         compiler._filename_map[file] = number
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    above, transform = meta["above"], type(shell).transform_cell
+
+    def transformed(raw: str) -> str:
+        del shell.transform_cell  # for the cell itself, not for what its magics transform
+        return above + str(transform(shell, raw))
+
+    shell.__dict__.pop("transform_cell", None)
+    if above:
+        shell.transform_cell = transformed
     name = meta["file"]
     compiler.__dict__.pop("get_code_name", None)
     if name:

@@ -19,7 +19,7 @@ from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
-from cellferry.parcels.parcel import Arrived, Parcel, split_digests, unpack, verify
+from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
 from cellferry.parcels.wire import WireClosed
 
 _BEAT_S = 0.5
@@ -111,18 +111,24 @@ class KernelLink:
         After KeyboardInterrupt or TimeoutError it may be called again: the cell is still running.
         """
         before = self._channel.received_bytes
-        frame, buffers = self.wait("home", deadline)
-        meta = frame["parcel"]
-        beside = 0
-        if meta["bulk"]:
-            values, sums, beside = self._bring(frame)
-        else:
-            values = buffers[meta["parts"] + 2 :]
-            sums = split_digests(meta, bytes(buffers[meta["parts"] + 1]))
-            for value, promised in zip(values, sums, strict=True):
-                verify(value, promised)
-        arrived = unpack(self.heap, meta, buffers, values, sums, context)
-        return Returned(frame, arrived, self._channel.received_bytes - before + beside)
+        while True:
+            frame, buffers = self.wait("home", deadline)
+            meta = frame["parcel"]
+            beside = 0
+            if meta["bulk"]:
+                values, sums, beside = self._bring(frame)
+            else:
+                values = buffers[meta["parts"] + 2 :]
+                sums = split_digests(meta, bytes(buffers[meta["parts"] + 1]))
+                for value, promised in zip(values, sums, strict=True):
+                    verify(value, promised)
+            try:
+                arrived = unpack(self.heap, meta, buffers, values, sums, context)
+            except Refused as refused:
+                # a class that is not here, an __init__ that wants more: that value stays there, the rest comes home
+                self._send({"op": "again", "stay": {refused.name: f"{type(refused.reason).__name__}: {refused.reason}"}})
+            else:
+                return Returned(frame, arrived, self._channel.received_bytes - before + beside)
 
     def _bring(self, frame: dict[str, Any]) -> tuple[list[Any], list[bytes], int]:
         """The leaves of a bulk parcel from the worker, checked."""
@@ -264,6 +270,7 @@ class KernelLink:
                 if op == "event":
                     message = frame["message"]
                     message["buffers"] = buffers
+                    message["worker"] = self.name
                     self.screen.publish(message)
                 elif op == "comm_done":
                     done = self._comms.pop(frame["msg_id"], None)

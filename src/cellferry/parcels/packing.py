@@ -81,7 +81,7 @@ class _Job:
         self.leaves: list[Leaf] = []
         self.packer = Packer(heap.namespace, self.leaves, going_home=plan.going_home)
         self.packer.stuck = dict(plan.stuck)
-        self.walk = Walk()
+        self.walk = Walk(stuck=frozenset(plan.stuck))
         self.walk.seen.update(plan.stuck)
         self.changes: list[tuple[int, Any]] = []
         self.around: list[tuple[int, Any]] = []

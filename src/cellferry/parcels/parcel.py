@@ -2,8 +2,8 @@
 
 from cellferry.parcels.packing import pack
 from cellferry.parcels.plan import INLINE_BYTES, PackPlan, Parcel, RootFailed, StateFailed
-from cellferry.parcels.unpacking import Arrived, settle, split_digests, unpack, verify
+from cellferry.parcels.unpacking import Arrived, Refused, settle, split_digests, unpack, verify
 
 __all__ = [
-    "INLINE_BYTES", "Arrived", "PackPlan", "Parcel", "RootFailed", "StateFailed", "pack", "settle", "split_digests", "unpack", "verify",
+    "INLINE_BYTES", "Arrived", "PackPlan", "Parcel", "Refused", "RootFailed", "StateFailed", "pack", "settle", "split_digests", "unpack", "verify",
 ]  # fmt: skip

@@ -38,6 +38,8 @@ class Parcel:
     stale: tuple[int, ...] = ()
     """Those of ``dropped`` that this end forgets too, once the other has them under new numbers."""
 
+    _before: dict[int, Any] = field(default_factory=dict)
+
     @property
     def leaf_bytes(self) -> int:
         return sum(leaf.memory.nbytes for leaf in self.leaves)
@@ -70,6 +72,7 @@ class Parcel:
 
     def sealed(self, heap: Heap) -> None:
         """The other end has it: what was sent is what both agree on now."""
+        self._before = {oid: heap.seals[oid] for oid, _seal in self.changes if oid in heap.seals}
         for oid, seal in self.changes:
             if oid in heap.seals:
                 heap.seals[oid] = seal
@@ -77,6 +80,12 @@ class Parcel:
         heap.drop(self.stale)
         heap.register(self.fresh, self.leaves, self.stuck)
         heap.next_oid = max(heap.next_oid, self.base + len(self.tracked))
+
+
+    def undo(self, heap: Heap) -> None:
+        """The other end could not take it: what both agree on is what it was before ``sealed``."""
+        heap.drop([oid for oid, _obj in self.fresh])
+        heap.seals.update(self._before)
 
 
 @dataclass(frozen=True)

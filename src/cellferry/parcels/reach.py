@@ -26,6 +26,8 @@ class Walk:
 
     known: list[int] = field(default_factory=list)
     shared_bases: set[int] = field(default_factory=set)
+    stuck: frozenset[int] = frozenset()
+    """ids of roots that stay: nothing can share memory with them at the other end."""
     array_at: dict[int, Any] = field(default_factory=dict)
     functions: list[Any] = field(default_factory=list)
     stale: list[int] = field(default_factory=list)
@@ -100,7 +102,10 @@ def _look_at_array(walk: Walk, stack: list[Any], array: Any) -> None:
 def _settle_views(walk: Walk, oid_of: Mapping[int, int], kinds: Mapping[int, Kind]) -> None:
     """An owner is shared if it is reachable itself, is known, or has views that overlap."""
     for key, (owner, *several) in walk.views.items():
-        known = key in oid_of and not isinstance(kinds[oid_of[key]], type(BOUND))
+        stays = key in oid_of and kinds[oid_of[key]] is BOUND
+        if key in walk.stuck or stays:
+            continue
+        known = key in oid_of
         if key not in walk.seen and not known and not _overlap(several):
             continue
         walk.shared_bases.add(key)

@@ -102,7 +102,7 @@ def unpack(heap: Heap, meta: Mapping[str, Any], buffers: Sequence[Any], leaves: 
     """Make the values of a parcel whose leaves have arrived and been verified. Applies nothing.
 
     ``buffers``: stream parts and tracked positions, as received. Raises ParcelError if the two ends do not agree on
-    what they both know.
+    what they both know, Refused for a value that cannot be made here.
     """
     numbers = array("I", bytes(buffers[meta["parts"]]))
     first, seeds, dropped = meta["seeds"], numbers[: meta["seeds"]], meta["dropped"]
@@ -121,13 +121,28 @@ def unpack(heap: Heap, meta: Mapping[str, Any], buffers: Sequence[Any], leaves: 
             unpickler.load()
         if meta["stuck"]:
             unpickler.load()
-        states = unpickler.load() if meta["states"] else []
-        roots = {name: unpickler.load() for name in meta["roots"]}
+        states = _load(unpickler, "") if meta["states"] else []
+        roots = {name: _load(unpickler, name) for name in meta["roots"]}
     memo = unpickler.memo.copy() if tracked else {}
     fresh = [(meta["base"] + n, memo[position]) for n, position in enumerate(tracked)]
     heap.next_oid = max(heap.next_oid, meta["base"] + len(tracked))
     received = [Leaf(bytes_of(value), spec, value, sums) for value, sums, (_n, spec) in zip(leaves, promised, meta["leaves"], strict=True)]
     return Arrived(roots, states, fresh, received)
+
+
+class Refused(Exception):
+    """A root (or, with the empty name, what changed of known objects) cannot be made on this side."""
+
+    def __init__(self, name: str, reason: Exception) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+
+def _load(unpickler: pickle.Unpickler, name: str) -> Any:
+    try:
+        return unpickler.load()
+    except Exception as exc:
+        raise Refused(name, exc) from exc
 
 
 def settle(heap: Heap, arrived: Arrived) -> list[tuple[Any, Any]]:
