@@ -47,8 +47,8 @@ def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
     above, transform = meta["above"], type(shell).transform_cell
 
     def transformed(raw: str) -> str:
-        del shell.transform_cell  # for the cell itself, not for what its magics transform
-        return above + str(transform(shell, raw))
+        # for the cell itself, however often it is transformed, not for what its magics transform
+        return (above if raw == meta["code"] else "") + str(transform(shell, raw))
 
     shell.__dict__.pop("transform_cell", None)
     if above:
