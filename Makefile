@@ -26,7 +26,7 @@ check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two mi
 	$(BIN)/python -m pytest -q -m "not slow and not browser" $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.test  ## ruff
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --extend-exclude '*.ipynb' .
 
 types: $(VENV)/.test  ## mypy, strict
 	$(BIN)/mypy

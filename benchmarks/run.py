@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -83,6 +84,7 @@ def _run(rows: Sequence[Row], arguments: argparse.Namespace, folder: Path, run_i
 def main() -> int:
     """Run, report, check that everything ended. 0: all was measured (targets may be missed); 1: it was not."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely, it must end what it started as well
     rows = [row for row in ROWS if row.name in arguments.rows]
     facts = report.machine()
     print(report.machine_text(facts), flush=True)

@@ -25,8 +25,9 @@ from nbclient.util import run_sync
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 110
-_REPORT = """__import__('json').dumps((lambda m: m and m.last_report and __import__('dataclasses').asdict(m.last_report))(
-    getattr(get_ipython(), '_cellferry', None)))"""
+_REPORT = """__import__('json').dumps(
+    (lambda m: m and m.last_report and __import__('dataclasses').asdict(m.last_report))(
+        getattr(get_ipython(), '_cellferry', None)))"""
 """cellferry's own report of the last remote cell; evaluated silently, so that it is no cell of the notebook."""
 
 
@@ -92,7 +93,7 @@ def _shown(outputs: list[nbformat.NotebookNode]) -> list[str]:
 
 def tell_step(step: Step) -> None:
     """One cell, as soon as it has ended."""
-    print(f"\n[{step.number}] {step.where:<14} {step.seconds:6.2f} s   {step.title[:WIDTH - 30]}")
+    print(f"\n[{step.number}] {step.where:<14} {step.seconds:6.2f} s   {step.title[: WIDTH - 30]}")
     for line in step.shown:
         print("      " + line[: WIDTH - 6])
 

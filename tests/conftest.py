@@ -31,7 +31,12 @@ def pytest_configure(config: pytest.Config) -> None:
     _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
     os.environ[MARK] = uuid.uuid4().hex
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
-    for variable, folder in (("TMPDIR", "t"), ("XDG_RUNTIME_DIR", "r"), ("JUPYTER_RUNTIME_DIR", "j"), ("IPYTHONDIR", "i")):
+    for variable, folder in (
+        ("TMPDIR", "t"),
+        ("XDG_RUNTIME_DIR", "r"),
+        ("JUPYTER_RUNTIME_DIR", "j"),
+        ("IPYTHONDIR", "i"),
+    ):
         (_home / folder).mkdir(mode=0o700)
         os.environ[variable] = str(_home / folder)
     tempfile.tempdir = str(_home / "t")
@@ -50,9 +55,9 @@ def our_processes() -> dict[int, psutil.Process]:
         try:
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-                if not any(word in " ".join(process.cmdline()) for word in _KEPT_BY_PYTHON):
-                    found[process.pid] = process
+            ours = mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            if ours and not any(word in " ".join(process.cmdline()) for word in _KEPT_BY_PYTHON):
+                found[process.pid] = process
         except (psutil.Error, OSError):
             continue
     return found
@@ -88,8 +93,9 @@ class Footprint:
         return cls(our_processes(), listening_ports(), temporary_files())
 
     def leaked_since(self, *, files: bool = True) -> list[str]:
-        """What is here now and was not at the time of this footprint; new processes get ``SETTLE_S`` to end, then are killed.
+        """What is here now and was not at the time of this footprint; new processes get ``SETTLE_S`` to end.
 
+        Those that do not end are killed, so that one leak is told once.
         The offspring of a process that was there before belongs to that one, and whoever made it answers for it.
         """
         new = [process for pid, process in our_processes().items() if not self._descends_from_earlier(pid, process)]
@@ -118,7 +124,7 @@ def _describe(process: psutil.Process) -> str:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing(_module_leaves_nothing: None) -> Iterator[None]:
-    """Fails a test that leaves something behind. What a wider fixture keeps alive is judged at the end of its module."""
+    """Fails a test that leaves something behind; what a wider fixture keeps is judged at the end of its module."""
     before = Footprint.now()
     yield
     leaks = before.leaked_since(files=not before.processes)

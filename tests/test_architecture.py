@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BASE | {"ledger", "fleet", "journey"},
     "testing": BASE | {"providers"},
 }
-"""For each room, the other rooms of this package that it may name, at module level, in a function or for typing alone."""
+"""For each room, the others that it may name: at module level, in a function or for typing alone."""
 
 HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension"}
 """What ``__init__``'s hooks may load, inside a function."""

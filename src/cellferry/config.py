@@ -19,7 +19,8 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     """The settings of cellferry; one instance for each kernel. Times in seconds, sizes in bytes."""
 
     local_transport = Enum(
-        ["unix", "tls"], "unix",
+        ["unix", "tls"],
+        "unix",
         help="How the local worker is reached: a unix socket in a private folder, or mutual TLS 1.3 on loopback.",
     ).tag(config=True)
     fetch_limit = Integer(
@@ -30,10 +31,12 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         100 * MIB,
         help="Files written by a cell beyond this total (bytes) stay on the worker; `%remote get PATH` fetches them.",
     ).tag(config=True)
-    idle_s = Float(600.0, help="How long an unused worker is kept (seconds); `idle=` on the cell line wins.").tag(config=True)
-    grace_s = Float(
-        5.0, help="A local worker ends this many seconds after the kernel that started it is gone."
-    ).tag(config=True)
+    idle_s = Float(600.0, help="How long an unused worker is kept (seconds); `idle=` on the cell line wins.").tag(
+        config=True
+    )
+    grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
+        config=True
+    )
     start_timeout_s = Float(
         10.0, help="A worker that makes no progress for this long while it starts is given up (seconds)."
     ).tag(config=True)
@@ -41,7 +44,8 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         5.0, help="How long a second interrupt waits for the remote cell before the kernel there is killed (seconds)."
     ).tag(config=True)
     worker_dir = Unicode(
-        "", help="Folder for the local worker's private folders; empty: the user's runtime folder or the system's temporary one."
+        "",
+        help="Folder for the local worker's private folders; empty: the user's runtime folder or the system's temporary one.",
     ).tag(config=True)
 
 

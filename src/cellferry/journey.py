@@ -8,15 +8,13 @@ until the results are all here.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
@@ -24,15 +22,25 @@ from cellferry.capture.needs import Needs, function_globals, needed, read_throug
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
-from cellferry.errors import CannotTravel, CellferryError, DiskFull, KernelDied, ParcelError, PreflightError, StaysThere, UndefinedName, WorkerLost
+from cellferry.errors import (
+    CannotTravel,
+    CellferryError,
+    DiskFull,
+    KernelDied,
+    ParcelError,
+    PreflightError,
+    StaysThere,
+    UndefinedName,
+    WorkerLost,
+)
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
-from cellferry.link.sources import SourceSync
+from cellferry.link.sources import SourceSync, module_file, text_of
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Message, Screen, Worker, WorkerId
+from cellferry.model import Cell, CellReport, CellRequest, Host, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -40,42 +48,6 @@ from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, 
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, Placeholder, describe
 
 _MOST_TRIES = 200
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell as the door saw it. ``lineno_offset``: lines of the notebook's cell above ``source``."""
-
-    source: str
-    lineno_offset: int
-    number: int
-    cell_id: str | None = None
-
-
-class Host(Protocol):
-    """The shell behind a door (``jupyter.host``)."""
-
-    screen: Screen
-    hidden: Container[str]
-
-    def transform(self, source: str) -> str:
-        """IPython syntax to Python."""
-
-    def result(self, value: Any) -> None:
-        """Make ``value`` the running cell's ``Out[n]`` and ``_`` without showing it."""
-
-    @property
-    def file(self) -> str | None:
-        """The file name under which the running cell was compiled here; the worker uses the same."""
-
-    def source_of(self, file: str) -> tuple[int, str] | None:
-        """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
-
-    def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
-        """Pass on what the remote cell asked of the frontend beside its outputs (``name?``)."""
-
-    def future_flags(self, more: int = 0) -> int:
-        """The compiler's ``from __future__`` flags in force for the next cell, after adding ``more``."""
 
 
 __all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
@@ -98,24 +70,7 @@ class RemoteError(Exception):
 
 def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
     """Those of ``names`` that are modules of the project, with what they pull in."""
-    return local_sources(names, sys.modules, places_here(), Disk(os.walk, _text, _spec))
-
-
-def _text(path: str) -> str | None:
-    try:
-        return Path(path).read_text()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _spec(name: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        return None
-    if spec is None:
-        return None
-    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)
+    return local_sources(names, sys.modules, places_here(), Disk(os.walk, text_of, module_file))
 
 
 class Session:
@@ -163,7 +118,9 @@ class Session:
             self._forget(there)
             raise
 
-    def _there_and_back(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, clock: list[float]) -> CellReport:
+    def _there_and_back(
+        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, clock: list[float]
+    ) -> CellReport:
         started_ns = time.time_ns()
         sent = there.files.send(there.link, Path.cwd(), flow.strings, request.files)
         there.sources.send(there.link, flow.imports)
@@ -176,7 +133,11 @@ class Session:
         returned = self._wait(there, request)
         notes = self._settle(there, returned)
         self._current = None
-        came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns) if returned.frame["files"] else ([], [])
+        came, file_notes = (
+            there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
+            if returned.frame["files"]
+            else ([], [])
+        )
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         self._finish(returned, report)
         return report
@@ -212,7 +173,9 @@ class Session:
         culprit = find_culprit({failed.name: value})
         if culprit is not None:
             return CannotTravel(
-                f"{culprit.path} ({culprit.type_name}) cannot travel: it is {culprit.reason}; nothing was sent", culprit.remedy, culprit.path
+                f"{culprit.path} ({culprit.type_name}) cannot travel: it is {culprit.reason}; nothing was sent",
+                culprit.remedy,
+                culprit.path,
             )
         reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
         return CannotTravel(
@@ -227,7 +190,13 @@ class Session:
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
         generation = self._deaths.get(worker.id, 0) + 1
-        link = KernelLink(worker.endpoint, self._host.screen, self._namespace, worker.name, lambda closed: self._trouble(worker, closed, generation))
+        link = KernelLink(
+            worker.endpoint,
+            self._host.screen,
+            self._namespace,
+            worker.name,
+            lambda closed: self._trouble(worker, closed, generation),
+        )
         there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
@@ -251,23 +220,27 @@ class Session:
         if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
             # the notebook's own line numbers: what stood above becomes a comment
             above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
-        stale = {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
+        stale = (
+            {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
+        )
         unbind = sorted(name for name in stale if name not in parcel.roots)
         there.names -= set(unbind)
         screen = self._host.screen
         return {
-            "code": cell.source, "above": above, "cell_id": cell.cell_id, "number": cell.number, "parent": screen.parent(), "stdin": screen.allow_stdin(),
-            "unbind": unbind, "returns": None if request.returns is None else list(request.returns), "fetch_limit": self._config.fetch_limit,
-            "file": self._host.file, "cells": self._cell_sources(there, parcel), "flags": self._host.future_flags(),
+            "code": cell.source,
+            "above": above,
+            "cell_id": cell.cell_id,
+            "number": cell.number,
+            "parent": screen.parent(),
+            "stdin": screen.allow_stdin(),
+            "unbind": unbind,
+            "returns": None if request.returns is None else list(request.returns),
+            "fetch_limit": self._config.fetch_limit,
+            "file": self._host.file,
+            "cells": there.new_cells(parcel.functions, self._host.source_of),
+            "flags": self._host.future_flags(),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
-        }  # fmt: skip
-
-    def _cell_sources(self, there: There, parcel: Parcel) -> dict[str, tuple[int, str]]:
-        """The notebook cells that define what travels, unless the worker has their text."""
-        files = {function.__code__.co_filename for function in parcel.functions} - there.cells
-        there.cells |= files
-        found = {file: self._host.source_of(file) for file in files}
-        return {file: source for file, source in found.items() if source is not None}
+        }
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
         """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
@@ -296,7 +269,9 @@ class Session:
         for old, new in settle(there.heap, returned.arrived):
             names = [n for n, v in namespace.items() if v is old]
             namespace.update(dict.fromkeys(names, new))
-            notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
+            notes.append(
+                f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object"
+            )
         roots = dict(returned.arrived.roots)
         result = roots.pop(RESULT, None)
         self._host.future_flags(frame["flags"])
@@ -308,8 +283,15 @@ class Session:
             there.names.discard(name)
         if result is not None:
             self._host.result(result)
-        notes += [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT and why != BOUND_TO_PROCESS]
-        notes += [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
+        notes += [
+            f"{n} stayed on the worker: {why}"
+            for n, why in frame["stayed"].items()
+            if why and n != RESULT and why != BOUND_TO_PROCESS
+        ]
+        notes += [
+            f"a {kind} changed on the worker in a way that cannot travel; it is as it was here"
+            for kind in frame["lost"]
+        ]
         return notes
 
     def _finish(self, returned: Returned, report: CellReport) -> None:
@@ -318,7 +300,7 @@ class Session:
         self.failed_remotely = reply["status"] == "error"
         if self.failed_remotely:
             kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]
-            if kept:
+            if kept and reply["traceback"]:
                 self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(kept)}")
             raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 
@@ -346,15 +328,24 @@ class Session:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
         for name in names:
             if name not in self._namespace:
-                raise UndefinedName(f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos")
+                raise UndefinedName(
+                    f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos"
+                )
             placeholder = self._namespace[name]
             if not isinstance(placeholder, Placeholder):
                 continue
-            there = next((t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None)
+            there = next(
+                (t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None
+            )
             if there is None:
-                raise WorkerLost(f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again")
+                raise WorkerLost(
+                    f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again"
+                )
             if placeholder.reason:
-                raise StaysThere(f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}", "use it in a %%remote cell")
+                raise StaysThere(
+                    f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}",
+                    "use it in a %%remote cell",
+                )
             self._bring_home(there, name, placeholder)
 
     def _bring_home(self, there: There, name: str, placeholder: Placeholder) -> None:

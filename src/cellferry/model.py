@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NewType, Protocol
+from typing import Any, Literal, NewType, Protocol
 
 WorkerId = NewType("WorkerId", str)
 """Random name of a worker, unique for ever; safe in file names."""
@@ -152,3 +153,39 @@ class Screen(Protocol):
 
     def note(self, text: str) -> None:
         """Show one short line from cellferry itself under the cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell as the door saw it. ``lineno_offset``: lines of the notebook's cell above ``source``."""
+
+    source: str
+    lineno_offset: int
+    number: int
+    cell_id: str | None = None
+
+
+class Host(Protocol):
+    """The shell behind a door (``jupyter.host``)."""
+
+    screen: Screen
+    hidden: Container[str]
+
+    def transform(self, source: str) -> str:
+        """IPython syntax to Python."""
+
+    def result(self, value: Any) -> None:
+        """Make ``value`` the running cell's ``Out[n]`` and ``_`` without showing it."""
+
+    @property
+    def file(self) -> str | None:
+        """The file name under which the running cell was compiled here; the worker uses the same."""
+
+    def source_of(self, file: str) -> tuple[int, str] | None:
+        """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
+
+    def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
+        """Pass on what the remote cell asked of the frontend beside its outputs (``name?``)."""
+
+    def future_flags(self, more: int = 0) -> int:
+        """The compiler's ``from __future__`` flags in force for the next cell, after adding ``more``."""

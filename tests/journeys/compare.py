@@ -1,4 +1,7 @@
-"""Holds two runs of one notebook against each other, cell by cell, and says where they differ; a variable's once, where it appears."""
+"""Holds two runs of one notebook against each other, cell by cell, and says where they differ.
+
+A variable that stays different is told once, where that begins.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ MAX_SHOWN = 60
 
 
 def differences(expected: Sequence[Seen], got: Sequence[Seen]) -> str:
-    """Empty if both runs are the same to their user; otherwise each difference with its cell, what was expected and got."""
+    """Empty if both runs are the same to their user; otherwise each cell that differs, what was expected and got."""
     there, here = _Lines(expected), _Lines(got)
     found = []
     told: set[str] = set()
@@ -137,7 +140,9 @@ def _unlike(what: str, expected: Any, got: Any) -> list[str]:
     if expected == got:
         return []
     before, after = (json.dumps(value, indent=1, sort_keys=True).splitlines() for value in (expected, got))
-    start = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    start = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
     before, after = (lines[max(0, start - CONTEXT) : start + MAX_SHOWN] for lines in (before, after))
     changed = list(difflib.unified_diff(before, after, "expected", "got", lineterm="", n=CONTEXT))
     return [f"  {what}: (line {start} of its description)", *(f"    {line[:300]}" for line in changed[:MAX_SHOWN])]

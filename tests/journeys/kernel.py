@@ -47,7 +47,7 @@ class Kernel:
         return Seen(step, cell.execution_count, list(cell.outputs))
 
     def quietly(self, code: str, *, silent: bool = True) -> dict[str, Any]:
-        """Run something that is no cell of the notebook. A silent one fires no hooks: it sees placeholders as they are."""
+        """Run something that is no cell of the notebook. A silent one fires no hooks: placeholders stay."""
         execute = run_sync(self.client.kc._async_execute_interactive)
         reply = execute(code, silent=silent, store_history=False, output_hook=lambda message: None, timeout=60)
         return dict(reply["content"])
@@ -84,7 +84,7 @@ def kernel(folder: Path, settings: Mapping[str, str] | None = None, name: str = 
 
 
 def run_all(steps: list[Step], folder: Path, settings: Mapping[str, str] | None = None) -> list[Seen]:
-    """Run every step in a new kernel and look at the namespace after each; at the end what stayed away is called home."""
+    """Run every step in a new kernel and look at the namespace after each; at the end call home what stayed away."""
     with kernel(folder, settings) as found:
         seen = []
         for step in steps:

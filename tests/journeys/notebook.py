@@ -42,7 +42,7 @@ def all_notebooks() -> list[Path]:
 
 
 def read(path: Path) -> list[Source]:
-    """The code cells of an ``.ipynb`` or of a ``.py`` in percent format, whose cells hold IPython's syntax as it is typed.
+    """The code cells of an ``.ipynb``, or of a ``.py`` in percent format with IPython's syntax as it is typed.
 
     ``# %%`` begins a cell, ``# %% same side`` one that stays with the cell above; text before the first is a title.
     In an ``.ipynb`` the magics of cellferry are taken off: what remains is the notebook as it would be without it.

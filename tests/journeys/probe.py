@@ -1,4 +1,4 @@
-"""Runs inside the kernel under test: says what every variable of the notebook holds, as plain data that can be compared.
+"""Runs inside the kernel under test: says what every variable of the notebook holds, as data that can be compared.
 
 Loaded from its source, so that it needs no package there. It calls no code of the user's (no ``__repr__``, ``__eq__``
 or property), keeps no reference and changes nothing. Two names that hold one mutable object give ``{"same": path}``,
@@ -8,6 +8,7 @@ arrays and tensors say with whom they share memory: aliasing is part of what is 
 from __future__ import annotations
 
 import asyncio
+import collections
 import copyreg
 import decimal
 import enum
@@ -26,7 +27,15 @@ _SCALARS = (type(None), bool, int, float, complex, type(Ellipsis), type(NotImple
 _GENERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 _IMMUTABLE = (types.MappingProxyType, pathlib.PurePath, decimal.Decimal, property, staticmethod, classmethod)
 """Values that may or may not be one object, like numbers: nothing that a notebook does can tell."""
-_DUNDERS = {"__dict__", "__weakref__", "__module__", "__doc__", "__slotnames__", "__firstlineno__", "__static_attributes__"}
+_DUNDERS = {
+    "__dict__",
+    "__weakref__",
+    "__module__",
+    "__doc__",
+    "__slotnames__",
+    "__firstlineno__",
+    "__static_attributes__",
+}
 _IPYTHON = re.compile(r"^(_+|_i+|_i?\d+|In|Out|_oh|_ih|_dh|get_ipython|exit|quit|__\w+__)$")
 
 
@@ -41,13 +50,14 @@ def report(namespace: dict, path: str) -> None:
     for number, value in sorted(namespace["Out"].items()):
         found[f"Out[{number}]"] = describer.describe(value, f"Out[{number}]")
     describer.settle_memory()
-    with open(path, "w") as file:
-        json.dump(found, file)
+    pathlib.Path(path).write_text(json.dumps(found))
 
 
 def type_name(value: object) -> str:
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
 def _digest(data: object) -> str:
@@ -66,7 +76,12 @@ class _Describer:
         if isinstance(value, _SCALARS) and type(value) in _SCALARS:
             return repr(value)
         if type(value) is str:
-            return {"type": "str", "text": value if len(value) <= MAX_TEXT else f"{len(value)} {_digest(value.encode('utf-8', 'surrogatepass'))}"}
+            return {
+                "type": "str",
+                "text": value
+                if len(value) <= MAX_TEXT
+                else f"{len(value)} {_digest(value.encode('utf-8', 'surrogatepass'))}",
+            }
         if type(value) is bytes:
             return {"type": "bytes", "text": f"{len(value)} {_digest(value)}"}
         if type(value) in (tuple, frozenset):
@@ -75,7 +90,7 @@ class _Describer:
             return {"type": type_name(value), "name": f"{value.__module__}.{getattr(value, '__qualname__', '')}"}
         if id(value) in self.seen:
             return {"same": self.seen[id(value)]}
-        if not isinstance(value, _IMMUTABLE):
+        if not isinstance(value, _IMMUTABLE) and not _is(value, "pandas", "Index"):
             self.seen[id(value)] = path
         self.keep.append(value)
         entry: dict = {"type": type_name(value)}
@@ -88,7 +103,10 @@ class _Describer:
     @staticmethod
     def _from_elsewhere(value) -> bool:
         """A class or function that a module has under its name: whoever imports it has the same one."""
-        if not isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) or value.__module__ == "__main__":
+        if (
+            not isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
+            or value.__module__ == "__main__"
+        ):
             return False
         found = sys.modules.get(value.__module__ or "")
         for name in value.__qualname__.split("."):
@@ -121,9 +139,6 @@ class _Describer:
         entry["closed"] = value.closed
         entry["name"] = re.sub(r".*/", "", str(getattr(value, "name", "")))
 
-    def _path(self, entry, value, path, depth):
-        entry["text"] = str(value)
-
     def _function(self, entry, value, path, depth):
         entry["name"] = value.__qualname__
         entry["code"] = _digest(value.__code__.co_code)
@@ -155,7 +170,9 @@ class _Describer:
         entry["body"] = {
             name: self.describe(item, f"{path}.{name}", depth)
             for name, item in sorted(vars(value).items())
-            if name not in _DUNDERS and not name.startswith("_abc_") and not isinstance(item, types.GetSetDescriptorType)
+            if name not in _DUNDERS
+            and not name.startswith("_abc_")
+            and not isinstance(item, types.GetSetDescriptorType)
         }
 
     def _wrapper(self, entry, value, path, depth):
@@ -193,13 +210,20 @@ class _Describer:
         if high > low and not array.dtype.hasobject:
             self.extents.append((low, high, entry))
 
+    def _optimizer(self, entry, value, path, depth):
+        entry["groups"] = self.describe(value.param_groups, f"{path}.param_groups", depth)
+        entry["state"] = self.describe(dict(value.state), f"{path}.state", depth)
+
+    def _text(self, entry, value, path, depth):
+        entry["text"] = str(value)
+
     def _generator_of_numbers(self, entry, value, path, depth):
         state = value.bit_generator.state if hasattr(value, "bit_generator") else value.get_state(legacy=False)
         entry["state"] = _digest(repr(state).encode())
 
     def _tensor(self, entry, value, path, depth):
         entry.update(dtype=str(value.dtype), shape=list(value.shape))
-        entry["grad"] = [value.requires_grad, value.is_leaf, type_name(value.grad_fn)]
+        entry["requires_grad"] = value.requires_grad  # the graph behind a tensor stays where it was made
         plain = value.detach()
         if value.layout is not sys.modules["torch"].strided:
             entry["values"] = repr(plain.to_dense().tolist())
@@ -236,12 +260,14 @@ class _Describer:
     def _mapping(self, entry, value, path, depth):
         entry["items"] = [
             [self.describe(key, f"{path} key {i}", depth), self.describe(item, f"{path}[{i}]", depth)]
-            for i, (key, item) in enumerate(dict.items(value))
+            for i, (key, item) in enumerate(_plain_kind(value, (collections.OrderedDict, dict)).items(value))
+            if not (type(key) is str and key == "__builtins__")  # put there by exec
         ]
-        self._attributes(entry, value, path, depth)
+        if not hasattr(type(value), "__setstate__"):  # whoever has one decides what is kept
+            self._attributes(entry, value, path, depth)
 
     def _sequence(self, entry, value, path, depth):
-        plain = list(type(value).__mro__[_builtin_base(value)].__iter__(value))
+        plain = list(_plain_kind(value, (list, tuple, set, frozenset)).__iter__(value))
         items = [self.describe(item, f"{path}[{i}]", depth) for i, item in enumerate(plain)]
         entry["items"] = sorted(items, key=json.dumps) if isinstance(value, (set, frozenset)) else items
         self._attributes(entry, value, path, depth)
@@ -257,8 +283,10 @@ class _Describer:
             reduced = value.__reduce_ex__(4)
         except Exception:
             return
-        parts = (reduced,) if isinstance(reduced, str) else tuple(
-            list(part) if part is not None and i in (3, 4) else part for i, part in enumerate(reduced)
+        parts = (
+            (reduced,)
+            if isinstance(reduced, str)
+            else tuple(list(part) if part is not None and i in (3, 4) else part for i, part in enumerate(reduced))
         )
         entry["reduced"] = self.describe(parts, f"{path}.__reduce__", depth)
 
@@ -267,7 +295,7 @@ class _Describer:
         for name in copyreg._slotnames(type(value)):
             if hasattr(value, name):
                 state[name] = getattr(value, name)
-        state = {name: item for name, item in state.items() if isinstance(name, str)}
+        state = {name: item for name, item in state.items() if isinstance(name, str) and name != "_dirty_len"}
         if state:
             entry["state"] = {n: self.describe(item, f"{path}.{n}", depth) for n, item in sorted(state.items())}
         return bool(state)
@@ -276,7 +304,7 @@ class _Describer:
         (lambda v, m: isinstance(v, types.ModuleType), _named),
         (lambda v, m: isinstance(v, _GENERATORS), _named),
         (lambda v, m: isinstance(v, io.IOBase), _file),
-        (lambda v, m: isinstance(v, pathlib.PurePath), _path),
+        (lambda v, m: isinstance(v, pathlib.PurePath) or _is(v, "numpy", "dtype"), _text),
         (lambda v, m: isinstance(v, types.FunctionType), _function),
         (lambda v, m: isinstance(v, types.MethodType), _method),
         (lambda v, m: isinstance(v, enum.Enum), _named),
@@ -286,12 +314,22 @@ class _Describer:
         (lambda v, m: isinstance(v, BaseException), _exception),
         (lambda v, m: isinstance(v, weakref.ref), _weakref),
         (lambda v, m: isinstance(v, asyncio.Future), _task),
-        (lambda v, m: m in ("threading", "_thread", "asyncio", "concurrent", "logging", "sqlite3", "_contextvars"), _name_only),
+        (
+            lambda v, m: m in ("threading", "_thread", "asyncio", "concurrent", "logging", "sqlite3", "_contextvars"),
+            _name_only,
+        ),
         (lambda v, m: _is(v, "numpy", "ndarray"), _array),
-        (lambda v, m: _is(v, "numpy.random", "Generator") or _is(v, "numpy.random", "RandomState"), _generator_of_numbers),
+        (
+            lambda v, m: _is(v, "numpy.random", "Generator") or _is(v, "numpy.random", "RandomState"),
+            _generator_of_numbers,
+        ),
         (lambda v, m: _is(v, "torch", "Tensor"), _tensor),
+        (lambda v, m: _is(v, "torch.optim", "Optimizer"), _optimizer),
         (lambda v, m: m == "torch" and type(v).__name__ == "Generator", _name_only),
-        (lambda v, m: m == "pandas" and (hasattr(v, "to_numpy") and hasattr(v, "dtype") or hasattr(v, "dtypes")), _frame),
+        (
+            lambda v, m: m == "pandas" and ((hasattr(v, "to_numpy") and hasattr(v, "dtype")) or hasattr(v, "dtypes")),
+            _frame,
+        ),
         (lambda v, m: m == "pandas", _name_only),
         (lambda v, m: m == "matplotlib" and hasattr(v, "get_axes"), _figure),
         (lambda v, m: m in ("matplotlib", "IPython", "ipywidgets"), _name_only),
@@ -320,5 +358,6 @@ def _is(value: object, module: str, name: str) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _builtin_base(value: object) -> int:
-    return next(i for i, kind in enumerate(type(value).__mro__) if kind in (list, tuple, set, frozenset))
+def _plain_kind(value: object, kinds: tuple) -> type:
+    """The class of Python's own that a container is, so that no method of the user's runs."""
+    return next(kind for kind in kinds if isinstance(value, kind))

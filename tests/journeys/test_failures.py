@@ -18,6 +18,7 @@ from .notebook import Step
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 10.0
+FOREVER = "import threading\nthreading.Event().wait()"
 TRANSPORTS = pytest.mark.parametrize("transport", ["unix", "tls"])
 
 
@@ -61,7 +62,7 @@ def test_killed_in_mid_cell(new_user: NewUser, meeting, transport: str, find, er
     user.sees("before = {'list': [1, 2]}\nalias = before['list']\nuntouched = 'as it was'")
     killer = Killer(find)
     at = meeting(killer)
-    name, text = user.is_told(f"%%remote\nalias.append(3)\nuntouched = 'changed there'\nnew = 1\n{at.cell}")
+    name, text = user.is_told(f"%%remote\nalias.append(3)\nuntouched = 'changed there'\nnew = 1\n{at.cell}{FOREVER}")
     assert time.monotonic() - killer.at < LIMIT_S
     assert name in error and "SIGKILL" in text and "->" in text
     assert user.has("(before, alias is before['list'], untouched, 'new' in globals())") == (
@@ -100,7 +101,7 @@ def test_the_notebooks_kernel_is_killed_in_mid_cell(new_user: NewUser, meeting, 
     home = user.has("__import__('os').getpid()")
     at = meeting(kill_the_notebook)
     with pytest.raises(DeadKernelError):
-        user.kernel.run(Step(f"%%remote\n{at.cell}import threading\nthreading.Event().wait()", True))
+        user.kernel.run(Step(f"%%remote\n{at.cell}{FOREVER}", True))
     assert workers
     _, alive = psutil.wait_procs(workers, timeout=LIMIT_S)
     assert not alive

@@ -111,9 +111,7 @@ def test_arrays_share_memory_at_home_and_are_writable(user: User) -> None:
     user.sees("import numpy as np\nbase = np.zeros(8)\nview = base[2:4]\nholder = [base]")
     user.sees("%%remote\nbase += 1\nhalf = base[:4]")
     user.sees("half[0] = 5\nview[0] = 7")
-    assert user.sees("print(base.tolist(), holder[0] is base)") == (
-        "[5.0, 1.0, 7.0, 1.0, 1.0, 1.0, 1.0, 1.0] True\n"
-    )
+    assert user.sees("print(base.tolist(), holder[0] is base)") == ("[5.0, 1.0, 7.0, 1.0, 1.0, 1.0, 1.0, 1.0] True\n")
 
 
 def test_only_what_is_asked_for_comes_home(user: User) -> None:
@@ -185,7 +183,7 @@ def test_files_by_pattern(user: User) -> None:
     (user.folder / "data").mkdir()
     for name in ("a.csv", "b.csv", "c.txt"):
         (user.folder / "data" / name).write_text(name)
-    told = user.sees("%%remote files=data/*.csv\nimport os\nsorted(os.listdir('data'))")
+    told = user.sees("%%remote files=data/*.csv\nimport os\nsorted(os.listdir('da' + 'ta'))")
     assert told == "['a.csv', 'b.csv']\n"
     name, _text = user.is_told("%%remote files=data/*.parquet\n1")
     assert name == "BadValue"

@@ -71,7 +71,7 @@ builtins.everywhere = "in builtins"
 everywhere
 
 # %% same side
-everywhere.upper()
+builtins.everywhere.upper()
 
 # %% same side
 import atexit

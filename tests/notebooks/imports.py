@@ -86,7 +86,7 @@ import there_is_no_such_module_either
 import importlib
 
 lib = importlib.import_module("statistics")
-lib.median([3, 1, 2]), importlib.reload(json) is json
+lib.median([3, 1, 2]), importlib.reload(lib) is lib
 
 # %%
 if True:

@@ -73,7 +73,7 @@ class Stateful:
         return {"kept": self.kept}
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        self.__dict__.update(state, dropped="not kept")
 
 
 class NewArgs(tuple):

@@ -79,7 +79,7 @@ many.loc["A"]
 # %%
 many.index.names = ["SHOP", "DAY"]
 many.attrs["source"] = "made here"
-many.index.get_level_values(0).tolist(), many.attrs
+many.index.get_level_values(0).tolist(), dict(many.attrs)
 
 # %%
 joined = sales.merge(pd.DataFrame({"ok": [True, False], "word": ["yes", "no"]}), on="ok")

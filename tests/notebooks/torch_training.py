@@ -110,7 +110,13 @@ block = Block()
 out = block(torch.ones(2, 3))
 out.shape, block.calls, block.running
 
+# %% same side
+out.sum().backward()
+block.tied.weight.grad
+
 # %%
+del out
+block.zero_grad()
 block(torch.ones(2, 3))
 block.other.weight is block.tied.weight, block.calls, block.running, len(list(block.parameters()))
 

@@ -8,7 +8,7 @@ import traceback
 import types
 from typing import Any
 
-from cellferry.guest.home import Home, pack_home
+from cellferry.guest.home import Home, Load, pack_home
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -68,8 +68,9 @@ class FarEnd:
         except Exception:
             error = traceback.format_exc()
         home = Home(before, dict(self.namespace), tuple(arrived.roots.values()), frozenset())
-        parcel, stayed, lost = pack_home(self.heap, home.bound(None), home.given, frame["limit"])
-        head = {"op": "home", "parcel": parcel.meta(), "stayed": stayed, "lost": lost, "deleted": home.deleted(), "error": error}
+        load = Load(home.bound(None), home.given, frame["limit"])
+        parcel = pack_home(self.heap, load)
+        head = {"op": "home", "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost, "deleted": home.deleted(), "error": error}
         self.channel.send(head, parcel.buffers() if not parcel.bulk else [*parcel.buffers(), parcel.sums])
         if parcel.bulk:
             claims = self.channel.recv()[0]["claims"]

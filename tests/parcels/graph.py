@@ -6,11 +6,12 @@ import array
 import collections
 import copyreg
 import enum
-import sys
 import types
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+_OWN_TO_A_PROCESS = ("RLock", "lock", "_abc_data", "Tree", "_CountCollisionsCounter", "TracebackType")
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), range, slice)
 
 
@@ -21,6 +22,21 @@ def shape_of(namespace: Mapping[str, Any], names: Iterable[str] | None = None) -
     return {name: view.of(namespace[name]) for name in chosen if name in namespace}
 
 
+def first_difference(here: Any, there: Any, path: str = "") -> str:
+    """Where two shapes part, for a message."""
+    if type(here) is not type(there) or not isinstance(here, list):
+        return "" if here == there else f"{path}: {str(here)[:200]} / {str(there)[:200]}"
+    for index, (a, b) in enumerate(zip(here, there, strict=False)):
+        found = first_difference(a, b, f"{path}[{index}]")
+        if found:
+            return found
+    return "" if len(here) == len(there) else f"{path}: {str(here)[:400]} / {str(there)[:400]}"
+
+
+def _is_scalar(obj: Any) -> bool:
+    return type(obj).__module__ == "numpy" and hasattr(obj, "dtype") and not hasattr(obj, "__setitem__") and hasattr(obj, "item")
+
+
 class _View:
     def __init__(self, namespace: Mapping[str, Any]) -> None:
         self.namespace = namespace
@@ -28,8 +44,10 @@ class _View:
         self.alive: list[Any] = []
 
     def of(self, obj: Any) -> Any:
-        if type(obj) in _ATOMS:
+        if type(obj) in _ATOMS or _is_scalar(obj):
             return repr(obj)
+        if type(obj).__name__ in _OWN_TO_A_PROCESS:
+            return type(obj).__name__
         if isinstance(obj, types.ModuleType):
             return f"module {obj.__name__}"
         if id(obj) in self.seen:
@@ -45,6 +63,8 @@ class _View:
             return self._function(obj)
         if isinstance(obj, types.CellType):
             return [self.of(obj.cell_contents)] if obj != types.CellType() else []
+        if isinstance(obj, weakref.ref):
+            return [self.of(obj())]
         if isinstance(obj, types.MethodType):
             return [self.of(obj.__self__), self.of(obj.__func__)]
         top = type(obj).__module__.partition(".")[0]
@@ -67,7 +87,7 @@ class _View:
             out += [self.of(obj.args), self.of(obj.__cause__), self.of(obj.__context__)]
         elif isinstance(obj, enum.Enum):
             return [obj.name]
-        elif type(obj).__module__ not in ("__main__", "builtins", "collections") and not hasattr(obj, "__dict__"):
+        elif type(obj).__module__ not in ("__main__", "builtins", "collections") and type(obj).__repr__ is not object.__repr__ and not hasattr(obj, "__dict__"):
             out.append(repr(obj))
         return out + self._attributes(obj)
 
@@ -98,20 +118,25 @@ class _View:
     def _numpy(self, obj: Any) -> list[Any]:
         import numpy as np
 
+        if isinstance(obj, (np.random.Generator, np.random.RandomState)):
+            return [repr((obj.bit_generator if isinstance(obj, np.random.Generator) else obj._bit_generator).state)]
         if not isinstance(obj, np.ndarray):
             return [repr(obj)]
         base = obj
-        while isinstance(base.base, np.ndarray):
+        while isinstance(base.base, np.ndarray) or type(base.base).__name__ == "DummyArray":
             base = base.base
+            base = base if isinstance(base, np.ndarray) else base.base
         start = base.__array_interface__["data"][0]
         memory = self.seen.setdefault(-start, (len(self.seen), base))[0] if obj.size else -1
         offset = obj.__array_interface__["data"][0] - start
-        content = [self.of(x) for x in obj.reshape(-1).tolist()] if obj.dtype.hasobject else obj.tobytes().hex()
+        content = [self.of(x) for x in obj.reshape(-1).tolist()] if obj.dtype.hasobject else obj.tolist().__repr__()
         return [str(obj.dtype), list(obj.shape), list(obj.strides), bool(obj.flags.writeable), f"memory {memory}+{offset}", content]
 
     def _torch(self, obj: Any) -> list[Any]:
         import torch
 
+        if isinstance(obj, torch.Generator):
+            return [obj.get_state().tolist()]
         if not isinstance(obj, torch.Tensor):
             return self._container(obj)
         storage = obj.untyped_storage()
@@ -125,7 +150,3 @@ class _View:
         if isinstance(obj, (pd.DataFrame, pd.Series)):
             return [str(getattr(obj, "dtypes", "")), obj.to_csv()]
         return [repr(obj)]
-
-
-if __name__ == "__main__":
-    sys.exit("a module for tests")

@@ -20,7 +20,7 @@ from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, pack, settle,
 from cellferry.parcels.wire import Channel, PlainStream
 
 from .far_end import take_bulk
-from .graph import shape_of
+from .graph import first_difference, shape_of
 
 _HIDDEN: frozenset[str] = frozenset(["__name__", "__doc__", "__package__", "__loader__", "__spec__", "__builtins__"])
 
@@ -167,7 +167,8 @@ def same_as_local(far: FarProcess, *cells: str, names: Sequence[str] | None = No
     mixed = run_all(split, far)
     for name in sorted(local.shape):  # type: ignore[attr-defined]
         if names is None or name in names:
-            assert mixed.shape.get(name) == local.shape[name], f"{name} differs"  # type: ignore[attr-defined]
+            parted = first_difference(local.shape[name], mixed.shape.get(name), name)  # type: ignore[attr-defined]
+            assert not parted, f"not as it is locally: {parted}"
     return mixed
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
+
 import pytest
+
 from .notebook import FarProcess, same_as_local
 
 CASES = {
@@ -19,7 +21,7 @@ CASES = {
 "matrix": ["import numpy as np\nm=np.matrix([[1,2],[3,4]]); h=[m]\nclass A(np.ndarray): pass\na=np.arange(3.).view(A); a.info='x'; b=[a]", "%%remote\nm[0,0]=5; a[1]=7; a.info='y'"],
 "torch": ["import torch\nt=torch.arange(6.).reshape(2,3); v=t[0]; tt=t.T; h=[t]", "%%remote\nt+=1; v.mul_(2)"],
 "torch_np": ["import torch,numpy as np\na=np.arange(6.); t=torch.from_numpy(a); b=t.numpy(); u=torch.ones(3); un=u.numpy()", "%%remote\na[0]=5; t[1]=6; u[0]=9"],
-"torch_par": ["import torch\nl1=torch.nn.Linear(3,3); l2=torch.nn.Linear(3,3); l2.weight=l1.weight; m=torch.nn.Sequential(l1,l2); w=l1.weight; opt=torch.optim.Adam(m.parameters()); g=torch.Generator()", "%%remote\ntorch.manual_seed(0)\nloss=m(torch.ones(2,3)).sum(); loss.backward(); opt.step(); loss=loss.item()", "%%remote\nopt.zero_grad(set_to_none=True); m(torch.ones(2,3)).sum().backward(); opt.step()", "k=[opt.param_groups[0]['params'][0] is w, l2.weight is w]"],
+"torch_par": ["import torch\ntorch.manual_seed(1)\nl1=torch.nn.Linear(3,3); l2=torch.nn.Linear(3,3); l2.weight=l1.weight; m=torch.nn.Sequential(l1,l2); w=l1.weight; opt=torch.optim.Adam(m.parameters()); g=torch.Generator().manual_seed(4)", "%%remote\ntorch.manual_seed(0)\nloss=m(torch.ones(2,3)).sum(); loss.backward(); opt.step(); loss=loss.item(); gr=torch.rand(2,generator=g)", "%%remote\nopt.zero_grad(set_to_none=True); m(torch.ones(2,3)).sum().backward(); opt.step()", "k=[opt.param_groups[0]['params'][0] is w, l2.weight is w]"],
 "pandas": ["import pandas as pd, numpy as np\ndf=pd.DataFrame({'a':[1,2,3],'s':['x','y',None],'c':pd.Categorical(['p','q','p'])}); o=df; s=df['a']; h={'d':df}; ix=df.index; mi=pd.MultiIndex.from_product([[1,2],['a','b']])", "%%remote\ndf['b']=df.a*2; df.loc[0,'a']=99; df.attrs['k']=1", "%%remote\ndf.drop(columns='b',inplace=True); df.rename(columns={'a':'z'},inplace=True); mi2=mi"],
 "exc": ["e=ValueError('x',[1])\ne.add_note('n'); e.__cause__=KeyError('c'); e.z=[1]; h=[e]\nclass E(Exception):\n    def __init__(s,a,b):\n        super().__init__('m'); s.a=a; s.b=b\nx=E(1,2)", "%%remote\ne.z.append(2); e.args=(1,); x.a=5; e.q=1"],
 "rand": ["import random, numpy as np\nr=random.Random(1); g=np.random.default_rng(2); rs=np.random.RandomState(3); h=[r,g,rs]", "%%remote\na=r.random(),g.random(),rs.rand()", "b=r.random(),g.random(),rs.rand()", "%%remote\nc=r.random(),g.random(),rs.rand()"],

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cellferry.guest.home import pack_home
+from cellferry.guest.home import Load, pack_home
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -71,7 +71,7 @@ class TwoHeaps:
 
     def send(self, *names: str, damage: Damage | None = None, plan: PackPlan | None = None) -> Parcel:
         """Names (all by default) to the other end; returns the parcel."""
-        roots = {n: v for n, v in self.here.items() if n in names or not names and not n.startswith("__")}
+        roots = {n: v for n, v in self.here.items() if n in names or (not names and not n.startswith("__"))}
         parcel = pack(self.near, roots, plan or PackPlan(), self.near.sweep())
         arrived, _replaced = arrive(parcel, self.far, "w", damage)
         parcel.sealed(self.near)
@@ -82,11 +82,12 @@ class TwoHeaps:
 
     def bring(self, *names: str, limit: int | None = None, damage: Damage | None = None) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
         """Names, and all that changed of what was given, back home; returns (parcel, stayed, replaced)."""
-        parcel, stayed, _lost = pack_home(self.far, {n: self.there[n] for n in names}, self.given, limit)
+        load = Load({n: self.there[n] for n in names}, self.given, limit)
+        parcel = pack_home(self.far, load)
         arrived, replaced = arrive(parcel, self.near, "w", damage)
         parcel.sealed(self.far)
         self.here.update(arrived.roots)
-        return parcel, stayed, replaced
+        return parcel, load.stayed, replaced
 
     def remote(self, source: str, *names: str, bind: tuple[str, ...] = ()) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
         """Send, run ``source`` there, bring home."""

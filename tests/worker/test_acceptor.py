@@ -95,7 +95,8 @@ def door(tmp_path: Path) -> Iterator[Any]:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(20)
             connection.connect(str(self.path))
-            connection.sendall(first)
+            if first:
+                connection.sendall(first)
             self.mine.append(connection)
             return connection
 

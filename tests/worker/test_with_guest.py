@@ -64,7 +64,6 @@ def test_nothing_listens_beyond_loopback(worker: Worker, http: WorkerHttp) -> No
     assert {each.laddr.ip for each in listening(worker)} <= {"127.0.0.1"}
 
 
-@pytest.mark.xfail(strict=True, reason="ipykernel opens a port on loopback for the output of forked processes")
 def test_nothing_listens_but_the_door(worker: Worker, http: WorkerHttp) -> None:
     ports = {worker.endpoint.port} if worker.endpoint.kind == "tls" else set()
     assert {each.laddr.port for each in listening(worker)} == ports

@@ -78,8 +78,9 @@ def places_here() -> Places:
 
 
 def _both(folders: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({written for folder in folders for written in (os.path.normpath(folder),
-                                                                       os.path.realpath(folder))}))
+    return tuple(
+        sorted({written for folder in folders for written in (os.path.normpath(folder), os.path.realpath(folder))})
+    )
 
 
 def classify_module(module: ModuleType, places: Places) -> Kind:
@@ -185,8 +186,9 @@ def _source(top: str, path: str, disk: Disk) -> LocalSource:
 def _package_files(folder: str, package: str, walk: Walk) -> Iterator[str]:
     for at, folders, files in walk(folder):
         # Only what can be imported: no caches, no hidden folders, no environments that happen to lie inside.
-        folders[:] = sorted(name for name in folders if name.isidentifier() and name != "__pycache__"
-                            and name != "node_modules")
+        folders[:] = sorted(
+            name for name in folders if name.isidentifier() and name != "__pycache__" and name != "node_modules"
+        )
         within = os.path.relpath(at, folder).replace(os.sep, "/")
         base = package if within == "." else posixpath.join(package, within)
         yield from (posixpath.join(base, name) for name in files if _may_travel(name))
@@ -194,7 +196,9 @@ def _package_files(folder: str, package: str, walk: Walk) -> Iterator[str]:
 
 def _may_travel(file: str) -> bool:
     """Sources, and the data that a package keeps beside them; nothing hidden, compiled or secret."""
-    return not file.startswith((".", "id_")) and not file.endswith((".pyc", ".so", ".pyd", ".dll", ".pem", ".key", ".orig", "~"))
+    return not file.startswith((".", "id_")) and not file.endswith(
+        (".pyc", ".so", ".pyd", ".dll", ".pem", ".key", ".orig", "~")
+    )
 
 
 def _pulled_in(top: str, modules: Mapping[str, ModuleType]) -> set[str]:

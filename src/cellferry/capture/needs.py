@@ -13,7 +13,6 @@ from cellferry.capture.dataflow import Flow
 from cellferry.capture.globals_of import code_globals, code_stores
 from cellferry.errors import UndefinedName
 
-
 _READABLE = frozenset(["In", "Out", "_ih", "_oh", "_dh", "_i", "_ii", "_iii"])
 """The shell's records: they travel when a cell reads them, and never come back."""
 

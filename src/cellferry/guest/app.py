@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import zmq
+from ipykernel import kernelapp
+from ipykernel.iostream import IOPubThread, OutStream
 from ipykernel.ipkernel import IPythonKernel
-from ipykernel.iostream import OutStream
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
 from traitlets import Type, Unicode
+from zmq.eventloop.zmqstream import ZMQStream
 
 from cellferry.guest.door import Door
 
-_PR_SET_PDEATHSIG = 1
 _FLUSH_S = 0.02
 _NEVER_SENT = frozenset(["status", "execute_input", "debug_event", "iopub_welcome"])
 
@@ -45,6 +45,36 @@ class CellStream(OutStream):  # type: ignore[misc, unused-ignore]
             super()._flush()  # type: ignore[no-untyped-call, unused-ignore]
 
 
+class CellPublisher(IOPubThread):  # type: ignore[misc, unused-ignore]
+    """ipykernel's thread for outputs, whose pipe for forked processes is a file and not a port."""
+
+    pipe_path = ""
+    forward: Any = None
+    """Takes the frames of one message of a forked process; set by ``start``."""
+
+    def _setup_pipe_in(self) -> None:
+        self._pipe_uuid = os.urandom(16)
+        pipe_in = self.socket.context.socket(zmq.PULL)
+        pipe_in.linger = 0
+        pipe_in.bind(f"ipc://{self.pipe_path}")
+        self._pipe_in = ZMQStream(pipe_in, self.io_loop)
+        self._pipe_in.on_recv(self._handle_pipe_msg)
+
+    def _setup_pipe_out(self) -> tuple[Any, Any]:
+        context = zmq.Context()
+        pipe_out = context.socket(zmq.PUSH)
+        pipe_out.linger = 3000
+        pipe_out.connect(f"ipc://{self.pipe_path}")
+        return context, pipe_out
+
+    def _handle_pipe_msg(self, msg: list[bytes]) -> None:
+        mine: Any = self
+        if msg[0] != self._pipe_uuid or not mine._is_master_process():
+            return
+        if self.forward is None or not self.forward(msg[1:]):
+            mine.send_multipart(msg[1:])
+
+
 class CellSession(Session):
     """Sends what belongs to a client's cell over the link, everything else as any kernel does."""
 
@@ -53,7 +83,7 @@ class CellSession(Session):
     def send(self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
              buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None) -> Any:  # fmt: skip
         door = self.door
-        if door is None or not door.serves(stream):
+        if door is None or door.pid != os.getpid() or not door.serves(stream):  # a forked process has its own way
             return super().send(stream, msg_or_type, content, parent, ident, buffers, track, header, metadata)
         if isinstance(msg_or_type, dict):
             message, buffers = msg_or_type, buffers or msg_or_type.get("buffers")
@@ -66,6 +96,17 @@ class CellSession(Session):
         if kind not in _NEVER_SENT and not (kind == "error" and door.own_error):
             door.emit(message, list(buffers or ()))
         return message
+
+
+    def forward(self, frames: list[bytes]) -> bool:
+        """Send a message of a forked process over the link; False if it is no client's."""
+        _topic, parts = self.feed_identities(frames)
+        message = self.deserialize(parts)
+        if self.door is None or not self.door.owns(message["parent_header"]):
+            return False
+        if message["header"]["msg_type"] not in _NEVER_SENT:
+            self.door.emit(message, message.get("buffers") or [])
+        return True
 
 
 class GuestKernel(IPythonKernel):
@@ -94,7 +135,6 @@ class GuestApp(IPKernelApp):
 
 def start(folder: str, control: int) -> None:
     """Run the kernel of the worker in ``folder`` until its control socket ends. Called in a process of its own."""
-    _die_with_parent()
     home = Path(folder)
     work = home / "work"
     os.chdir(work)
@@ -102,12 +142,22 @@ def start(folder: str, control: int) -> None:
     sys.path.append(str(home / "modules"))
     sys.argv = ["ipykernel_launcher.py"]
     # one history file for all workers would be shared state, and slow
-    arguments = ["-f", str(home / "kernel.json"), "--HistoryManager.enabled=False", "--IPKernelApp.quiet=True", "--log-level=ERROR"]
+    arguments = [
+        "-f",
+        str(home / "kernel.json"),
+        "--HistoryManager.enabled=False",
+        "--IPKernelApp.quiet=True",
+        "--log-level=ERROR",
+    ]
+    CellPublisher.pipe_path = str(home / "kernel-pipe")
+    # the application makes its own and offers no other way
+    kernelapp.IOPubThread = CellPublisher  # type: ignore[attr-defined, unused-ignore]
     app = GuestApp.instance()
     app.initialize(arguments)  # type: ignore[no-untyped-call, unused-ignore]
     assert app.kernel is not None and app.iopub_thread is not None
     door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
     app.session.door = door
+    app.iopub_thread.forward = app.session.forward
     app.kernel.door = door
     _mark_own_errors(app.kernel.shell, door)
     loop = asyncio.new_event_loop()
@@ -128,11 +178,3 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
             door.own_error = False
 
     shell.showtraceback = showtraceback
-
-
-def _die_with_parent() -> None:
-    """The kernel ends with the worker's main process, even if that is killed."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    except (OSError, AttributeError):  # not Linux: the control socket's end says the same, a little later
-        pass

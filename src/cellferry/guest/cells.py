@@ -42,13 +42,21 @@ class Cells:
             return allocate(parcel["leaves"][index - first][1], size)
         return bytearray(size)
 
-    async def run(self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None) -> None:
+    async def run(
+        self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
+    ) -> None:
         """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
         self.link.door.set_busy(self.link)
         try:
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
         except Exception as exc:
-            self.link.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", f"{type(exc).__name__}: {exc}")})
+            self.link.send(
+                {
+                    "op": "refused",
+                    "error": type(exc).__name__,
+                    "what": getattr(exc, "what", f"{type(exc).__name__}: {exc}"),
+                }
+            )
             self.link.door.set_busy(None)
             return
         namespace = self.shell.user_ns
@@ -60,11 +68,15 @@ class Cells:
         started = time.perf_counter()
         reply = await self._execute(meta)
         ran_s = time.perf_counter() - started
-        home = Home(before, dict(namespace), tuple(arrived.roots.values()), frozenset(self.shell.user_ns_hidden))
+        home = Home(
+            before, dict(namespace), tuple(arrived.roots.values()), frozenset(self.shell.user_ns_hidden), self._unders()
+        )
         self._go_home(meta, reply, home, ran_s)
         self.link.door.set_busy(None)
 
-    def _unpack(self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None) -> Any:
+    def _unpack(
+        self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
+    ) -> Any:
         if leaves is None or sums is None:
             leaves = buffers[parcel["parts"] + 2 :]
             sums = split_digests(parcel, bytes(buffers[parcel["parts"] + 1]))
@@ -97,12 +109,18 @@ class Cells:
             kernel.post_handler_hook()
         sys.stdout.flush()
         sys.stderr.flush()
+        if reply.get("ename") == "NoneType":  # a display failed, not the cell; IPython has shown it already
+            reply = {**reply, "traceback": []}
         return dict(reply)
+
+    def _unders(self) -> frozenset[str]:
+        hook, namespace = self.shell.displayhook, self.shell.user_ns
+        return frozenset(name for name in ("_", "__", "___") if namespace.get(name) is getattr(hook, name, None))
 
     def _go_home(self, meta: dict[str, Any], reply: dict[str, Any], home: Home, ran_s: float) -> None:
         roots = home.bound(meta["returns"])
         result = self._take_result(meta["number"])
-        if result is not None and reply["status"] == "ok":
+        if result is not None:
             roots[RESULT] = result
         ambient = self.ambient.changed()
         if ambient:

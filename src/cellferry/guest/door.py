@@ -75,7 +75,15 @@ class Link:
     def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.vm = bool(meta.get("vm"))
         self.cells.worker = meta.get("worker", "")
-        self.send({"op": "welcome", "protocol": PROTOCOL, "pid": os.getpid(), "python": list(sys.version_info[:3]), "work": str(self.door.folder / "work")})
+        self.send(
+            {
+                "op": "welcome",
+                "protocol": PROTOCOL,
+                "pid": os.getpid(),
+                "python": list(sys.version_info[:3]),
+                "work": str(self.door.folder / "work"),
+            }
+        )
 
     def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
@@ -147,6 +155,7 @@ class Door:
         self.folder = folder
         self.kernel = kernel
         self.links: list[Link] = []
+        self.pid = os.getpid()
         self.busy = False
         self.own_error = False
         self.running: Link | None = None
@@ -177,7 +186,11 @@ class Door:
         session = message["parent_header"].get("session")
         for link in self.links:
             if session in link.sessions:
-                event = {key: message[key] for key in ("header", "parent_header", "metadata", "content", "msg_type") if key in message}
+                event = {
+                    key: message[key]
+                    for key in ("header", "parent_header", "metadata", "content", "msg_type")
+                    if key in message
+                }
                 link.send({"op": "event", "message": event}, buffers)
                 return
 
@@ -246,7 +259,9 @@ class Door:
             if not data:
                 os.killpg(os.getpgid(0), signal.SIGKILL)
             for fd in fds:
-                threading.Thread(target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True).start()
+                threading.Thread(
+                    target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True
+                ).start()
 
     def _connect(self, sock: socket.socket) -> None:
         try:

@@ -25,7 +25,11 @@ class WorkFiles:
     def changed(self) -> list[dict[str, Any]]:
         """Files new or changed since the last call (or ``receive``): path relative to the root, bytes, mtime."""
         now = dict(self._scan())
-        found = [{"path": path, "size": stamp[1], "mtime_ns": stamp[0]} for path, stamp in now.items() if self.known.get(path) != stamp]
+        found = [
+            {"path": path, "size": stamp[1], "mtime_ns": stamp[0]}
+            for path, stamp in now.items()
+            if self.known.get(path) != stamp
+        ]
         self.known = now
         return sorted(found, key=lambda file: str(file["path"]))
 

@@ -22,6 +22,8 @@ class Home:
     after: Mapping[str, Any]
     given: tuple[Any, ...]
     hidden: frozenset[str]
+    unders: frozenset[str] = frozenset()
+    """Those of ``_``, ``__``, ``___`` that hold the shell's last results; one that the cell bound itself is not among them."""
 
     def bound(self, returns: list[str] | None) -> dict[str, Any]:
         """Names bound by the cell, by identity; only those in ``returns`` if that is given."""
@@ -37,7 +39,9 @@ class Home:
 
     def _mine(self, name: str) -> bool:
         """Not the shell's bookkeeping (``_``, ``_i3``, ``_12``, ``_exit_code`` is the user's)."""
-        if name in self.hidden or name in ("_", "__", "___", "_i", "_ii", "_iii", "__builtins__", "__warningregistry__"):
+        if name in ("_", "__", "___"):
+            return name not in self.unders
+        if name in self.hidden or name in ("_i", "_ii", "_iii", "__builtins__", "__warningregistry__"):
             return False
         return not (name.startswith("_") and name.lstrip("_i").isdigit())
 
@@ -73,7 +77,12 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
     _stuck_at_sight(heap, load)
     for _try in range(_MOST_TRIES):
         plan = PackPlan(
-            going_home=True, stuck=load.stuck, tolerate=True, also=load.given, skip_states=load.skip, without=load.without
+            going_home=True,
+            stuck=load.stuck,
+            tolerate=True,
+            also=load.given,
+            skip_states=load.skip,
+            without=load.without,
         )
         try:
             parcel = pack(heap, load.roots, plan)
@@ -84,7 +93,11 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
             load.give_up(heap, _culprits(heap, failed.oids))
             continue
         limit, stuck = load.limit, load.stuck
-        large = [n for n, size in parcel.sizes.items() if limit is not None and size > limit and id(load.roots[n]) not in stuck]
+        large = [
+            n
+            for n, size in parcel.sizes.items()
+            if limit is not None and size > limit and id(load.roots[n]) not in stuck
+        ]
         if not large:
             return parcel
         for name in large:

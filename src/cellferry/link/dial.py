@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import struct
-from pathlib import Path
 
 from cellferry.errors import IdentityError, LinkError
+from cellferry.link.identity import check_peer, client_context
 from cellferry.model import Endpoint
 from cellferry.parcels import tls
 from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
@@ -24,7 +22,10 @@ def dial(endpoint: Endpoint) -> Channel:
     try:
         return _unix(endpoint) if endpoint.kind == "unix" else _tls(endpoint)
     except ssl.SSLError as exc:
-        raise IdentityError(f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}", "%remote down, then run the cell again") from exc
+        raise IdentityError(
+            f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}",
+            "%remote down, then run the cell again",
+        ) from exc
     except OSError as exc:
         raise LinkError(f"the worker does not answer ({exc})", "%remote down, then run the cell again") from exc
 
@@ -43,15 +44,7 @@ def _unix(endpoint: Endpoint) -> Channel:
     return Channel(PlainStream(sock))
 
 
-def check_peer(sock: socket.socket) -> None:
-    """The process at the other end of a unix socket must be ours; raises IdentityError."""
-    _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    if uid != os.geteuid():
-        raise IdentityError(f"the worker's socket belongs to user {uid}, not to you ({os.geteuid()})", "remove that socket and run the cell again")
-
-
 def _tls(endpoint: Endpoint) -> Channel:
-    folder = Path(endpoint.client_dir)
-    context = tls.client_context(endpoint.worker_cert_pem, folder / "client.crt", folder / "client.key")
+    context = client_context(endpoint)
     sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
     return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=endpoint.worker_cert_pem))

@@ -35,7 +35,11 @@ class FileSync:
 
         Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing.
         """
-        names = [*(n for n in strings if _is_file(folder, n)), *_matched(folder, patterns), *self._in_folders(folder, strings)]
+        names = [
+            *(n for n in strings if _is_file(folder, n)),
+            *_matched(folder, patterns),
+            *self._in_folders(folder, strings),
+        ]
         wanted = {name: _stamp(folder / name) for name in dict.fromkeys(os.path.normpath(n) for n in names)}
         fresh = {name: stamp for name, stamp in wanted.items() if self._agreed.get(name) != stamp}
         total = sum(size for _mtime, size in fresh.values())
@@ -56,9 +60,11 @@ class FileSync:
             if not _may_travel(text) or os.path.normpath(text) == ".":
                 continue
             if any(mark in text for mark in "*?["):
-                names = glob.glob(text, root_dir=folder, recursive=True)[:_MOST_IN_FOLDER]
+                names = _globbed(folder, text)[:_MOST_IN_FOLDER]
             elif (folder / text).is_dir():
-                names = [str(p.relative_to(folder)) for p in itertools.islice((folder / text).rglob("*"), _MOST_IN_FOLDER)]
+                names = [
+                    str(p.relative_to(folder)) for p in itertools.islice((folder / text).rglob("*"), _MOST_IN_FOLDER)
+                ]
             else:
                 continue
             files = [name for name in names if _is_file(folder, name) and "__pycache__" not in name]
@@ -66,7 +72,9 @@ class FileSync:
                 found += files
         return found
 
-    def bring(self, link: KernelLink, folder: Path, files: Sequence[dict[str, Any]], started_ns: int) -> tuple[list[str], list[str]]:
+    def bring(
+        self, link: KernelLink, folder: Path, files: Sequence[dict[str, Any]], started_ns: int
+    ) -> tuple[list[str], list[str]]:
         """Write files that the cell made beside the notebook. Returns their names here and notes for the user.
 
         A file that changed here since the two sides agreed (or since ``started_ns``) is kept; the worker's is put
@@ -78,12 +86,16 @@ class FileSync:
         for file in files:
             name, size = str(file["path"]), int(file["size"])
             if size > left:
-                notes.append(f"{name} ({human_bytes(size)}) stayed on the worker: over file_limit; bring it: %remote get {name}")
+                notes.append(
+                    f"{name} ({human_bytes(size)}) stayed on the worker: over file_limit; bring it: %remote get {name}"
+                )
                 continue
             left -= size
             target = self._target(folder, name, started_ns)
             if target.name != Path(name).name:
-                notes.append(f"{name} changed here meanwhile: yours is kept, the worker's is {target.relative_to(folder)}")
+                notes.append(
+                    f"{name} changed here meanwhile: yours is kept, the worker's is {target.relative_to(folder)}"
+                )
             self._write(link, name, target)
             came.append(str(target.relative_to(folder)))
             if target == folder / name:
@@ -115,7 +127,8 @@ class FileSync:
             part.unlink(missing_ok=True)
             if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DiskFull(
-                    f"no space is left beside the notebook for {name}; it is safe on the worker", f"make room, then: %remote get {name}"
+                    f"no space is left beside the notebook for {name}; it is safe on the worker",
+                    f"make room, then: %remote get {name}",
                 ) from exc
             raise
 
@@ -144,11 +157,15 @@ def _is_file(folder: Path, text: str) -> bool:
 def _matched(folder: Path, patterns: Iterable[str]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
-        if os.path.isabs(pattern) or ".." in Path(pattern).parts:
-            raise BadValue(f"files={pattern} is outside of the notebook's folder", "files=data/*.csv  (relative to the notebook)")
-        names = [n for n in glob.glob(pattern, root_dir=folder, recursive=True) if (folder / n).is_file()]
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise BadValue(
+                f"files={pattern} is outside of the notebook's folder", "files=data/*.csv  (relative to the notebook)"
+            )
+        names = [n for n in _globbed(folder, pattern) if (folder / n).is_file()]
         if not names:
-            raise BadValue(f"files={pattern} matches no file in {folder}", "files=data/*.csv  (relative to the notebook)")
+            raise BadValue(
+                f"files={pattern} matches no file in {folder}", "files=data/*.csv  (relative to the notebook)"
+            )
         found += names
     return found
 
@@ -166,3 +183,8 @@ def _too_large(files: dict[str, Stamp], total: int, limit: int) -> PreflightErro
         f"the files that this cell names are {human_bytes(total)}, over file_limit ({human_bytes(limit)}): {rows}",
         f"c.Cellferry.file_limit = {total}, or name fewer files, or read them there from a URL",
     )
+
+
+def _globbed(folder: Path, pattern: str) -> list[str]:
+    """Names relative to ``folder``; glob's own hidden-file rule keeps ``.env`` and its like out, which Path.glob has not."""
+    return glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207

@@ -18,17 +18,35 @@ RESULT = "\x00result"
 """Root under which the value of a cell's last expression travels."""
 
 
-def cell_report(there: There, parcel: Parcel, returned: Returned, sent: int, notes: Sequence[str], files: Sequence[str], clock: Sequence[float]) -> CellReport:
+def cell_report(
+    there: There,
+    parcel: Parcel,
+    returned: Returned,
+    sent: int,
+    notes: Sequence[str],
+    files: Sequence[str],
+    clock: Sequence[float],
+) -> CellReport:
     """What a cell did; ``clock``: its start, and the ends of packing, starting a worker and sending."""
     frame = returned.frame
     names = [n for n in returned.arrived.roots if not n.startswith("\x00")]
     start, packed, arrived, out = clock
     return CellReport(
-        worker=there.worker.name, status=frame["reply"]["status"], capture_s=packed - start, start_s=arrived - packed, send_s=out - arrived,
-        run_s=frame["ran_s"], home_s=time.perf_counter() - out - frame["ran_s"], sent_bytes=sent, received_bytes=returned.received_bytes,
-        shipped=(), came_home=tuple(n for n in names if n not in frame["stayed"]),
-        stayed_there=tuple(n for n, why in frame["stayed"].items() if n != RESULT and not why), deleted=tuple(frame["deleted"]), files=tuple(files), notes=tuple(notes),
-    )  # fmt: skip
+        worker=there.worker.name,
+        status=frame["reply"]["status"],
+        capture_s=packed - start,
+        start_s=arrived - packed,
+        send_s=out - arrived,
+        run_s=frame["ran_s"],
+        home_s=time.perf_counter() - out - frame["ran_s"],
+        sent_bytes=sent,
+        received_bytes=returned.received_bytes,
+        came_home=tuple(n for n in names if n not in frame["stayed"]),
+        stayed_there=tuple(n for n, why in frame["stayed"].items() if n != RESULT and not why),
+        deleted=tuple(frame["deleted"]),
+        files=tuple(files),
+        notes=tuple(notes),
+    )
 
 
 def shipped_rows(parcel: Parcel, heap: Heap, values: Mapping[str, Any]) -> tuple[Shipped, ...]:

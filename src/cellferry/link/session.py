@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
-from cellferry.model import PROTOCOL, Endpoint, Message, Screen
 from cellferry.link.dial import dial
+from cellferry.model import PROTOCOL, Endpoint, Message, Screen
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
@@ -46,7 +46,14 @@ class KernelLink:
     explains why nothing will come.
     """
 
-    def __init__(self, endpoint: Endpoint, screen: Screen, namespace: dict[str, Any], name: str, alive: Callable[[bool], Exception | None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        screen: Screen,
+        namespace: dict[str, Any],
+        name: str,
+        alive: Callable[[bool], Exception | None],
+    ) -> None:
         self.name = name
         self.heap = Heap(namespace)
         self.screen = screen
@@ -69,7 +76,8 @@ class KernelLink:
         welcome, _buffers = self.wait("welcome")
         if welcome["protocol"] != PROTOCOL:
             raise LinkError(
-                f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}", "%remote down, then run the cell again"
+                f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}",
+                "%remote down, then run the cell again",
             )
         self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
 
@@ -94,7 +102,10 @@ class KernelLink:
 
     def _copy_out(self, parcel: Parcel, addresses: Sequence[int]) -> int:
         """Write straight into the kernel's memory, hashing meanwhile; 0 if this system does not allow it."""
-        rows = [(vm.address(leaf.memory), there, leaf.memory.nbytes) for leaf, there in zip(parcel.leaves, addresses, strict=True)]
+        rows = [
+            (vm.address(leaf.memory), there, leaf.memory.nbytes)
+            for leaf, there in zip(parcel.leaves, addresses, strict=True)
+        ]
         with ThreadPoolExecutor(1) as pool:
             sums = pool.submit(lambda: parcel.sums)
             try:
@@ -126,7 +137,9 @@ class KernelLink:
                 arrived = unpack(self.heap, meta, buffers, values, sums, context)
             except Refused as refused:
                 # a class that is not here, an __init__ that wants more: that value stays there, the rest comes home
-                self._send({"op": "again", "stay": {refused.name: f"{type(refused.reason).__name__}: {refused.reason}"}})
+                self._send(
+                    {"op": "again", "stay": {refused.name: f"{type(refused.reason).__name__}: {refused.reason}"}}
+                )
             else:
                 return Returned(frame, arrived, self._channel.received_bytes - before + beside)
 
@@ -146,7 +159,10 @@ class KernelLink:
         return inbox.values, inbox.check(sums), beside
 
     def _copy_home(self, inbox: Inbox, addresses: Sequence[int]) -> int:
-        rows = [(here, there, len(view)) for here, there, view in zip(inbox.addresses(), addresses, inbox.views, strict=True)]
+        rows = [
+            (here, there, len(view))
+            for here, there, view in zip(inbox.addresses(), addresses, inbox.views, strict=True)
+        ]
         try:
             vm.read(self.pid, rows)
         except OSError:
@@ -176,7 +192,10 @@ class KernelLink:
         while True:
             frame, buffers = self.wait("file")
             if frame.get("error"):
-                raise ParcelError(f"{path} could not be read on the worker: {frame['error']}", f"look at it there: %%remote\n     !ls -l {path}")
+                raise ParcelError(
+                    f"{path} could not be read on the worker: {frame['error']}",
+                    f"look at it there: %%remote\n     !ls -l {path}",
+                )
             if frame.get("last"):
                 return
             yield bytes(buffers[0])

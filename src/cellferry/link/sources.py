@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cellferry.link.session import KernelLink
-
 
 _MOST_DATA_BYTES = 1 << 20
 """Data beside a package's sources travels with them up to this size a file; more is data, and named as such."""
@@ -70,7 +70,28 @@ class SourceSync:
         if len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
             names |= {name.partition(".")[0] for name in list(sys.modules)}
-        names = {name for name in names if name not in self._seen} | {name for name, _root in self._sources if name in names}
+        names = {name for name in names if name not in self._seen} | {
+            name for name, _root in self._sources if name in names
+        }
         if names:
             self._seen |= names
             self._sources.update({(source.name, source.root): source for source in self._find(names)})
+
+
+def text_of(path: str) -> str | None:
+    """The text of a source file, or None if it cannot be read."""
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def module_file(name: str) -> str | None:
+    """The file of a top-level module that is not imported yet, or its folder; None if there is no such module."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 
 from cellferry.link.files import FileSync
 from cellferry.link.session import KernelLink
@@ -10,6 +12,9 @@ from cellferry.link.sources import SourceSync
 from cellferry.model import Worker
 from cellferry.parcels.ambient import Ambient
 from cellferry.parcels.heap import Heap
+
+SourceOf = Callable[[str], tuple[int, str] | None]
+"""Number and text of the notebook cell that was compiled under a file name; None if it was no cell."""
 
 
 @dataclass
@@ -28,3 +33,10 @@ class There:
     @property
     def heap(self) -> Heap:
         return self.link.heap
+
+    def new_cells(self, functions: Sequence[FunctionType], source_of: SourceOf) -> dict[str, tuple[int, str]]:
+        """The notebook cells that define these functions, by file name, unless the worker has their text."""
+        files = {function.__code__.co_filename for function in functions} - self.cells
+        self.cells |= files
+        found = {file: source_of(file) for file in files}
+        return {file: source for file, source in found.items() if source is not None}

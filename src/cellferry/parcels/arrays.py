@@ -26,14 +26,22 @@ def owner_of(array: Any) -> Any:
     import numpy as np
 
     base = array
-    while type(base.base) in (np.ndarray, np.memmap):
-        base = base.base
+    while True:
+        below = base.base
+        if type(below).__name__ == "DummyArray":  # between an array made by as_strided and what it looks at
+            below = below.base
+        if type(below) not in (np.ndarray, np.memmap):
+            break
+        base = below
     last = base.base
     if last is None:
         return base
     if type(last) is memoryview:
         last = last.obj
-    if type(last).__module__ == "torch" and hasattr(last, "untyped_storage") or type(last) in (bytearray, array_module.array):
+    if (type(last).__module__ == "torch" and hasattr(last, "untyped_storage")) or type(last) in (
+        bytearray,
+        array_module.array,
+    ):
         return last
     return base
 
@@ -46,7 +54,7 @@ def plain(array: Any) -> Any:
 
 
 def dense_order(array: Any) -> str | None:
-    """"C" or "F" when the array's memory is dense in that order, else None."""
+    """ "C" or "F" when the array's memory is dense in that order, else None."""
     if array.flags.c_contiguous:
         return "C"
     return "F" if array.flags.f_contiguous else None
@@ -90,7 +98,11 @@ def reduce_array(packer: Packer, array: Any, original: Any = None) -> Any:
     owner = owner_of(array)
     if owner is not array and shares_owner(packer.shared_bases, array, owner):
         offset = array.__array_interface__["data"][0] - start_of(owner)
-        make = rebuild.array_view if isinstance(owner, (np.ndarray, bytearray, array_module.array)) else rebuild.array_of_tensor
+        make = (
+            rebuild.array_view
+            if isinstance(owner, (np.ndarray, bytearray, array_module.array))
+            else rebuild.array_of_tensor
+        )
         view: Any = (make, (owner, array.dtype, array.shape, array.strides, offset))
         return view if array.flags.writeable else (rebuild.set_flags, (Lazy(view), False))
     if array.dtype.hasobject:
@@ -198,7 +210,13 @@ def reduce_tensor(packer: Packer, tensor: Any) -> Any:
     """A tensor: its storage, how it looks at it, whether it wants gradients and which it has."""
     import torch
 
-    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or tensor.is_conj() or tensor.is_neg():
+    if (
+        tensor.layout is not torch.strided
+        or tensor.is_quantized
+        or tensor.is_meta
+        or tensor.is_conj()
+        or tensor.is_neg()
+    ):
         return tensor.__reduce_ex__(5)
     call = (tensor.untyped_storage(), tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
     state = (tensor.requires_grad, tensor.grad if tensor.is_leaf else None, dict(tensor.__dict__))
@@ -208,7 +226,14 @@ def reduce_tensor(packer: Packer, tensor: Any) -> Any:
 def reduce_parameter(packer: Packer, parameter: Any) -> Any:
     """A module's parameter, with its gradient (torch's own reduction drops it)."""
     state = (parameter.requires_grad, parameter.grad, dict(parameter.__dict__))
-    return rebuild.parameter_from, (type(parameter), parameter.data, parameter.requires_grad), state, None, None, rebuild.set_tensor
+    return (
+        rebuild.parameter_from,
+        (type(parameter), parameter.data, parameter.requires_grad),
+        state,
+        None,
+        None,
+        rebuild.set_tensor,
+    )
 
 
 def reduce_piece(packer: Packer, piece: Any) -> Any:

@@ -73,11 +73,15 @@ def _index(heap: Heap) -> dict[bytes, memoryview]:
             continue
         if len(view) >= CHUNK_BYTES:
             for chunk in range(len(joined) // DIGEST_BYTES):
-                held[joined[chunk * DIGEST_BYTES : (chunk + 1) * DIGEST_BYTES]] = view[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
+                held[joined[chunk * DIGEST_BYTES : (chunk + 1) * DIGEST_BYTES]] = view[
+                    chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES
+                ]
     return held
 
 
-def stream(leaves: Sequence[Leaf], claims: Sequence[Claim], send: Callable[[dict[str, Any], list[Any]], None], **head: Any) -> int:
+def stream(
+    leaves: Sequence[Leaf], claims: Sequence[Claim], send: Callable[[dict[str, Any], list[Any]], None], **head: Any
+) -> int:
     """Send every leaf but the rightly claimed chunks as ``leaf`` frames; returns the bytes sent."""
     skip = {(leaf, chunk) for leaf, chunk, name in claims if content_name(_chunk(leaves[leaf], chunk)) == name}
     sent = 0

@@ -27,9 +27,7 @@ class Loose(Kind):
 
 
 class MethodKind(Kind):
-    """Bound methods, of Python functions and of built-in types."""
-
-    tracked = False
+    """Bound methods, of Python functions and of built-in types: they never change, what they are bound to may."""
 
     def children(self, obj: Any) -> Iterable[Any]:
         return (obj.__self__, getattr(obj, "__func__", None))

@@ -121,7 +121,7 @@ class Heap:
         self.add(oid, obj)
         for holder in gc.get_referrers(old):
             known = self.oid_of.get(id(holder))
-            if holder is self.namespace or holder is self.objects or known is None and type(holder) in _RUNNING:
+            if holder is self.namespace or holder is self.objects or (known is None and type(holder) in _RUNNING):
                 continue
             kind = kind_of(holder, self.namespace)
             if kind.swap(holder, old, obj) and known is not None:
@@ -174,7 +174,9 @@ class Heap:
         """
         count = len(self.objects)
         crowded = count >= self._sweep_at
-        if crowded or self._large and (count < _QUICK_MOST or self._new_bytes >= _SWEEP_BYTES and count < _THOROUGH_MOST):
+        if crowded or (
+            self._large and (count < _QUICK_MOST or (self._new_bytes >= _SWEEP_BYTES and count < _THOROUGH_MOST))
+        ):
             unused = sweeping.unused(self)
             self._new_bytes = 0
         else:
@@ -194,5 +196,3 @@ class Heap:
 
 def _by_memory(leaves: Iterable[Leaf]) -> dict[Any, Leaf]:
     return {id(leaf.owner): leaf for leaf in leaves}
-
-

@@ -17,6 +17,9 @@ class Kind:
     cheap = False
     """Whether a change is seen by comparing a few pointers."""
 
+    leans = False
+    """Whether a seal holds numbers of other objects, so that it must be taken after those are known."""
+
     late = False
     """Whether ``apply`` hashes what it stores, so that the states of others must be applied before."""
 

@@ -20,8 +20,21 @@ from typing import Any
 
 from cellferry.parcels import memories, tensors
 from cellferry.parcels.containers import (
-    BoundKind, BytesKind, DequeKind, DictKind, DictLikeKind, Frozen, FrozenParts, ListKind, Loose, MethodKind, ProxyKind,
-    ReferenceKind, SetKind, Untracked, WeakMapKind,
+    BoundKind,
+    BytesKind,
+    DequeKind,
+    DictKind,
+    DictLikeKind,
+    Frozen,
+    FrozenParts,
+    ListKind,
+    Loose,
+    MethodKind,
+    ProxyKind,
+    ReferenceKind,
+    SetKind,
+    Untracked,
+    WeakMapKind,
 )  # fmt: skip
 from cellferry.parcels.kind import Kind
 from cellferry.parcels.objects import CellKind, ClassKind, ExceptionKind, FunctionKind, InstanceKind, SetStateKind
@@ -35,7 +48,12 @@ UNTRACKED, LOOSE, FROZEN, BOUND = Untracked(), Loose(), Frozen(), BoundKind()
 INSTANCE, SET_STATE, OPAQUE, EXCEPTION = InstanceKind(), SetStateKind(), OpaqueKind(), ExceptionKind()
 VIEW = memories.ViewKind()
 _FUNCTION, _CLASS, _DICT_LIKE = FunctionKind(), ClassKind(), DictLikeKind()
-_METHOD, _WEAK_MAP, _WRAPPED, _WRAPS = MethodKind(), WeakMapKind(), FrozenParts("__wrapped__", "__dict__"), FrozenParts("__func__")
+_METHOD, _WEAK_MAP, _WRAPPED, _WRAPS = (
+    MethodKind(),
+    WeakMapKind(),
+    FrozenParts("__wrapped__", "__dict__"),
+    FrozenParts("__func__"),
+)
 _BY_TYPE: dict[type, Kind] = {
     list: ListKind(), dict: DictKind(), set: SetKind(), tuple: FROZEN, frozenset: FROZEN,
     collections.OrderedDict: _DICT_LIKE, collections.defaultdict: _DICT_LIKE, collections.Counter: _DICT_LIKE,
@@ -53,7 +71,7 @@ _BY_TYPE: dict[type, Kind] = {
     range: UNTRACKED, slice: UNTRACKED, type(...): UNTRACKED, object: FROZEN,
 }  # fmt: skip
 _FROZEN_MODULES = frozenset(
-    ["datetime", "decimal", "fractions", "uuid", "pathlib", "re", "zoneinfo", "ipaddress", "numpy.dtypes"]
+    ["datetime", "decimal", "fractions", "uuid", "pathlib", "re", "zoneinfo", "ipaddress"]
 )  # fmt: skip
 _GENERIC_MODULES = frozenset(["typing"])
 _UNTRACKED_MODULES = frozenset(["_frozen_importlib", "importlib._bootstrap", "logging"])
@@ -123,11 +141,18 @@ def _classify(obj: Any, kind: type) -> Kind:
         return FROZEN if isinstance(obj, (str, bytes)) and len(obj) >= _LARGE_TEXT else LOOSE
     if module in _UNTRACKED_MODULES or any(base.__name__ == "InteractiveShell" for base in kind.__mro__):
         return UNTRACKED
+    if module == "numpy.dtypes":
+        return UNTRACKED
     if module in _FROZEN_MODULES or top == "pyarrow":
         return FROZEN
     if module in _GENERIC_MODULES:
         return FrozenParts("__origin__", "__args__", "__supertype__", "__bound__", "__constraints__")
-    if top == "numpy" and hasattr(obj, "dtype") and getattr(obj, "shape", None) == () and not hasattr(obj, "__setitem__"):
+    if (
+        top == "numpy"
+        and hasattr(obj, "dtype")
+        and getattr(obj, "shape", None) == ()
+        and not hasattr(obj, "__setitem__")
+    ):
         return UNTRACKED
     if isinstance(obj, BaseException):
         return EXCEPTION

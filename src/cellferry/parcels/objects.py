@@ -130,7 +130,13 @@ class FunctionKind(PointerKind):
         return (obj.__code__, obj.__defaults__, obj.__kwdefaults__, *flat(obj.__dict__))
 
     def children(self, obj: Any) -> Iterable[Any]:
-        return (*(obj.__closure__ or ()), obj.__defaults__, obj.__kwdefaults__, obj.__annotations__, *flat(obj.__dict__))
+        return (
+            *(obj.__closure__ or ()),
+            obj.__defaults__,
+            obj.__kwdefaults__,
+            obj.__annotations__,
+            *flat(obj.__dict__),
+        )
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
         return {**function_state(obj), "cells": (), "__code__": obj.__code__}

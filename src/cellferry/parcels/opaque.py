@@ -34,7 +34,11 @@ def fingerprint(obj: Any, heap: Any, cut: bool, known: dict[tuple[int, int], byt
     ``known``: digests of memories, by address and size, that need not be taken again.
     """
     leaves: list[Leaf] = []
-    packer = Prober(heap, obj, leaves) if cut and heap is not None else Packer(getattr(heap, "namespace", {}), leaves, sub=True)
+    packer = (
+        Prober(heap, obj, leaves)
+        if cut and heap is not None
+        else Packer(getattr(heap, "namespace", {}), leaves, sub=True)
+    )
     try:
         packer.dump(obj)
     except Exception:
@@ -49,6 +53,8 @@ def fingerprint(obj: Any, heap: Any, cut: bool, known: dict[tuple[int, int], byt
 
 class OpaqueKind(Kind):
     """Objects with a reduction of their own. Applied through ``__setstate__`` or their ``__dict__``."""
+
+    leans = True
 
     def children(self, obj: Any) -> Iterable[Any]:
         try:
@@ -71,7 +77,13 @@ class OpaqueKind(Kind):
         if isinstance(state, str):
             return False
         make, arguments, inner, items, pairs = (*state, None, None, None)[:5]
-        if type(obj).__module__ != "numpy" and hasattr(type(obj), "__setstate__") and inner is not None and not items and not pairs:
+        if (
+            type(obj).__module__ != "numpy"
+            and hasattr(type(obj), "__setstate__")
+            and inner is not None
+            and not items
+            and not pairs
+        ):
             if getattr(make, "__name__", "") == "__newobj__" and arguments[0] is not type(obj):
                 return False
             return _take_state(obj, inner)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import pickle
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +23,7 @@ from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.pickler import Packer
 from cellferry.parcels.plan import Missed, PackPlan, Parcel, RootFailed, StateFailed
 from cellferry.parcels.reach import Walk
-
-_TEMPORARY_REFERENCES = 4
-"""Of the memo, its copy, a variable and the argument of ``getrefcount``."""
+from cellferry.parcels.sweeping import temporaries
 
 
 def pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int] = ()) -> Parcel:
@@ -97,7 +94,11 @@ class _Job:
         given = dict(roots)
         self._close(roots)
         seeds = self._find_changes() if self.heap.objects else []
-        self.packer.shared_bases, self.packer.array_at, self.packer.reached = self.walk.shared_bases, self.walk.array_at, self.walk.seen
+        self.packer.shared_bases, self.packer.array_at, self.packer.reached = (
+            self.walk.shared_bases,
+            self.walk.array_at,
+            self.walk.seen,
+        )
         if seeds:
             objects = self.heap.objects
             self.packer.memo = {id(objects[oid]): (i, objects[oid]) for i, oid in enumerate(seeds)}
@@ -139,7 +140,11 @@ class _Job:
     def _dump_stuck(self, roots: Mapping[str, Any], seeds: int) -> None:
         """Placeholders for the roots that stay, first of all: every pickle that follows refers to them."""
         packer, stuck = self.packer, self.plan.stuck
-        values = [value for value in {id(v): v for v in roots.values() if id(v) in stuck}.values() if id(value) not in packer.memo.copy()]
+        values = [
+            value
+            for value in {id(v): v for v in roots.values() if id(v) in stuck}.values()
+            if id(value) not in packer.memo.copy()
+        ]
         stand_ins = [_StandIn(value, packer.placeholder(value, stuck[id(value)])) for value in values]
         packer.dump(stand_ins)
         memo = packer.memo.copy()
@@ -166,7 +171,9 @@ class _Job:
             if self.around:
                 raise _AroundFailed from exc
             if self.plan.going_home:
-                raise StateFailed(frozenset(o for o, _now in self.changes) if oid < 0 else frozenset([oid]), exc) from exc
+                raise StateFailed(
+                    frozenset(o for o, _now in self.changes) if oid < 0 else frozenset([oid]), exc
+                ) from exc
             self._blame(given, exc)
         packer.nested_placeholders = False
 
@@ -219,25 +226,21 @@ class _Job:
     def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:
         """New objects worth a number, and their positions in the memo; temporaries made while pickling are left out."""
         memo, heap, stuck = self.packer.memo.copy(), self.heap, self.plan.stuck
-        by_leaves = Counter(id(leaf.owner) for leaf in self.leaves)
-        fresh, positions, missed = [], array("I"), []
         entries = sorted((entry[0], key) for key, entry in memo.items() if entry[0] >= seeds)
+        passing = temporaries(memo, entries, Counter(id(leaf.owner) for leaf in self.leaves))
+        fresh, positions, missed = [], array("I"), []
         for position, key in entries:
             obj = memo[key][1]
-            if key in stuck:
-                fresh.append(obj)
-                positions.append(position)
-                continue
-            kind = kind_of(obj, heap.namespace)
-            if not kind.tracked:
-                continue
-            oid = heap.oid_of.get(key)
-            if oid is not None and oid not in apart:
-                missed.append(oid)
-            lasting = isinstance(kind, tensors.StorageKind)  # its wrapper is nobody's, but always the same
-            if lasting or sys.getrefcount(obj) - by_leaves[key] > _TEMPORARY_REFERENCES:
-                fresh.append(obj)
-                positions.append(position)
+            if key not in stuck:
+                kind = kind_of(obj, heap.namespace)
+                # the wrapper of a torch storage is nobody's, but always the same
+                if not kind.tracked or (key in passing and not isinstance(kind, tensors.StorageKind)):
+                    continue
+                oid = heap.oid_of.get(key)
+                if oid is not None and oid not in apart:
+                    missed.append(oid)
+            fresh.append(obj)
+            positions.append(position)
         if missed:
             raise Missed(missed)
         return fresh, positions

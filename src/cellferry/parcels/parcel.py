@@ -5,5 +5,6 @@ from cellferry.parcels.plan import INLINE_BYTES, PackPlan, Parcel, RootFailed, S
 from cellferry.parcels.unpacking import Arrived, Refused, settle, split_digests, unpack, verify
 
 __all__ = [
-    "INLINE_BYTES", "Arrived", "PackPlan", "Parcel", "Refused", "RootFailed", "StateFailed", "pack", "settle", "split_digests", "unpack", "verify",
+    "INLINE_BYTES", "Arrived", "PackPlan", "Parcel", "Refused", "RootFailed", "StateFailed",
+    "pack", "settle", "split_digests", "unpack", "verify",
 ]  # fmt: skip

@@ -63,7 +63,9 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
     everything that walk met.
     """
 
-    def __init__(self, namespace: Mapping[str, Any], leaves: list[Leaf], *, going_home: bool = False, sub: bool = False) -> None:
+    def __init__(
+        self, namespace: Mapping[str, Any], leaves: list[Leaf], *, going_home: bool = False, sub: bool = False
+    ) -> None:
         self.sink = Sink()
         super().__init__(self.sink, protocol=5, buffer_callback=self._take_buffer)
         self.namespace = namespace

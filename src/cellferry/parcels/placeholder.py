@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 from cellferry.errors import StaysThere
 from cellferry.parcels import context
 
-
 BOUND_TO_PROCESS = "it is bound to that process"
 """Why files, locks, generators, widgets and their like stay where they were made."""
 
@@ -21,7 +20,9 @@ class Placeholder:
 
     __slots__ = ("__weakref__", "reason", "shape", "size_bytes", "type_name", "worker")
 
-    def __init__(self, type_name: str, shape: tuple[int, ...] | None, size_bytes: int, reason: str, worker: str) -> None:
+    def __init__(
+        self, type_name: str, shape: tuple[int, ...] | None, size_bytes: int, reason: str, worker: str
+    ) -> None:
         self.type_name, self.shape, self.size_bytes = type_name, shape, size_bytes
         self.reason, self.worker = reason, worker
 
@@ -35,7 +36,7 @@ class Placeholder:
         return f"<on worker {self.worker!r}: {', '.join(parts)}{why}>"
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__") and name.endswith("__") or name.startswith(("_repr_", "_ipython_")):
+        if (name.startswith("__") and name.endswith("__")) or name.startswith(("_repr_", "_ipython_")):
             raise AttributeError(name)
         raise StaysThere(
             f"this {self.type_name} is on worker {self.worker!r}" + (f" and {self.reason}" if self.reason else ""),
@@ -66,7 +67,9 @@ def make_placeholder(type_name: str, shape: tuple[int, ...] | None, size_bytes: 
 def describe(value: Any) -> tuple[str, tuple[int, ...] | None, int]:
     """(type name, shape, bytes) of a value, cheap, for its placeholder."""
     kind = type(value)
-    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    name = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
     try:
         shape = tuple(int(n) for n in value.shape)
     except Exception:

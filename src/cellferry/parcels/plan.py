@@ -73,14 +73,14 @@ class Parcel:
     def sealed(self, heap: Heap) -> None:
         """The other end has it: what was sent is what both agree on now."""
         self._before = {oid: heap.seals[oid] for oid, _seal in self.changes if oid in heap.seals}
-        for oid, seal in self.changes:
-            if oid in heap.seals:
-                heap.seals[oid] = seal
         heap.told(self.dropped)
         heap.drop(self.stale)
         heap.register(self.fresh, self.leaves, self.stuck)
+        for oid, seal in self.changes:
+            if oid in heap.seals:
+                kind = heap.kinds[oid]
+                heap.seals[oid] = kind.seal(heap.objects[oid], heap) if kind.leans else seal
         heap.next_oid = max(heap.next_oid, self.base + len(self.tracked))
-
 
     def undo(self, heap: Heap) -> None:
         """The other end could not take it: what both agree on is what it was before ``sealed``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import arrays, memories
@@ -124,4 +125,4 @@ def _overlap(several: list[Any]) -> bool:
     if len(several) < 2:
         return False
     spans = sorted(arrays.bounds(view) for view in several)
-    return any(before[1] > after[0] for before, after in zip(spans, spans[1:], strict=False))
+    return any(before[1] > after[0] for before, after in pairwise(spans))

@@ -68,7 +68,9 @@ def array_of_tensor(tensor: Any, dtype: Any, shape: tuple[int, ...], strides: tu
     whole = tensor.detach().numpy()
     import numpy as np
 
-    flat = np.lib.stride_tricks.as_strided(whole, (tensor.untyped_storage().nbytes() // whole.itemsize,), (whole.itemsize,))
+    flat = np.lib.stride_tricks.as_strided(
+        whole, (tensor.untyped_storage().nbytes() // whole.itemsize,), (whole.itemsize,)
+    )
     return np.ndarray(shape, dtype, flat, offset, strides)
 
 
@@ -118,7 +120,9 @@ def set_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
         cell.cell_contents = contents[0]
 
 
-def function_from(code: types.CodeType, name: str, cells: tuple[types.CellType, ...], home: Any = None) -> types.FunctionType:
+def function_from(
+    code: types.CodeType, name: str, cells: tuple[types.CellType, ...], home: Any = None
+) -> types.FunctionType:
     """A function; its globals are those of the module ``home``, or the notebook's namespace on this side."""
     namespace = context.current().namespace if home is None else vars(home)
     return types.FunctionType(code, namespace, name, None, cells)
@@ -128,7 +132,15 @@ def set_function(function: types.FunctionType, state: dict[str, Any]) -> None:
     """Finish or update a function of the notebook. ``cells``: pairs of (cell, contents)."""
     for cell, contents in state["cells"]:
         set_cell(cell, contents)
-    for name in ("__code__", "__defaults__", "__kwdefaults__", "__qualname__", "__module__", "__doc__", "__annotations__"):
+    for name in (
+        "__code__",
+        "__defaults__",
+        "__kwdefaults__",
+        "__qualname__",
+        "__module__",
+        "__doc__",
+        "__annotations__",
+    ):
         if name in state:
             setattr(function, name, state[name])
     if "__type_params__" in state:
@@ -157,7 +169,7 @@ def sub_parcel(data: bytes, leaf_indices: list[int]) -> Any:
     import pickle
 
     leaves = context.current().leaves
-    return pickle.loads(data, buffers=[leaves[i] for i in leaf_indices])  # noqa: S301 - authenticated on both ends
+    return pickle.loads(data, buffers=[leaves[i] for i in leaf_indices])
 
 
 def dead_reference() -> Any:

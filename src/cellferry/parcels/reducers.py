@@ -141,7 +141,7 @@ def _object(packer: Packer, obj: Any) -> Reduced:
     state = reduced[2]
     slots = state[1] if type(state) is tuple and len(state) == 2 else None
     table = state if slots is None else state[0]
-    if type(table) is not dict and table is not obj or table is not getattr(obj, "__dict__", None):
+    if (type(table) is not dict and table is not obj) or table is not getattr(obj, "__dict__", None):
         return reduced
     if id(table) in packer.reached and not hasattr(type(obj), "__setstate__"):
         return (*reduced[:2], (table, slots), *(*reduced[3:], None, None)[:2], rebuild.set_own_dict)

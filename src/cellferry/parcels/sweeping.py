@@ -1,17 +1,17 @@
-"""Which known objects nobody but the heap holds: the garbage collector's own method, for the heap's objects alone."""
+"""Which objects nobody holds but the heap, or a pickler: the garbage collector's own method, for a few objects alone."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cellferry.parcels.heap import Heap
 
-_ELSEWHERE = (types.ModuleType, types.FrameType, types.CodeType, types.BuiltinFunctionType)
+_ELSEWHERE = (types.ModuleType, types.FrameType, types.CodeType)
 _OWN_REFERENCES = 3
 """Of ``nodes``, of the loop's variable and of ``getrefcount`` itself."""
 
@@ -25,7 +25,7 @@ def unused(heap: Heap) -> list[int]:
     while True:
         nodes = _nodes(heap)
         alive = _reached_from_outside(heap, nodes)
-        found = [oid for oid, obj in heap.objects.items() if id(obj) not in alive]
+        found = [oid for oid, obj in heap.objects.items() if id(obj) in nodes and id(obj) not in alive]
         if not found:
             return dropped
         dropped += found
@@ -41,7 +41,11 @@ def _nodes(heap: Heap) -> dict[int, Any]:
         obj = stack.pop()
         if id(obj) in nodes or not (gc.is_tracked(obj) or id(obj) in heap.oid_of):
             continue
-        if isinstance(obj, _ELSEWHERE) or obj is heap.namespace or isinstance(obj, type) and obj.__module__ != "__main__":
+        if (
+            isinstance(obj, _ELSEWHERE)
+            or obj is heap.namespace
+            or (isinstance(obj, type) and obj.__module__ != "__main__")
+        ):
             continue
         nodes[id(obj)] = obj
         if not (isinstance(obj, types.FunctionType) and obj.__globals__ is not heap.namespace):
@@ -62,8 +66,8 @@ def _reached_from_outside(heap: Heap, nodes: dict[int, Any]) -> set[int]:
                 inside[id(child)] += 1
     alive: set[int] = set()
     stack = []
-    for key, obj in nodes.items():
-        if sys.getrefcount(obj) - _OWN_REFERENCES > inside[key]:
+    for obj in nodes.values():  # not items(): on some versions their iterator keeps one more reference
+        if sys.getrefcount(obj) - _OWN_REFERENCES > inside[id(obj)]:
             stack.append(obj)
     while stack:
         obj = stack.pop()
@@ -81,3 +85,37 @@ def unheld(heap: Heap, suspects: Iterable[int]) -> list[int]:
         if sys.getrefcount(obj) <= _OWN_REFERENCES:
             found.append(oid)
     return found
+
+
+_MEMO_REFERENCES = 4
+"""Of the memo, its copy, a variable and the argument of ``getrefcount``."""
+
+Memo = dict[int, tuple[int, Any]]
+
+
+def temporaries(memo: Memo, entries: Iterable[tuple[int, int]], leaves: Mapping[int, int]) -> set[int]:
+    """ids of the memo's objects that only the pickler holds: copies of states, arguments of calls and what they hold.
+
+    ``entries``: (position, id) of those to look at; ``leaves``: how many leaves hold an object.
+    """
+    passing: set[int] = set()
+    stack = []
+    for _position, key in entries:
+        obj = memo[key][1]
+        if sys.getrefcount(obj) - leaves.get(key, 0) <= _MEMO_REFERENCES:
+            passing.add(key)
+            stack.append(obj)
+    obj = None  # a variable is a reference too
+    from_passing: dict[int, int] = {}
+    while stack:
+        for child in gc.get_referents(stack.pop()):
+            key = id(child)
+            if key in passing or isinstance(child, type):
+                continue
+            inside = from_passing[key] = from_passing.get(key, 0) + 1
+            # one more than above: the list that ``child`` came from; without the memo's two where it is not there
+            own = _MEMO_REFERENCES + 1 if key in memo else _MEMO_REFERENCES - 1
+            if sys.getrefcount(child) - leaves.get(key, 0) - inside <= own:
+                passing.add(key)
+                stack.append(child)
+    return passing

@@ -98,7 +98,14 @@ def split_digests(meta: Mapping[str, Any], joined: bytes | bytearray) -> list[by
     return out
 
 
-def unpack(heap: Heap, meta: Mapping[str, Any], buffers: Sequence[Any], leaves: list[Any], promised: list[bytes], context: Unpacking) -> Arrived:
+def unpack(
+    heap: Heap,
+    meta: Mapping[str, Any],
+    buffers: Sequence[Any],
+    leaves: list[Any],
+    promised: list[bytes],
+    context: Unpacking,
+) -> Arrived:
     """Make the values of a parcel whose leaves have arrived and been verified. Applies nothing.
 
     ``buffers``: stream parts and tracked positions, as received. Raises ParcelError if the two ends do not agree on
@@ -115,7 +122,10 @@ def unpack(heap: Heap, meta: Mapping[str, Any], buffers: Sequence[Any], leaves: 
             "the two ends disagree about which values they both know", "%remote down, then run the cell again"
         ) from None
     context.leaves = leaves
-    unpickler = pickle.Unpickler(_file_of(len(known), buffers[: meta["parts"]]), buffers=itertools.chain(known, (leaves[i] for i in meta["bufs"])))
+    unpickler = pickle.Unpickler(
+        _file_of(len(known), buffers[: meta["parts"]]),
+        buffers=itertools.chain(known, (leaves[i] for i in meta["bufs"])),
+    )
     with unpacking(context):
         if known:
             unpickler.load()
@@ -126,7 +136,10 @@ def unpack(heap: Heap, meta: Mapping[str, Any], buffers: Sequence[Any], leaves: 
     memo = unpickler.memo.copy() if tracked else {}
     fresh = [(meta["base"] + n, memo[position]) for n, position in enumerate(tracked)]
     heap.next_oid = max(heap.next_oid, meta["base"] + len(tracked))
-    received = [Leaf(bytes_of(value), spec, value, sums) for value, sums, (_n, spec) in zip(leaves, promised, meta["leaves"], strict=True)]
+    received = [
+        Leaf(bytes_of(value), spec, value, sums)
+        for value, sums, (_n, spec) in zip(leaves, promised, meta["leaves"], strict=True)
+    ]
     return Arrived(roots, states, fresh, received)
 
 

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+STARTING_S = 0.002
+
 
 def wait_for_exit(pid: int, timeout_s: float) -> bool:
     """Whether the process has ended within the time; it need not be a child. Takes no exit status."""
@@ -25,11 +27,15 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
 
 def is_worker(pid: int, folder: Path) -> bool:
     """Whether the process lives and is the worker of that folder: the number alone may be another process's by now."""
+    return os.fsencode(folder) in _words(pid)
+
+
+def _words(pid: int) -> list[bytes]:
+    """The command line; empty for a process that has ended, and for a moment while one starts."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return [word for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if word]
     except OSError:
-        return False
-    return os.fsencode(folder) in words
+        return []
 
 
 def end_session(pid: int, folder: Path, timeout_s: float = 5.0) -> None:
@@ -39,6 +45,8 @@ def end_session(pid: int, folder: Path, timeout_s: float = 5.0) -> None:
     out again, so what is still in the worker's session is the worker's.
     """
     deadline = time.monotonic() + timeout_s
+    while not _words(pid) and not wait_for_exit(pid, STARTING_S) and time.monotonic() < deadline:
+        pass  # just started: it cannot be told yet whose it is
     while (members := _members(pid, folder)) and time.monotonic() < deadline:
         for member in members:
             try:
