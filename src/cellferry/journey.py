@@ -185,7 +185,7 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        worker, _fresh = self._fleet.acquire(request, self._progress)
+        worker, _fresh = self._fleet.acquire(request, lambda _phase: None)  # a local one is there in a second
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
@@ -210,9 +210,6 @@ class Session:
         if isinstance(error, KernelDied):
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
-
-    def _progress(self, phase: str) -> None:
-        """Called by the fleet while a worker starts; a local one is there in a second, so nothing is shown."""
 
     def _frame(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel) -> dict[str, Any]:
         """What travels beside the values: source, header, names to forget."""
@@ -370,9 +367,8 @@ class Session:
 
     def interrupt(self) -> None:
         """Interrupt the running cell; from any thread, silent if none runs."""
-        current = self._current
-        if current is not None:
-            current.link.interrupt()
+        if self._current is not None:
+            self._current.link.interrupt()
 
     def status(self) -> Sequence[Any]:
         """One row for each worker."""
