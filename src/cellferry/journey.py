@@ -16,23 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cellferry import errors
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
-from cellferry.errors import (
-    CannotTravel,
-    CellferryError,
-    DiskFull,
-    KernelDied,
-    ParcelError,
-    PreflightError,
-    StaysThere,
-    UndefinedName,
-    WorkerLost,
-)
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
@@ -110,7 +100,7 @@ class Session:
         try:
             there.ambient.agree(ambient)
             return self._there_and_back(there, request, cell, flow, parcel, clock)
-        except (RemoteError, PreflightError, DiskFull):
+        except (RemoteError, errors.PreflightError, errors.DiskFull):
             raise
         except BaseException:
             # Whatever went wrong on the way, the two ends may not agree any more about what they both know. A new
@@ -164,21 +154,17 @@ class Session:
                 roots.pop(failed.name, None)
             except StateFailed as failed:
                 skip |= failed.oids
-        raise CannotTravel("the values of this cell cannot be packed", "name fewer of them")
+        raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
 
-    def _culprit(self, failed: RootFailed) -> CellferryError:
-        if isinstance(failed.reason, StaysThere):
-            return CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
+    def _culprit(self, failed: RootFailed) -> errors.CellferryError:
+        if isinstance(failed.reason, errors.StaysThere):
+            return errors.CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
         value = self._namespace.get(failed.name)
         culprit = find_culprit({failed.name: value})
         if culprit is not None:
-            return CannotTravel(
-                f"{culprit.path} ({culprit.type_name}) cannot travel: it is {culprit.reason}; nothing was sent",
-                culprit.remedy,
-                culprit.path,
-            )
+            return culprit.error()
         reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
-        return CannotTravel(
+        return errors.CannotTravel(
             f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
             f"make {failed.name} in the %%remote cell itself", failed.name,
         )  # fmt: skip
@@ -207,7 +193,7 @@ class Session:
         if not closed and self._fleet.alive(worker):
             return None
         error = self._fleet.diagnose(worker, generation=generation)
-        if isinstance(error, KernelDied):
+        if isinstance(error, errors.KernelDied):
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
 
@@ -315,7 +301,7 @@ class Session:
             return []
         try:
             flow = analyse(self._host.transform(source), self._host.transform)
-        except CellferryError:
+        except errors.CellferryError:
             return []  # the cell will say itself what is wrong with it
         if flow.calls_dynamic:
             return []  # eval or globals() may mean anything: whoever asks for a placeholder gets it by name
@@ -325,7 +311,7 @@ class Session:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
         for name in names:
             if name not in self._namespace:
-                raise UndefinedName(
+                raise errors.UndefinedName(
                     f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos"
                 )
             placeholder = self._namespace[name]
@@ -335,11 +321,11 @@ class Session:
                 (t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None
             )
             if there is None:
-                raise WorkerLost(
+                raise errors.WorkerLost(
                     f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again"
                 )
             if placeholder.reason:
-                raise StaysThere(
+                raise errors.StaysThere(
                     f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}",
                     "use it in a %%remote cell",
                 )
@@ -352,7 +338,7 @@ class Session:
         settle(there.heap, returned.arrived)
         value = returned.arrived.roots[str(oid)]
         if isinstance(value, Placeholder):
-            raise StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
+            raise errors.StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
         for other, held in list(self._namespace.items()):
             if held is placeholder:
                 self._namespace[other] = value
@@ -387,7 +373,7 @@ class Session:
             try:
                 wanted = [{"path": path, "size": 0}]
                 found += FileSync(1 << 62).bring(there.link, Path.cwd(), wanted, time.time_ns())[0]
-            except ParcelError:
+            except errors.ParcelError:
                 continue  # another worker may have it
         return found
 

@@ -34,7 +34,12 @@ def first_difference(here: Any, there: Any, path: str = "") -> str:
 
 
 def _is_scalar(obj: Any) -> bool:
-    return type(obj).__module__ == "numpy" and hasattr(obj, "dtype") and not hasattr(obj, "__setitem__") and hasattr(obj, "item")
+    return (
+        type(obj).__module__ == "numpy"
+        and hasattr(obj, "dtype")
+        and not hasattr(obj, "__setitem__")
+        and hasattr(obj, "item")
+    )
 
 
 class _View:
@@ -87,7 +92,11 @@ class _View:
             out += [self.of(obj.args), self.of(obj.__cause__), self.of(obj.__context__)]
         elif isinstance(obj, enum.Enum):
             return [obj.name]
-        elif type(obj).__module__ not in ("__main__", "builtins", "collections") and type(obj).__repr__ is not object.__repr__ and not hasattr(obj, "__dict__"):
+        elif (
+            type(obj).__module__ not in ("__main__", "builtins", "collections")
+            and type(obj).__repr__ is not object.__repr__
+            and not hasattr(obj, "__dict__")
+        ):
             out.append(repr(obj))
         return out + self._attributes(obj)
 
@@ -130,7 +139,14 @@ class _View:
         memory = self.seen.setdefault(-start, (len(self.seen), base))[0] if obj.size else -1
         offset = obj.__array_interface__["data"][0] - start
         content = [self.of(x) for x in obj.reshape(-1).tolist()] if obj.dtype.hasobject else obj.tolist().__repr__()
-        return [str(obj.dtype), list(obj.shape), list(obj.strides), bool(obj.flags.writeable), f"memory {memory}+{offset}", content]
+        return [
+            str(obj.dtype),
+            list(obj.shape),
+            list(obj.strides),
+            bool(obj.flags.writeable),
+            f"memory {memory}+{offset}",
+            content,
+        ]
 
     def _torch(self, obj: Any) -> list[Any]:
         import torch
@@ -142,7 +158,16 @@ class _View:
         storage = obj.untyped_storage()
         memory = self.seen.setdefault(-storage.data_ptr() - 1, (len(self.seen), storage))[0] if obj.numel() else -1
         grad = self.of(obj.grad) if obj.is_leaf else None
-        return [str(obj.dtype), list(obj.shape), list(obj.stride()), obj.requires_grad, memory, obj.storage_offset(), obj.tolist(), grad]
+        return [
+            str(obj.dtype),
+            list(obj.shape),
+            list(obj.stride()),
+            obj.requires_grad,
+            memory,
+            obj.storage_offset(),
+            obj.tolist(),
+            grad,
+        ]
 
     def _pandas(self, obj: Any) -> list[Any]:
         import pandas as pd

@@ -21,7 +21,9 @@ def carry(parcel: Parcel) -> tuple[dict[str, Any], list[Any]]:
     return json.loads(json.dumps(parcel.meta())), [bytearray(bytes_of(b)) for b in parcel.buffers()]
 
 
-def leaves_of(parcel: Parcel, meta: Mapping[str, Any], buffers: list[Any], heap: Heap, damage: Damage | None) -> tuple[list[Any], list[bytes]]:
+def leaves_of(
+    parcel: Parcel, meta: Mapping[str, Any], buffers: list[Any], heap: Heap, damage: Damage | None
+) -> tuple[list[Any], list[bytes]]:
     """Memory for the leaves, filled and checked, as ``link`` and ``guest`` do it (inline and bulk)."""
     if meta["bulk"]:
         inbox = Inbox(meta)
@@ -47,7 +49,9 @@ def leaves_of(parcel: Parcel, meta: Mapping[str, Any], buffers: list[Any], heap:
     return leaves, sums
 
 
-def arrive(parcel: Parcel, heap: Heap, worker: str = "", damage: Damage | None = None) -> tuple[Arrived, list[tuple[Any, Any]]]:
+def arrive(
+    parcel: Parcel, heap: Heap, worker: str = "", damage: Damage | None = None
+) -> tuple[Arrived, list[tuple[Any, Any]]]:
     """Unpack and settle at the other end; returns what arrived and the replaced pairs."""
     meta, buffers = carry(parcel)
     leaves, sums = leaves_of(parcel, meta, buffers, heap, damage)
@@ -80,7 +84,9 @@ class TwoHeaps:
         self.sent = parcel
         return parcel
 
-    def bring(self, *names: str, limit: int | None = None, damage: Damage | None = None) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
+    def bring(
+        self, *names: str, limit: int | None = None, damage: Damage | None = None
+    ) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
         """Names, and all that changed of what was given, back home; returns (parcel, stayed, replaced)."""
         load = Load({n: self.there[n] for n in names}, self.given, limit)
         parcel = pack_home(self.far, load)
@@ -89,7 +95,9 @@ class TwoHeaps:
         self.here.update(arrived.roots)
         return parcel, load.stayed, replaced
 
-    def remote(self, source: str, *names: str, bind: tuple[str, ...] = ()) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
+    def remote(
+        self, source: str, *names: str, bind: tuple[str, ...] = ()
+    ) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
         """Send, run ``source`` there, bring home."""
         self.send(*names)
         exec(source, self.there)

@@ -13,6 +13,7 @@ from itertools import islice
 
 from cellferry.capture.inside import Step, inside
 from cellferry.capture.stuck import Sort, Verdicts, class_name, is_standard_stream, stuck_reason, stuck_sort
+from cellferry.errors import CannotTravel
 
 MAX_OBJECTS = 200_000
 """Values looked at before the search is given up; some seconds at most."""
@@ -32,6 +33,11 @@ class Culprit:
     type_name: str
     reason: str
     remedy: str
+
+    def error(self) -> CannotTravel:
+        """What to tell the user."""
+        what = f"{self.path} ({self.type_name}) cannot travel: it is {self.reason}; nothing was sent"
+        return CannotTravel(what, self.remedy, self.path)
 
 
 class _Place:

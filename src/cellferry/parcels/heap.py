@@ -13,9 +13,12 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from cellferry.parcels import arrays, memories, opaque, reach, sweeping, tensors
+from cellferry.parcels.calm import calm
+from cellferry.parcels.containers import DequeKind, DictKind, ListKind, SetKind
 from cellferry.parcels.kind import Kind
-from cellferry.parcels.kinds import BOUND, FROZEN, VIEW, kind_of
+from cellferry.parcels.kinds import BOUND, BY_TYPE, FROZEN, VIEW, kind_of
 from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.objects import CellKind, FunctionKind, InstanceKind
 from cellferry.parcels.placeholder import quick_size
 from cellferry.parcels.reach import Walk
 
@@ -26,7 +29,10 @@ _QUICK_MOST = 500
 _CHEAP_MOST = 1000
 _LARGE_BYTES = 1 << 20
 _RUNNING = (types.FrameType, types.CellType)
-_MEMORIES = (memories.ArrayKind, tensors.StorageKind, opaque.FrameKind)
+_MEMORIES = frozenset([memories.ArrayKind, memories.SubclassKind, tensors.StorageKind, opaque.FrameKind])
+_SMALL = frozenset([ListKind, DictKind, SetKind, DequeKind, InstanceKind, CellKind, FunctionKind])
+"""Kinds of objects that own no memory to speak of themselves."""
+
 
 
 class Heap:
@@ -58,12 +64,13 @@ class Heap:
     def _place(self, oid: int, obj: Any) -> Kind:
         self.objects[oid] = obj
         self.oid_of[id(obj)] = oid
-        kind = self.kinds[oid] = kind_of(obj, self.namespace)
-        if type(obj) is str or type(obj) is bytes:
-            self.texts[oid] = None
-        if (size := quick_size(obj)) >= _LARGE_BYTES:
-            self._large[oid] = None
-            self._new_bytes += size
+        kind = self.kinds[oid] = BY_TYPE.get(type(obj)) or kind_of(obj, self.namespace)
+        if type(kind) not in _SMALL and type(obj) is not tuple:
+            if type(obj) is str or type(obj) is bytes:
+                self.texts[oid] = None
+            if (size := quick_size(obj)) >= _LARGE_BYTES:
+                self._large[oid] = None
+                self._new_bytes += size
         if oid >= self.next_oid:
             self.next_oid = oid + 1
         return kind
@@ -80,22 +87,21 @@ class Heap:
         Arrays that travelled as leaves have their digests already. All get their numbers before any is sealed, for
         seals lean on the numbers of other objects.
         """
-        waiting = []
-        for oid, obj in fresh:
-            if id(obj) in stuck:
-                self.keep(oid, obj)
-            elif (kind := self._place(oid, obj)) is FROZEN:
-                self.seals[oid] = None
-            else:
-                waiting.append((oid, obj, kind))
-        seals = self.seals
-        known: dict[Any, Leaf] | None = None
-        for oid, obj, kind in waiting:
-            if isinstance(kind, _MEMORIES):
-                known = _by_memory(leaves) if known is None else known
-                seals[oid] = self._seal_memory(oid, obj, kind, known)
-            else:
-                seals[oid] = kind.seal(obj, self)
+        with calm():
+            waiting = []
+            for oid, obj in fresh:
+                if id(obj) in stuck:
+                    self.keep(oid, obj)
+                else:
+                    waiting.append((oid, obj, self._place(oid, obj)))
+            seals = self.seals
+            known: dict[Any, Leaf] | None = None
+            for oid, obj, kind in waiting:
+                if type(kind) in _MEMORIES:
+                    known = _by_memory(leaves) if known is None else known
+                    seals[oid] = self._seal_memory(oid, obj, kind, known)
+                else:
+                    seals[oid] = None if kind is FROZEN else kind.seal(obj, self)
 
     def _seal_memory(self, oid: int, obj: Any, kind: Any, known: dict[Any, Leaf]) -> Any:
         if type(kind) is memories.ArrayKind and self._owner_known(obj):

@@ -54,7 +54,7 @@ _METHOD, _WEAK_MAP, _WRAPPED, _WRAPS = (
     FrozenParts("__wrapped__", "__dict__"),
     FrozenParts("__func__"),
 )
-_BY_TYPE: dict[type, Kind] = {
+BY_TYPE: dict[type, Kind] = {
     list: ListKind(), dict: DictKind(), set: SetKind(), tuple: FROZEN, frozenset: FROZEN,
     collections.OrderedDict: _DICT_LIKE, collections.defaultdict: _DICT_LIKE, collections.Counter: _DICT_LIKE,
     collections.deque: DequeKind(), bytearray: BytesKind(), array_module.array: BytesKind(),
@@ -98,7 +98,7 @@ _own_types: weakref.WeakKeyDictionary[type, Kind] = weakref.WeakKeyDictionary()
 def kind_of(obj: Any, namespace: Any) -> Kind:
     """How ``obj`` changes; ``namespace`` tells the notebook's functions from those of libraries."""
     kind = type(obj)
-    found = _BY_TYPE.get(kind)
+    found = BY_TYPE.get(kind)
     if found is not None:
         return found
     if kind is str or kind is bytes:
@@ -131,7 +131,7 @@ def _by_layout(obj: Any, kind: type) -> Kind:
     if kind.__module__ == "__main__":
         _own_types[kind] = found
     elif not isinstance(obj, (io.IOBase, str, bytes)):
-        _BY_TYPE[kind] = found
+        BY_TYPE[kind] = found
     return found
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from cellferry.errors import CannotTravel
 from cellferry.parcels import tensors
+from cellferry.parcels.calm import calm
 from cellferry.parcels.deep import on_a_deep_stack
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.kinds import kind_of
+from cellferry.parcels.kinds import BY_TYPE, kind_of
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.pickler import Packer
 from cellferry.parcels.plan import Missed, PackPlan, Parcel, RootFailed, StateFailed
@@ -86,7 +87,8 @@ class _Job:
 
     def run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
         try:
-            return self._run(roots, dropped)
+            with calm():
+                return self._run(roots, dropped)
         finally:
             self.packer.release()
 
@@ -226,13 +228,17 @@ class _Job:
     def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:
         """New objects worth a number, and their positions in the memo; temporaries made while pickling are left out."""
         memo, heap, stuck = self.packer.memo.copy(), self.heap, self.plan.stuck
-        entries = sorted((entry[0], key) for key, entry in memo.items() if entry[0] >= seeds)
-        passing = temporaries(memo, entries, Counter(id(leaf.owner) for leaf in self.leaves))
+        slots: list[Any] = [None] * (len(memo) - seeds)
+        for place, obj in memo.values():
+            if place >= seeds:
+                slots[place - seeds] = obj
+        obj = None
+        passing = temporaries(memo, slots, Counter(id(leaf.owner) for leaf in self.leaves))
         fresh, positions, missed = [], array("I"), []
-        for position, key in entries:
-            obj = memo[key][1]
+        for position, obj in enumerate(slots, seeds):
+            key = id(obj)
             if key not in stuck:
-                kind = kind_of(obj, heap.namespace)
+                kind = BY_TYPE.get(type(obj)) or kind_of(obj, heap.namespace)
                 # the wrapper of a torch storage is nobody's, but always the same
                 if not kind.tracked or (key in passing and not isinstance(kind, tensors.StorageKind)):
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,35 +87,30 @@ def unheld(heap: Heap, suspects: Iterable[int]) -> list[int]:
     return found
 
 
-_MEMO_REFERENCES = 4
-"""Of the memo, its copy, a variable and the argument of ``getrefcount``."""
+_MEMO_REFERENCES = 5
+"""Of the memo, its copy, the list of its objects, a variable and the argument of ``getrefcount``."""
 
-Memo = dict[int, tuple[int, Any]]
+_ATOMS = frozenset([str, bytes, int, float, complex, bool, type(None)])
 
 
-def temporaries(memo: Memo, entries: Iterable[tuple[int, int]], leaves: Mapping[int, int]) -> set[int]:
+def temporaries(memo: Container[int], objects: Iterable[Any], leaves: Mapping[int, int]) -> set[int]:
     """ids of the memo's objects that only the pickler holds: copies of states, arguments of calls and what they hold.
 
-    ``entries``: (position, id) of those to look at; ``leaves``: how many leaves hold an object.
+    ``objects``: those to look at; ``leaves``: how many leaves hold an object, by id.
     """
-    passing: set[int] = set()
-    stack = []
-    for _position, key in entries:
-        obj = memo[key][1]
-        if sys.getrefcount(obj) - leaves.get(key, 0) <= _MEMO_REFERENCES:
-            passing.add(key)
-            stack.append(obj)
-    obj = None  # a variable is a reference too
+    count = sys.getrefcount
+    stack = [obj for obj in objects if type(obj) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES]
+    passing = set(map(id, stack))
     from_passing: dict[int, int] = {}
     while stack:
         for child in gc.get_referents(stack.pop()):
             key = id(child)
-            if key in passing or isinstance(child, type):
+            if key in passing or type(child) in _ATOMS or isinstance(child, type):
                 continue
             inside = from_passing[key] = from_passing.get(key, 0) + 1
-            # one more than above: the list that ``child`` came from; without the memo's two where it is not there
-            own = _MEMO_REFERENCES + 1 if key in memo else _MEMO_REFERENCES - 1
-            if sys.getrefcount(child) - leaves.get(key, 0) - inside <= own:
+            # one more than above: the list that ``child`` came from; without the memo's three where it is not there
+            own = _MEMO_REFERENCES + 1 if key in memo else _MEMO_REFERENCES - 2
+            if count(child) - leaves.get(key, 0) - inside <= own:
                 passing.add(key)
                 stack.append(child)
     return passing

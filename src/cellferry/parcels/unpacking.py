@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellferry.errors import ChunkMismatch, ParcelError
+from cellferry.parcels.calm import calm
 from cellferry.parcels.context import Unpacking, unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import DIGEST_BYTES, Leaf, bytes_of, changed_chunks, chunk_count, digests
@@ -126,7 +127,7 @@ def unpack(
         _file_of(len(known), buffers[: meta["parts"]]),
         buffers=itertools.chain(known, (leaves[i] for i in meta["bufs"])),
     )
-    with unpacking(context):
+    with unpacking(context), calm():
         if known:
             unpickler.load()
         if meta["stuck"]:
