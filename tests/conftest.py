@@ -22,6 +22,8 @@ SETTLE_S = 15.0
 """How long a process may take to end after its test: a worker outlives a killed kernel by its grace, 5 s."""
 
 _KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+_REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "fleet/test_fleet")
+"""Where tests start real kernels and workers, which takes seconds: slow, whether a test says so itself or not."""
 _home: Path | None = None
 
 
@@ -45,6 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _home is not None:
         shutil.rmtree(_home, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(_REAL_WORKERS):
+            item.add_marker(pytest.mark.slow)
 
 
 def our_processes() -> dict[int, psutil.Process]:

@@ -40,9 +40,6 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     start_timeout_s = Float(
         10.0, help="A worker that makes no progress for this long while it starts is given up (seconds)."
     ).tag(config=True)
-    interrupt_grace_s = Float(
-        5.0, help="How long a second interrupt waits for the remote cell before the kernel there is killed (seconds)."
-    ).tag(config=True)
     worker_dir = Unicode(
         "",
         help="Folder for the local worker's private folders; empty: the user's runtime folder or the system's temporary one.",

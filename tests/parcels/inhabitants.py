@@ -81,7 +81,7 @@ MAKERS: dict[str, Callable[[Any, Any], Any]] = {
     "list": lambda a, b: [a, b, 1],
     "dict": lambda a, b: {"a": a, "b": b, 3: None},
     "tuple": lambda a, b: (a, b),
-    "set": lambda a, b: {1, "x", (2, 3)},
+    "set": lambda a, b: {1, "x", tuple(range(2, 4))},
     "frozenset": lambda a, b: frozenset([1, 2]),
     "deque": lambda a, b: collections.deque([a, b], maxlen=4),
     "ordered": lambda a, b: collections.OrderedDict(x=a, y=b),

@@ -27,6 +27,7 @@ _SWEEP_BYTES = 64 << 20
 _THOROUGH_MOST = 20_000
 _QUICK_MOST = 500
 _CHEAP_MOST = 1000
+_CHEAP_LENGTH = 1000
 _LARGE_BYTES = 1 << 20
 _RUNNING = (types.FrameType, types.CellType)
 _MEMORIES = frozenset([memories.ArrayKind, memories.SubclassKind, tensors.StorageKind, opaque.FrameKind])
@@ -158,7 +159,8 @@ class Heap:
         """
         if len(self.objects) > _CHEAP_MOST:
             return ()
-        return [oid for oid, kind in self.kinds.items() if kind.cheap]
+        seals = self.seals
+        return [oid for oid, kind in self.kinds.items() if kind.cheap and len(seals[oid]) <= _CHEAP_LENGTH]
 
     def changes(self, known: Iterable[int]) -> list[tuple[int, Any]]:
         """(number, new seal) of those that are not as both ends last agreed."""

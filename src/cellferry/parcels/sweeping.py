@@ -5,13 +5,18 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from collections.abc import Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from cellferry.parcels.calm import calm
 
 if TYPE_CHECKING:
     from cellferry.parcels.heap import Heap
 
 _ELSEWHERE = (types.ModuleType, types.FrameType, types.CodeType)
+_ORDINARY = frozenset([list, dict, tuple, set])
+_AT_ONCE = 50_000
 _OWN_REFERENCES = 3
 """Of ``nodes``, of the loop's variable and of ``getrefcount`` itself."""
 
@@ -21,6 +26,11 @@ def unused(heap: Heap) -> list[int]:
 
     References that the collector cannot see (of arrays to their owners) keep an object until their holder is gone.
     """
+    with calm():
+        return _unused(heap)
+
+
+def _unused(heap: Heap) -> list[int]:
     dropped: list[int] = []
     while True:
         nodes = _nodes(heap)
@@ -35,45 +45,45 @@ def unused(heap: Heap) -> list[int]:
 
 def _nodes(heap: Heap) -> dict[int, Any]:
     """The heap's objects and seals, and everything between them, by id."""
-    nodes: dict[int, Any] = {}
-    stack: list[Any] = [*heap.objects.values(), *heap.seals.values()]
-    while stack:
-        obj = stack.pop()
-        if id(obj) in nodes or not (gc.is_tracked(obj) or id(obj) in heap.oid_of):
-            continue
-        if (
-            isinstance(obj, _ELSEWHERE)
-            or obj is heap.namespace
-            or (isinstance(obj, type) and obj.__module__ != "__main__")
-        ):
-            continue
-        nodes[id(obj)] = obj
-        if not (isinstance(obj, types.FunctionType) and obj.__globals__ is not heap.namespace):
-            stack.extend(gc.get_referents(obj))
+    nodes = {id(obj): obj for obj in heap.objects.values()}
+    nodes.update((id(seal), seal) for seal in heap.seals.values() if gc.is_tracked(seal))
+    frontier = [obj for obj in nodes.values() if _is_inside(heap, obj)]
+    while frontier:
+        found = {id(obj): obj for obj in _referents(frontier) if id(obj) not in nodes and gc.is_tracked(obj)}
+        frontier = [obj for obj in found.values() if _is_inside(heap, obj)]
+        nodes.update((id(obj), obj) for obj in frontier)
     return nodes
+
+
+def _is_inside(heap: Heap, obj: Any) -> bool:
+    """Whether what ``obj`` refers to may be looked at: not the whole interpreter."""
+    kind = type(obj)
+    if kind in _ORDINARY:
+        return obj is not heap.namespace
+    if isinstance(obj, _ELSEWHERE) or (isinstance(obj, type) and obj.__module__ != "__main__"):
+        return False
+    return not isinstance(obj, types.FunctionType) or obj.__globals__ is heap.namespace
+
+
+def _referents(objects: Sequence[Any]) -> Iterator[Any]:
+    for at in range(0, len(objects), _AT_ONCE):
+        yield from gc.get_referents(*objects[at : at + _AT_ONCE])
 
 
 def _reached_from_outside(heap: Heap, nodes: dict[int, Any]) -> set[int]:
     """ids of the nodes that something else refers to, and of what hangs on them."""
-    inside = dict.fromkeys(nodes, 0)
-    for held in (heap.objects, heap.seals):
-        for obj in held.values():
-            if id(obj) in inside:
-                inside[id(obj)] += 1
-    for obj in nodes.values():
-        for child in gc.get_referents(obj):
-            if id(child) in inside:
-                inside[id(child)] += 1
-    alive: set[int] = set()
-    stack = []
+    inside = Counter(map(id, _referents([obj for obj in nodes.values() if _is_inside(heap, obj)])))
+    inside.update(map(id, heap.objects.values()))
+    inside.update(map(id, heap.seals.values()))
+    frontier = []
     for obj in nodes.values():  # not items(): on some versions their iterator keeps one more reference
         if sys.getrefcount(obj) - _OWN_REFERENCES > inside[id(obj)]:
-            stack.append(obj)
-    while stack:
-        obj = stack.pop()
-        if id(obj) not in alive:
-            alive.add(id(obj))
-            stack.extend(child for child in gc.get_referents(obj) if id(child) in nodes and id(child) not in alive)
+            frontier.append(obj)
+    alive: set[int] = set()
+    while frontier:
+        alive.update(map(id, frontier))
+        found = {id(obj): obj for obj in _referents(frontier) if id(obj) in nodes and id(obj) not in alive}
+        frontier = list(found.values())
     return alive
 
 
