@@ -77,6 +77,15 @@ def _file(packer: Packer, file: Any) -> Reduced:
     return packer.refuse(file, "it is an open file of this process")
 
 
+def _logger(packer: Packer, logger: Any) -> Reduced:
+    """By name, as ever; but one that writes to a file here would fall silent there, so that is said beforehand."""
+    for handler in [] if packer.going_home else logger.handlers:
+        stream = getattr(handler, "stream", None)
+        if stream is not None and is_bound(stream):
+            return packer.refuse(stream, "it is an open file of this process")
+    return packer.default(logger)
+
+
 def _weakref(packer: Packer, ref: Any) -> Reduced:
     target = ref()
     return (weakref.ref, (target,)) if target is not None else (rebuild.dead_reference, ())
@@ -241,6 +250,7 @@ _BY_BASE: dict[str, Reducer] = {
     "builtins.type": _class,
     "builtins.BaseException": _exception,
     "numpy.ndarray": arrays.reduce_subclass,
+    "logging.Logger": _logger,
     "io.IOBase": _file,
     "_io._IOBase": _file,
     "ipykernel.iostream.OutStream": _file,
