@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import copy
 import copyreg
 import decimal
 import enum
@@ -172,7 +173,7 @@ class _Describer:
             for name, item in sorted(vars(value).items())
             if name not in _DUNDERS
             and not name.startswith("_abc_")
-            and not isinstance(item, types.GetSetDescriptorType)
+            and not isinstance(item, (types.GetSetDescriptorType, types.MemberDescriptorType))
         }
 
     def _wrapper(self, entry, value, path, depth):
@@ -190,6 +191,11 @@ class _Describer:
 
     def _task(self, entry, value, path, depth):
         entry["done"] = value.done()
+
+    def _iterator(self, entry, value, path, depth):
+        """A position in a sequence; a copy is read to its end. What kind of iterator has ended does not matter."""
+        entry["type"] = "iterator"
+        entry["rest"] = self.describe(tuple(copy.copy(value)), f"{path} rest", depth)
 
     def _array(self, entry, value, path, depth):
         flags = value.flags
@@ -313,6 +319,7 @@ class _Describer:
         (lambda v, m: isinstance(v, (property, staticmethod, classmethod)) or hasattr(type(v), "cache_info"), _wrapper),
         (lambda v, m: isinstance(v, BaseException), _exception),
         (lambda v, m: isinstance(v, weakref.ref), _weakref),
+        (lambda v, m: m == "builtins" and type(v).__name__.endswith("iterator"), _iterator),
         (lambda v, m: isinstance(v, asyncio.Future), _task),
         (
             lambda v, m: m in ("threading", "_thread", "asyncio", "concurrent", "logging", "sqlite3", "_contextvars"),

@@ -66,7 +66,7 @@ except OwnError as error:
     own = error
 own.code, own.detail, str(own)
 
-# %%
+# %% same side
 raise own
 
 # %%

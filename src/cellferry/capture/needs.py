@@ -31,7 +31,7 @@ def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> 
     Raises UndefinedName for a name that is certainly read and exists nowhere.
     """
     missing = [name for name in sorted(flow.required) if name not in namespace and not hasattr(builtins, name)]
-    if missing and not (flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports):
+    if missing and not (flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports or "__main__" in flow.reads | flow.imports):
         made = _made_by_calls(flow, namespace, hidden)
         for name in missing:
             if name not in made:

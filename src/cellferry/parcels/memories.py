@@ -165,23 +165,43 @@ def _reshape(obj: Any, content: Any) -> bool:
     if obj.size == content.size:
         obj.shape = content.shape
         return True
-    if type(obj).__module__ != "numpy" or not obj.flags.owndata or _has_views(obj):
+    if type(obj).__module__ != "numpy" or not obj.flags.owndata:
+        return False
+    if not _sample:
+        _measure_own_references()
+    if _has_views(obj):
         return False
     obj.resize(content.shape, refcheck=False)
     return True
 
 
 def _has_views(obj: Any) -> bool:
-    """Whether something holds ``obj`` that the garbage collector does not see: a view, whose memory must not move."""
+    """Whether something holds ``obj`` that the garbage collector does not see: a view, whose memory must not move.
+
+    Errs on the safe side: the collector does not see dicts and tuples of nothing but arrays either.
+    """
     unseen = sys.getrefcount(obj)
     for holder in gc.get_referrers(obj):
         if not isinstance(holder, types.FrameType):
             unseen -= list(map(id, gc.get_referents(holder))).count(id(obj))
-    return unseen > _OWN_REFERENCES
+    if not _own_references:
+        _own_references.append(unseen)
+        return True
+    return unseen > _own_references[0]
 
 
-_OWN_REFERENCES = 5
-"""Of the calls from ``settle`` down to ``_has_views``, which the collector does not see either."""
+_own_references: list[int] = []
+"""Of the calls from ``settle`` down to ``_has_views``, which the collector does not see: measured, for Pythons differ."""
+
+_sample: list[Any] = []
+
+
+def _measure_own_references() -> None:
+    import numpy as np
+
+    _sample.append(np.zeros(1))
+    for obj in _sample:
+        ArrayKind().apply(obj, ((), np.zeros(2)))
 
 
 class SubclassKind(ArrayKind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,6 +88,10 @@ class OpaqueKind(Kind):
             if getattr(make, "__name__", "") == "__newobj__" and arguments[0] is not type(obj):
                 return False
             return _take_state(obj, inner)
+        if make is iter and hasattr(obj, "__next__") and not (arguments[0] if arguments else ()):
+            # a used-up iterator of Python's own says nothing about what it once ran over: use up the one here
+            collections.deque(obj, maxlen=0)
+            return True
         made = self.replacement(obj, state)
         return type(made) is type(obj) and _transplant(obj, made)
 

@@ -1,8 +1,8 @@
 """The first verb: ``pack`` values into a parcel.
 
-A parcel is a row of pickles that share one memo: first the states of known objects that changed, then one pickle for
-each root. The known objects that they may mention stand at the front of the memo on both ends, so that a pickle
-refers to them by position.
+A parcel is a row of pickles that share one memo: one for each root, then the states of known objects that changed.
+The known objects that they may mention stand at the front of the memo on both ends, so that a pickle refers to them
+by position.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _AroundFailed(Exception):
 
 
 class _Job:
-    """One packing: states of what changed, then the roots, those included that their functions ask for."""
+    """One packing: the roots, those included that their functions ask for, then states of what changed."""
 
     def __init__(self, heap: Heap, plan: PackPlan, extra: Iterable[int], look_around: bool) -> None:
         self.heap = heap
@@ -106,10 +106,11 @@ class _Job:
             self.packer.memo = {id(objects[oid]): (i, objects[oid]) for i, oid in enumerate(seeds)}
         if self.plan.stuck:
             self._dump_stuck(roots, len(seeds))
-        if self.changes:
-            self._dump_states(given)
         for name, value in roots.items():
             self._dump_root(name, value)
+        if self.changes:
+            # after the roots, so that a root's size is its own even where a known container has it by now
+            self._dump_states(given)
         return self._finish(seeds, dropped)
 
     def _close(self, roots: dict[str, Any]) -> None:

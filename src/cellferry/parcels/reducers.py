@@ -173,13 +173,20 @@ def _singleton(obj: Any, reduced: Reduced) -> Reduced:
 
 def _class(packer: Packer, kind: type) -> Reduced:
     reduced = packer.default(kind)
-    return _enum(reduced, kind) if isinstance(kind, enum.EnumMeta) and kind.__module__ == "__main__" else reduced
+    if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
+        return reduced
+    if isinstance(kind, enum.EnumMeta):
+        return _enum(reduced, kind)
+    slots = vars(kind).get("__slots__")
+    if slots is None:
+        return reduced
+    # cloudpickle only puts the name there, which gives the instances a __dict__ after all
+    body = {**reduced[1][3], "__slots__": slots if isinstance(slots, str) else tuple(slots)}
+    return (reduced[0], (*reduced[1][:3], body, *reduced[1][4:]), *reduced[2:])
 
 
 def _enum(reduced: Reduced, kind: Any) -> Reduced:
     """cloudpickle's way of an enum of the notebook, with the aliases that it leaves out."""
-    if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
-        return reduced
     members = {name: member.value for name, member in kind.__members__.items()}
     attributes, slots = reduced[2]
     attributes = {name: value for name, value in attributes.items() if name not in members}

@@ -132,8 +132,8 @@ def unpack(
             unpickler.load()
         if meta["stuck"]:
             unpickler.load()
-        states = _load(unpickler, "") if meta["states"] else []
         roots = {name: _load(unpickler, name) for name in meta["roots"]}
+        states = _load(unpickler, "") if meta["states"] else []
     memo = unpickler.memo.copy() if tracked else {}
     fresh = [(meta["base"] + n, memo[position]) for n, position in enumerate(tracked)]
     heap.next_oid = max(heap.next_oid, meta["base"] + len(tracked))
@@ -181,5 +181,7 @@ def settle(heap: Heap, arrived: Arrived) -> list[tuple[Any, Any]]:
             made = kind.replacement(obj, state)
             heap.replace(oid, made)
             replaced.append((obj, made))
-            arrived.roots.update({name: made for name, value in arrived.roots.items() if value is obj})
+            for name, value in list(arrived.roots.items()):
+                if value is obj:
+                    arrived.roots[name] = made
     return replaced

@@ -86,7 +86,8 @@ class LocalProvider(Provider):
                 raise _disk_full(folder) from error
             if isinstance(error, OSError):
                 raise WorkerStartError(
-                    f"the local worker cannot be started: {error}", "type `cellferry doctor` in a terminal"
+                    f"the local worker cannot be started: {error}",
+                    "set c.Cellferry.worker_dir to a folder that you can write to, or type `cellferry doctor` in a terminal",
                 ) from error
             raise
         self._processes[worker_id] = process

@@ -1,0 +1,216 @@
+"""Values of libraries."""
+
+from __future__ import annotations
+
+import pytest
+
+from .notebook import FarProcess, same_as_local
+
+CASES: dict[str, list[str]] = {
+    "frames": [
+        """
+        import pandas as pd, numpy as np
+        df = pd.DataFrame({"a": [1, 2, 3], "s": ["x", "y", None], "c": pd.Categorical(["p", "q", "p"])})
+        o = df
+        s = df["a"]
+        h = {"d": df}
+        ix = df.index
+        mi = pd.MultiIndex.from_product([[1, 2], ["a", "b"]])
+        """,
+        """
+        %%remote
+        df["b"] = df.a * 2
+        df.loc[0, "a"] = 99
+        df.attrs["k"] = 1
+        """,
+        """
+        %%remote
+        df.drop(columns="b", inplace=True)
+        df.rename(columns={"a": "z"}, inplace=True)
+        mi2 = mi
+        """,
+    ],
+    "series, groups, indexes": [
+        """
+        import pandas as pd
+        df = pd.DataFrame({"a": [1, 2, 3], "k": ["x", "y", "x"]})
+        s = df["a"]
+        o = s
+        g = df.groupby("k")
+        idx = pd.Index([3, 4], name="i")
+        cat = pd.Categorical(["a", "b"])
+        td = pd.to_datetime(["2020-01-01"])
+        """,
+        """
+        %%remote
+        s.iloc[0] = 50
+        r = g["a"].sum().to_dict()
+        idx2 = idx
+        t = s.sum()
+        """,
+        """
+        q = df["a"].tolist(), o.tolist(), idx2 is idx
+        """,
+    ],
+    "arrow tables": [
+        """
+        import pyarrow as pa
+        t = pa.table({"a": [1, 2], "s": ["x", None]})
+        u = t
+        h = [t]
+        """,
+        """
+        %%remote
+        v = t.append_column("z", [[1, 2]])
+        same = t
+        """,
+    ],
+    "images": [
+        """
+        from PIL import Image
+        i = Image.new("RGB", (4, 4))
+        h = [i]
+        """,
+        """
+        %%remote
+        i.putpixel((0, 0), (1, 2, 3))
+        """,
+        """
+        q = h[0].getpixel((0, 0))
+        """,
+    ],
+    "estimators": [
+        """
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+        import numpy as np
+        X = np.arange(20.0).reshape(10, 2)
+        y = (np.arange(10) > 4).astype(int)
+        m = make_pipeline(StandardScaler(), LogisticRegression())
+        rf = RandomForestClassifier(5, random_state=0)
+        h = [m, rf]
+        st = m.steps[1][1]
+        """,
+        """
+        %%remote
+        m.fit(X, y)
+        rf.fit(X, y)
+        """,
+        """
+        q = m.predict(X).tolist(), h[0].score(X, y), rf.predict(X).tolist(), hasattr(st, "coef_")
+        """,
+        """
+        %%remote
+        r = rf.score(X, y)
+        """,
+    ],
+    "random generators": [
+        """
+        import random, numpy as np
+        r = random.Random(1)
+        g = np.random.default_rng(2)
+        rs = np.random.RandomState(3)
+        h = [r, g, rs]
+        """,
+        """
+        %%remote
+        a = r.random(), g.random(), rs.rand()
+        """,
+        """
+        b = r.random(), g.random(), rs.rand()
+        """,
+        """
+        %%remote
+        c = r.random(), g.random(), rs.rand()
+        """,
+    ],
+    "files in memory": [
+        """
+        import io
+        s = io.StringIO("abc")
+        b = io.BytesIO(b"xyz")
+        h = [s, b]
+        """,
+        """
+        %%remote
+        s.seek(0, 2)
+        s.write("d")
+        b.read(1)
+        """,
+        """
+        v = s.getvalue(), s.tell(), b.tell()
+        """,
+    ],
+    "weak references": [
+        """
+        import weakref
+        class C:
+            pass
+        c = C()
+        w = weakref.ref(c)
+        wd = weakref.WeakValueDictionary(a=c)
+        ws = weakref.WeakSet([c])
+        """,
+        """
+        %%remote
+        c.x = 1
+        o = w() is c, wd["a"] is c, c in ws
+        """,
+        """
+        z = w() is c, wd["a"] is c, c in ws
+        """,
+    ],
+    "iterators half consumed": [
+        """
+        import itertools
+        l = [1, 2, 3, 4]
+        it = iter(l)
+        next(it)
+        m = map(str, it)
+        z = zip(l, it)
+        c = itertools.count(3)
+        e = enumerate(l)
+        r = iter(range(5))
+        h = [it, m, z, c, e, r]
+        """,
+        """
+        %%remote
+        a = next(it), next(m), next(c), next(e), next(r)
+        """,
+        """
+        b = next(it), next(c), next(e), next(r)
+        """,
+        """
+        %%remote
+        d = list(it), next(c), next(e)
+        """,
+    ],
+    "dates, decimals, paths, patterns": [
+        """
+        import datetime, decimal, pathlib, uuid, re, fractions
+        v = [
+            datetime.datetime(2020, 1, 1),
+            decimal.Decimal("1.5"),
+            pathlib.Path("/x"),
+            uuid.UUID(int=3),
+            re.compile("a+"),
+            fractions.Fraction(1, 3),
+            datetime.timezone.utc,
+        ]
+        h = list(v)
+        x = v[1]
+        """,
+        """
+        %%remote
+        v.append(v[0])
+        y = v[1]
+        """,
+    ],
+}
+
+
+@pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
+def test_libraries_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
+    same_as_local(far, *cells)
