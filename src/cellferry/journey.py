@@ -85,8 +85,8 @@ class Session:
         check_supported(request)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
-        needs = needed(flow, self._namespace, self._host.hidden)
         known = self._there.get(self._fleet.peek(request))
+        needs = needed(flow, self._namespace, self._host.hidden, known.kept if known else ())
         if request.estimate:
             return self._estimate(needs, known)
         if known is not None and known.link.lost is not None:
@@ -206,7 +206,8 @@ class Session:
         stale = (
             {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
         )
-        unbind = sorted(name for name in stale if name not in parcel.roots)
+        there.kept -= set(self._namespace)
+        unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads)
         there.names -= set(unbind)
         screen = self._host.screen
         return {
@@ -261,6 +262,7 @@ class Session:
         there.ambient.receive(roots.pop(AMBIENT, {}))
         namespace.update(roots)
         there.names |= set(roots)
+        there.kept |= set(frame["kept"])
         for name in frame["deleted"]:
             namespace.pop(name, None)
             there.names.discard(name)

@@ -91,7 +91,7 @@ class _Describer:
             return {"type": type_name(value), "name": f"{value.__module__}.{getattr(value, '__qualname__', '')}"}
         if id(value) in self.seen:
             return {"same": self.seen[id(value)]}
-        if not isinstance(value, _IMMUTABLE) and not _is(value, "pandas", "Index"):
+        if not isinstance(value, _IMMUTABLE) and not _is(value, "pandas", "Index") and not _is(value, "numpy", "dtype"):
             self.seen[id(value)] = path
         self.keep.append(value)
         entry: dict = {"type": type_name(value)}
@@ -310,7 +310,7 @@ class _Describer:
         (lambda v, m: isinstance(v, types.ModuleType), _named),
         (lambda v, m: isinstance(v, _GENERATORS), _named),
         (lambda v, m: isinstance(v, io.IOBase), _file),
-        (lambda v, m: isinstance(v, pathlib.PurePath) or _is(v, "numpy", "dtype"), _text),
+        (lambda v, m: isinstance(v, pathlib.PurePath) or m == "ipaddress" or _is(v, "numpy", "dtype"), _text),
         (lambda v, m: isinstance(v, types.FunctionType), _function),
         (lambda v, m: isinstance(v, types.MethodType), _method),
         (lambda v, m: isinstance(v, enum.Enum), _named),

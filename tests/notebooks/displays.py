@@ -124,7 +124,7 @@ display(HTML("<hr>"), metadata={"isolated": True})
 get_ipython().display_formatter.format({"a": 1})[0]
 
 # %%
-In[2], len(Out) > 0, _i2 == In[2]
+len(Out) > 0, len(In) > 10, sorted(Out)[-1]
 
 # %%
 5 * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,8 @@ from .notebook import FarProcess
 
 
 @pytest.fixture(scope="session")
-def far() -> Iterator[FarProcess]:
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarProcess]:
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torch")))
     process = FarProcess()
     yield process
     process.close()

@@ -61,6 +61,8 @@ class FarEnd:
         except Exception:
             self.channel.send({"op": "refused", "error": traceback.format_exc()})
             return
+        for name in frame["unbind"]:
+            self.namespace.pop(name, None)
         self.namespace.update(arrived.roots)
         before = dict(self.namespace)
         try:
@@ -70,7 +72,14 @@ class FarEnd:
         home = Home(before, dict(self.namespace), tuple(arrived.roots.values()), frozenset())
         load = Load(home.bound(None), home.given, frame["limit"])
         parcel = pack_home(self.heap, load)
-        head = {"op": "home", "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost, "deleted": home.deleted(), "error": error}
+        head = {
+            "op": "home",
+            "parcel": parcel.meta(),
+            "stayed": load.stayed,
+            "lost": load.lost,
+            "deleted": home.deleted(),
+            "error": error,
+        }
         self.channel.send(head, parcel.buffers() if not parcel.bulk else [*parcel.buffers(), parcel.sums])
         if parcel.bulk:
             claims = self.channel.recv()[0]["claims"]
@@ -99,7 +108,9 @@ def take_bulk(channel: Channel, meta: dict[str, Any], sums: bytes, heap: Heap) -
     channel.send({"op": "want", "claims": inbox.claims(heap, sums)})
     while True:
         frame, _buffers = channel.recv(
-            lambda head, _index, size: inbox.target(head["leaf"], head["at"], size) if head["op"] == "leaf" else bytearray(size)
+            lambda head, _index, size: (
+                inbox.target(head["leaf"], head["at"], size) if head["op"] == "leaf" else bytearray(size)
+            )
         )
         if frame["op"] == "leaves":
             return inbox.values, inbox.check(sums)

@@ -174,4 +174,4 @@ class _View:
 
         if isinstance(obj, (pd.DataFrame, pd.Series)):
             return [str(getattr(obj, "dtypes", "")), obj.to_csv()]
-        return [repr(obj)]
+        return [repr(obj)] if hasattr(obj, "tolist") else []

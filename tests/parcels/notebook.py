@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.capture.dataflow import analyse
-from cellferry.capture.needs import function_globals, needed
+from cellferry.capture.needs import function_globals, needed, written_globals
 from cellferry.parcels.bulk import stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -32,7 +32,9 @@ class FarProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             child = Path(__file__).with_name("far_end.py")
-            self.process = subprocess.Popen([sys.executable, str(child), str(theirs.fileno())], pass_fds=[theirs.fileno()])
+            self.process = subprocess.Popen(
+                [sys.executable, str(child), str(theirs.fileno())], pass_fds=[theirs.fileno()]
+            )
         self.channel = Channel(PlainStream(ours))
 
     def close(self) -> None:
@@ -55,6 +57,7 @@ class Notebook:
         self.came: dict[str, Any] = {}
         self.sent: Parcel | None = None
         self.received: dict[str, Any] = {}
+        self.shape: dict[str, Any] = {}
 
     def __enter__(self) -> Notebook:
         self._main = sys.modules["__main__"]
@@ -78,7 +81,9 @@ class Notebook:
         self.sent = parcel = self._pack(source)
         channel = self.far.channel
         buffers = [*parcel.buffers(), parcel.sums] if parcel.bulk else parcel.buffers()
-        channel.send({"op": "run", "parcel": parcel.meta(), "code": source, "limit": self.limit}, buffers)
+        unbind = sorted((analyse(source).binds | written_globals(parcel.functions)) - set(parcel.roots))
+        head = {"op": "run", "parcel": parcel.meta(), "code": source, "limit": self.limit, "unbind": unbind}
+        channel.send(head, buffers)
         if parcel.bulk:
             stream(parcel.leaves, channel.recv()[0]["claims"], channel.send)
             channel.send({"op": "leaves"})
@@ -152,7 +157,7 @@ def run_all(cells: Cells, far: FarProcess | None) -> Notebook:
             (notebook.there if where == "there" else notebook.here)(source)
             if notebook.error:
                 raise AssertionError(notebook.error)
-        notebook.shape = _shape(notebook.namespace)  # type: ignore[attr-defined]
+        notebook.shape = _shape(notebook.namespace)
     return notebook
 
 
@@ -165,9 +170,9 @@ def same_as_local(far: FarProcess, *cells: str, names: Sequence[str] | None = No
     split = [("there", c.split("\n", 1)[1]) if c.startswith("%%remote") else ("here", c) for c in map(_dedent, cells)]
     local = run_all(split, None)
     mixed = run_all(split, far)
-    for name in sorted(local.shape):  # type: ignore[attr-defined]
+    for name in sorted(local.shape):
         if names is None or name in names:
-            parted = first_difference(local.shape[name], mixed.shape.get(name), name)  # type: ignore[attr-defined]
+            parted = first_difference(local.shape[name], mixed.shape.get(name), name)
             assert not parted, f"not as it is locally: {parted}"
     return mixed
 

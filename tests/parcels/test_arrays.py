@@ -188,6 +188,7 @@ CASES: dict[str, list[str]] = {
     "buffers and hooks of modules": [
         """
         import torch
+        torch.manual_seed(2)
         seen = []
         layer = torch.nn.Linear(2, 2)
         layer.register_buffer("b", torch.ones(2))
@@ -204,6 +205,11 @@ CASES: dict[str, list[str]] = {
         %%remote
         layer(torch.ones(1, 2))
         n = len(seen)
+        """,
+        """
+        weights = [t.tolist() for t in layer.state_dict().values()]
+        same = layer.b is buffer
+        del layer
         """,
     ],
     "learning rate schedulers": [

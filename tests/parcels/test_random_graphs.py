@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from . import inhabitants
 from .graph import first_difference, shape_of
+from .notebook import FarProcess, run_all
 from .two_heaps import TwoHeaps
 
 NAMES = [f"v{i}" for i in range(6)]
@@ -96,6 +99,21 @@ def test_long_notebooks() -> None:
             for _trip in range(30)
         ]
         play(plan)
+
+
+def test_long_notebooks_with_classes_of_their_own(far: FarProcess) -> None:
+    """The same with another process, and everything defined in the notebook itself, so that classes travel by value."""
+    tools = Path(inhabitants.__file__).read_text() + "\n" + inspect.getsource(inner)
+    for seed in range(6):
+        choice = random.Random(seed)
+        cells = [("here", tools), ("here", "\n".join(f"{name} = None" for name in NAMES))]
+        for _trip in range(15):
+            steps = [_random_step(choice) for _ in range(choice.randint(1, 5))]
+            where = "there" if choice.random() < 0.6 else "here"
+            cells.append((where, "\n".join(source_of(step)[0] for step in steps)))
+        expected, found = run_all(cells, None).shape, run_all(cells, far).shape
+        parted = next((d for n in NAMES if (d := first_difference(expected[n], found[n], n))), "")
+        assert not parted, f"seed {seed}\n{parted}"
 
 
 def _random_step(choice: random.Random) -> Step:

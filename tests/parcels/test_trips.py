@@ -250,7 +250,13 @@ def test_ends_that_disagree_say_so(ends: TwoHeaps) -> None:
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: (i for i in ()), threading.Lock, lambda: sys._getframe(), lambda: Path("/dev/null").open(), lambda: memoryview(b"abc")[1:]],  # noqa: SIM115
+    [
+        lambda: (i for i in ()),
+        threading.Lock,
+        lambda: sys._getframe(),
+        lambda: Path("/dev/null").open(),  # noqa: SIM115
+        lambda: memoryview(b"abc")[1:],
+    ],
 )
 def test_what_is_bound_to_this_process_is_refused(ends: TwoHeaps, make: Any) -> None:
     ends.here["x"] = {"inside": [make()]}
@@ -275,7 +281,9 @@ def test_a_known_value_that_took_up_a_lock_is_blamed_on_its_root(ends: TwoHeaps)
 
 def test_a_bound_root_stays_and_comes_back_as_itself(ends: TwoHeaps) -> None:
     ends.here["n"] = 1
-    _parcel, stayed, _replaced = ends.remote("g = (i * i for i in range(5)); holder = {'n': n}", "n", bind=("g", "holder"))
+    _parcel, stayed, _replaced = ends.remote(
+        "g = (i * i for i in range(5)); holder = {'n': n}", "n", bind=("g", "holder")
+    )
     assert set(stayed) == {"g"}
     placeholder = ends.here["g"]
     assert isinstance(placeholder, Placeholder) and "generator" in repr(placeholder)
@@ -296,7 +304,9 @@ def test_a_lock_inside_a_known_container_is_a_placeholder_at_home(ends: TwoHeaps
         pickle.dumps(ends.here["d"]["lock"])
 
 
-@pytest.mark.parametrize("make", ["list(range(100_000))", "'x' * 200_000", "b'x' * 200_000", "dict.fromkeys(range(50_000))"])
+@pytest.mark.parametrize(
+    "make", ["list(range(100_000))", "'x' * 200_000", "b'x' * 200_000", "dict.fromkeys(range(50_000))"]
+)
 def test_a_large_built_in_value_stays_too(ends: TwoHeaps, make: str) -> None:
     ends.here.update(n=1, holder={})
     code = f"big = {make}; alias = big; holder['big'] = big"
@@ -329,7 +339,9 @@ def test_a_value_that_stayed_can_be_fetched(ends: TwoHeaps) -> None:
 
 def test_globals_of_functions_travel_as_further_roots(ends: TwoHeaps) -> None:
     exec("limit = [3]\ndef inner(): return limit[0]\ndef outer(): return inner() + 1", ends.here)
-    plan = PackPlan(more=lambda functions: {n: ends.here[n] for f in functions for n in f.__code__.co_names if n in ends.here})
+    plan = PackPlan(
+        more=lambda functions: {n: ends.here[n] for f in functions for n in f.__code__.co_names if n in ends.here}
+    )
     parcel = pack(ends.near, {"outer": ends.here["outer"]}, plan)
     arrived, _replaced = arrive(parcel, ends.far)
     ends.there.update(arrived.roots)

@@ -25,13 +25,21 @@ class Needs:
     hints: Mapping[str, Any]
 
 
-def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> Needs:
+def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str], elsewhere: Container[str] = ()) -> Needs:
     """The notebook's values that the cell reads; everything if it uses names that are not in its text.
+
+    ``elsewhere``: names that only the worker has.
 
     Raises UndefinedName for a name that is certainly read and exists nowhere.
     """
-    missing = [name for name in sorted(flow.required) if name not in namespace and not hasattr(builtins, name)]
-    if missing and not (flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports or "__main__" in flow.reads | flow.imports):
+    missing = [
+        name
+        for name in sorted(flow.required)
+        if name not in namespace and name not in elsewhere and not hasattr(builtins, name)
+    ]
+    if missing and not (
+        flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports or "__main__" in flow.reads | flow.imports
+    ):
         made = _made_by_calls(flow, namespace, hidden)
         for name in missing:
             if name not in made:

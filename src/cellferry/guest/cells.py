@@ -128,7 +128,8 @@ class Cells:
         self.ambient.agree(ambient)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         frame = {
-            "op": "home", "reply": outcome, "deleted": home.deleted(), "ran_s": ran_s, "flags": self.shell.compile.flags,
+            "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
+            "ran_s": ran_s, "flags": self.shell.compile.flags,
             "files": self.files.changed(),
         }  # fmt: skip
         self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))
@@ -174,7 +175,15 @@ class Cells:
         """Values that stayed here, asked for by name at home."""
         oids = frozenset(oid for oid in meta["oids"] if oid in self.heap.objects)
         wanted = {str(oid): self.heap.objects[oid] for oid in sorted(oids)}
-        frame = {"op": "home", "reply": {"status": "ok"}, "deleted": [], "ran_s": 0.0, "flags": 0, "files": []}
+        frame = {
+            "op": "home",
+            "reply": {"status": "ok"},
+            "deleted": [],
+            "kept": [],
+            "ran_s": 0.0,
+            "flags": 0,
+            "files": [],
+        }
         self._send_home(frame, Load(wanted, without=oids))
 
     def comm(self, message: dict[str, Any]) -> None:

@@ -34,6 +34,10 @@ class Home:
             if self.before.get(name, missing) is not value and self._mine(name) and (returns is None or name in returns)
         }
 
+    def kept(self, returns: list[str] | None) -> list[str]:
+        """Names bound by the cell that ``returns`` leaves here."""
+        return [] if returns is None else [name for name in self.bound(None) if name not in returns]
+
     def deleted(self) -> list[str]:
         return [name for name in self.before if name not in self.after and self._mine(name)]
 

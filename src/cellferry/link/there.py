@@ -27,6 +27,9 @@ class There:
     sources: SourceSync
     names: set[str] = field(default_factory=set)
     ambient: Ambient = field(default_factory=Ambient)
+    kept: set[str] = field(default_factory=set)
+    """Names that cells bound there and ``returns=`` left there: later cells on this worker find them."""
+
     cells: set[str] = field(default_factory=set)
     """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
 

@@ -35,7 +35,6 @@ _SMALL = frozenset([ListKind, DictKind, SetKind, DequeKind, InstanceKind, CellKi
 """Kinds of objects that own no memory to speak of themselves."""
 
 
-
 class Heap:
     """The objects known to both ends of one link. ``namespace``: the notebook's variables on this side."""
 

@@ -253,6 +253,11 @@ def new_type(name: str, supertype: Any, module: str, qualname: str) -> Any:
     return made
 
 
+def set_module(made: Any, module: str) -> None:
+    """Say where a type variable was made."""
+    made.__module__ = module
+
+
 def type_parameter(kind: str, name: str, options: dict[str, Any], module: str) -> Any:
     """``ParamSpec`` or ``TypeVarTuple`` of the notebook."""
     import typing

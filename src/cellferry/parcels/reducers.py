@@ -117,6 +117,14 @@ def _new_type(packer: Packer, made: Any) -> Reduced:
     return rebuild.new_type, (made.__name__, made.__supertype__, made.__module__, made.__qualname__)
 
 
+def _type_variable(packer: Packer, made: Any) -> Reduced:
+    reduced = by_cloudpickle._typevar_reduce(made)
+    if reduced[0] is getattr:
+        return reduced
+    # cloudpickle makes it in a module of its own, and leaves it there
+    return (*reduced, made.__module__, None, None, rebuild.set_module)
+
+
 def _type_parameter(packer: Packer, made: Any) -> Reduced:
     if by_cloudpickle._lookup_module_and_qualname(made) is not None:
         return packer.default(made)
@@ -177,12 +185,14 @@ def _class(packer: Packer, kind: type) -> Reduced:
         return reduced
     if isinstance(kind, enum.EnumMeta):
         return _enum(reduced, kind)
+    make, (meta, name, bases, body, *rest), *state = reduced
+    if typing.NamedTuple in getattr(kind, "__orig_bases__", ()):
+        bases = kind.__bases__  # that base would make the class anew, and refuse names that are in it by now
     slots = vars(kind).get("__slots__")
-    if slots is None:
-        return reduced
-    # cloudpickle only puts the name there, which gives the instances a __dict__ after all
-    body = {**reduced[1][3], "__slots__": slots if isinstance(slots, str) else tuple(slots)}
-    return (reduced[0], (*reduced[1][:3], body, *reduced[1][4:]), *reduced[2:])
+    if slots is not None:
+        # cloudpickle only puts the name there, which gives the instances a __dict__ after all
+        body = {**body, "__slots__": slots if isinstance(slots, str) else tuple(slots)}
+    return (make, (meta, name, bases, body, *rest), *state)
 
 
 def _enum(reduced: Reduced, kind: Any) -> Reduced:
@@ -219,6 +229,7 @@ BY_TYPE: dict[type, Reducer] = {
     weakref.WeakKeyDictionary: _weak_mapping,
     memoryview: _memoryview,
     typing.NewType: _new_type,
+    typing.TypeVar: _type_variable,
     typing.ParamSpec: _type_parameter,
     typing.TypeVarTuple: _type_parameter,
     types.GeneratorType: _bound(_RUNNING),

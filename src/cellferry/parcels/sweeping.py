@@ -109,7 +109,9 @@ def temporaries(memo: Container[int], objects: Iterable[Any], leaves: Mapping[in
     ``objects``: those to look at; ``leaves``: how many leaves hold an object, by id.
     """
     count = sys.getrefcount
-    stack = [obj for obj in objects if type(obj) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES]
+    stack = [
+        obj for obj in objects if type(obj) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES
+    ]
     passing = set(map(id, stack))
     from_passing: dict[int, int] = {}
     while stack:
