@@ -28,7 +28,7 @@ from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
-from cellferry.link.sources import SourceSync, module_file, text_of
+from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Host, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT, Ambient
@@ -122,6 +122,7 @@ class Session:
         clock.append(time.perf_counter())
         returned = self._wait(there, request)
         notes = self._settle(there, returned)
+        load_submodules(flow.imports)
         self._current = None
         came, file_notes = (
             there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -95,3 +96,13 @@ def module_file(name: str) -> str | None:
     if spec is None:
         return None
     return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or ()), None)
+
+
+def load_submodules(names: Iterable[str]) -> None:
+    """``import a.b`` there binds ``a`` here: its submodule is loaded here too, if ``a`` is and has one of that name."""
+    for name in names:
+        if "." in name and name not in sys.modules and name.partition(".")[0] in sys.modules:
+            try:
+                importlib.import_module(name)
+            except Exception:
+                continue  # ``from a import b`` where b is no module, or one that only the worker can import

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import types
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,6 +65,14 @@ def _pack_all(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Seq
             look_around = False
 
 
+def _rank(root: tuple[str, Any]) -> int:
+    """Modules, classes (bases first) and functions go before values, whose making may call them (``__hash__``)."""
+    value = root[1]
+    if isinstance(value, type):
+        return 1 + len(value.__mro__)
+    return 0 if isinstance(value, types.ModuleType) else 1000 + (not isinstance(value, types.FunctionType))
+
+
 class _AroundFailed(Exception):
     """A change that no root leads to cannot travel: it waits."""
 
@@ -106,7 +115,7 @@ class _Job:
             self.packer.memo = {id(objects[oid]): (i, objects[oid]) for i, oid in enumerate(seeds)}
         if self.plan.stuck:
             self._dump_stuck(roots, len(seeds))
-        for name, value in roots.items():
+        for name, value in sorted(roots.items(), key=_rank):
             self._dump_root(name, value)
         if self.changes:
             # after the roots, so that a root's size is its own even where a known container has it by now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+import types
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def unpack(
             unpickler.load()
         if meta["stuck"]:
             unpickler.load()
-        roots = {name: _load(unpickler, name) for name in meta["roots"]}
+        roots = _load_roots(unpickler, meta["roots"], context.namespace)
         states = _load(unpickler, "") if meta["states"] else []
     memo = unpickler.memo.copy() if tracked else {}
     fresh = [(meta["base"] + n, memo[position]) for n, position in enumerate(tracked)]
@@ -150,6 +151,26 @@ class Refused(Exception):
     def __init__(self, name: str, reason: Exception) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
+
+
+def _load_roots(unpickler: pickle.Unpickler, names: Sequence[str], namespace: dict[str, Any]) -> dict[str, Any]:
+    """All roots. Classes, functions and modules can be found by name while the rest is made, for making may call them."""
+    roots: dict[str, Any] = {}
+    before: dict[str, Any] = {}
+    missing = object()
+    try:
+        for name in names:
+            roots[name] = value = _load(unpickler, name)
+            if isinstance(value, (type, types.FunctionType, types.ModuleType)):
+                before[name] = namespace.get(name, missing)
+                namespace[name] = value
+        return roots
+    finally:
+        for name, value in before.items():
+            if value is missing:
+                del namespace[name]
+            else:
+                namespace[name] = value
 
 
 def _load(unpickler: pickle.Unpickler, name: str) -> Any:
