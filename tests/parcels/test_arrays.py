@@ -127,6 +127,33 @@ CASES: dict[str, list[str]] = {
         a.info = "y"
         """,
     ],
+    "rows of arrays with fields": [
+        """
+        import numpy as np
+        t = np.array([(1, 2.0), (3, 4.0)], dtype=[("a", "i4"), ("b", "f8")])
+        row = t[1]
+        ages = t["a"]
+        lone = t[0].copy()
+        rec = t.view(np.recarray)
+        """,
+        """
+        %%remote
+        row["b"] = 9
+        ages += 1
+        lone["a"] = 7
+        t[0]["b"] = 5
+        rec.a[0] = 70
+        """,
+        """
+        %%remote
+        row["a"] = -1
+        q = row.item()
+        """,
+        """
+        row["b"] = 1
+        z = t.tolist(), row.item(), lone.item()
+        """,
+    ],
     "strides of every kind": [
         """
         import numpy as np

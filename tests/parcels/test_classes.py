@@ -373,6 +373,53 @@ CASES: dict[str, list[str]] = {
         n = len(table)
         """,
     ],
+    "classes that are counted": [
+        """
+        class Base:
+            registry = {}
+            def __init_subclass__(cls, loud=False, **k):
+                super().__init_subclass__(**k)
+                Base.registry[cls.__name__] = loud
+        class Meta(type):
+            made = []
+            def __new__(m, name, bases, body):
+                k = super().__new__(m, name, bases, body)
+                m.made.append(name)
+                return k
+        class A(Base, loud=True):
+            pass
+        class B(metaclass=Meta):
+            pass
+        import abc
+        class M2(abc.ABCMeta):
+            def __init__(cls, *a):
+                super().__init__(*a)
+                cls.count = getattr(cls, "count", 0) + 1
+        class D(metaclass=M2):
+            pass
+        """,
+        """
+        %%remote
+        class C(A, loud=True):
+            pass
+        class E(B):
+            pass
+        class F(D):
+            pass
+        r = dict(Base.registry), list(Meta.made), F.count
+        """,
+        """
+        q = Base.registry, Meta.made, C.__mro__[1] is A, F.count
+        """,
+        """
+        %%remote
+        class G(C):
+            pass
+        class H(E):
+            pass
+        s = list(Base.registry), list(Meta.made)
+        """,
+    ],
     "classes in functions": [
         """
         def outer(a):

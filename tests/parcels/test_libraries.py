@@ -187,6 +187,20 @@ CASES: dict[str, list[str]] = {
         d = list(it), next(c), next(e)
         """,
     ],
+    "two iterators on one": [
+        """
+        import itertools
+        a, b = itertools.tee(iter([1, 2, 3]))
+        x = next(a)
+        """,
+        """
+        %%remote
+        y = next(a), next(b)
+        """,
+        """
+        z = next(b), next(a)
+        """,
+    ],
     "dates, decimals, paths, patterns": [
         """
         import datetime, decimal, pathlib, uuid, re, fractions

@@ -118,6 +118,17 @@ def reduce_subclass(packer: Packer, array: Any) -> Any:
     return rebuild.array_as, (inner, type(array)), state, None, None, rebuild.set_array_dict
 
 
+def reduce_record(packer: Packer, record: Any) -> Any:
+    """One row of an array with fields: a window on that array, when it still is one."""
+    import numpy as np
+
+    if not isinstance(record.base, np.ndarray):
+        return record.__reduce_ex__(5)
+    owner = owner_of(record.base)
+    offset = record.__array_interface__["data"][0] - start_of(owner)
+    return rebuild.record_of, (owner, record.dtype, offset)
+
+
 class Lazy:
     """An inner call of a reduction: pickles as the result of that call."""
 

@@ -38,7 +38,7 @@ from cellferry.parcels.containers import (
 )  # fmt: skip
 from cellferry.parcels.kind import Kind
 from cellferry.parcels.objects import CellKind, ClassKind, ExceptionKind, FunctionKind, InstanceKind, SetStateKind
-from cellferry.parcels.opaque import FrameKind, OpaqueKind
+from cellferry.parcels.opaque import FrameKind, OpaqueKind, PassingKind
 from cellferry.parcels.placeholder import Placeholder
 from cellferry.parcels.reducers import by_reference, home_of, is_bound
 
@@ -78,7 +78,10 @@ _UNTRACKED_MODULES = frozenset(["_frozen_importlib", "importlib._bootstrap", "lo
 _BY_NAME: dict[str, Kind] = {
     "numpy.ndarray": memories.ArrayKind(),
     "numpy.memmap": memories.ArrayKind(),
+    "numpy.void": memories.RecordKind(),
+    "numpy.record": memories.RecordKind(),
     "numpy.dtype": UNTRACKED,
+    "itertools._tee_dataobject": PassingKind(),
     "numpy.ufunc": UNTRACKED,
     "torch.dtype": UNTRACKED,
     "torch.device": UNTRACKED,

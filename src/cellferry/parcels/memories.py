@@ -241,6 +241,31 @@ class SubclassKind(ArrayKind):
         return made
 
 
+class RecordKind(Kind):
+    """One row of an array with fields: a window on that array, or all that there is of it."""
+
+    def children(self, obj: Any) -> Iterable[Any]:
+        return () if obj.base is None else (arrays.owner_of(obj.base),)
+
+    def seal(self, obj: Any, heap: Any = None) -> Any:
+        return obj.tobytes() if obj.base is None else None
+
+    def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
+        now = self.seal(obj)
+        return None if now == seal else now
+
+    def state(self, obj: Any, before: Any, now: Any) -> Any:
+        return obj.copy()
+
+    def apply(self, obj: Any, state: Any) -> bool:
+        for name in obj.dtype.names or ():
+            obj[name] = state[name]
+        return bool(obj.dtype.names)
+
+    def replacement(self, obj: Any, state: Any) -> Any:
+        return state
+
+
 class ViewKind(Kind):
     """A view whose owner is known too: only its look is its own."""
 

@@ -155,6 +155,12 @@ def _transplant(obj: Any, made: Any) -> bool:
     return True
 
 
+class PassingKind(OpaqueKind):
+    """Part of the content of those that hold it, and always sent with them."""
+
+    tracked = False
+
+
 class FrameKind(Kind):
     """pandas' DataFrame and Series: sent whole (their memory is shared copy-on-write), applied by swapping the insides."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cellferry.parcels import context
@@ -56,6 +58,11 @@ def array_view(base: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int
         flat = base.reshape(-1) if base.flags.c_contiguous else base.T.reshape(-1)
         return np.lib.stride_tricks.as_strided(flat[offset // dtype.itemsize :], shape, strides)
     return np.ndarray(shape, dtype, base if base.flags.c_contiguous else base.T, offset, strides)
+
+
+def record_of(base: Any, dtype: Any, offset: int) -> Any:
+    """A row of ``base``, through which its fields can be set."""
+    return array_view(base, dtype, (), (), offset)[()]
 
 
 def set_flags(array: Any, writeable: bool) -> Any:
@@ -251,6 +258,39 @@ def new_type(name: str, supertype: Any, module: str, qualname: str) -> Any:
     made = make(name, supertype)
     made.__module__, made.__qualname__ = module, qualname
     return made
+
+
+def class_from(meta: Any, name: str, bases: tuple[Any, ...], body: dict[str, Any], tracker_id: str | None) -> type:
+    """A class of the notebook, to be filled by its state; the same one if it was made here before.
+
+    It has been made once already, where it was defined: neither its metaclass's ``__new__`` nor the
+    ``__init_subclass__`` of its bases are called again, for they may keep lists of what they have seen.
+    """
+    import cloudpickle.cloudpickle as by_cloudpickle
+
+    known = by_cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker_id)
+    if known is not None:
+        return known  # type: ignore[no-any-return]
+    resolved = types.resolve_bases(bases)
+    if resolved is not bases:
+        body = {**body, "__orig_bases__": bases}
+    maker = next(kind for kind in meta.__mro__ if kind.__module__ != "__main__")
+    with _without_init_subclass(resolved):
+        made = maker.__new__(meta, name, resolved, body)
+    return by_cloudpickle._lookup_class_or_track(tracker_id, made)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _without_init_subclass(bases: tuple[type, ...]) -> Iterator[None]:
+    own = {kind for base in bases for kind in base.__mro__ if kind.__module__ == "__main__"}
+    hooks = [(kind, vars(kind)["__init_subclass__"]) for kind in own if "__init_subclass__" in vars(kind)]
+    try:
+        for kind, _hook in hooks:
+            type.__setattr__(kind, "__init_subclass__", classmethod(lambda cls, **options: None))
+        yield
+    finally:
+        for kind, hook in hooks:
+            type.__setattr__(kind, "__init_subclass__", hook)
 
 
 def set_module(made: Any, module: str) -> None:

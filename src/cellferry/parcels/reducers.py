@@ -185,14 +185,14 @@ def _class(packer: Packer, kind: type) -> Reduced:
         return reduced
     if isinstance(kind, enum.EnumMeta):
         return _enum(reduced, kind)
-    make, (meta, name, bases, body, *rest), *state = reduced
+    _make, (meta, name, bases, body, *rest), *state = reduced
     if typing.NamedTuple in getattr(kind, "__orig_bases__", ()):
         bases = kind.__bases__  # that base would make the class anew, and refuse names that are in it by now
     slots = vars(kind).get("__slots__")
     if slots is not None:
         # cloudpickle only puts the name there, which gives the instances a __dict__ after all
         body = {**body, "__slots__": slots if isinstance(slots, str) else tuple(slots)}
-    return (make, (meta, name, bases, body, *rest), *state)
+    return (rebuild.class_from, (meta, name, bases, body, rest[0]), *state)
 
 
 def _enum(reduced: Reduced, kind: Any) -> Reduced:
@@ -241,6 +241,8 @@ BY_TYPE: dict[type, Reducer] = {
 _BY_NAME: dict[str, Reducer] = {
     "numpy.ndarray": arrays.reduce_array,
     "numpy.memmap": arrays.reduce_array,
+    "numpy.void": arrays.reduce_record,
+    "numpy.record": arrays.reduce_record,
     "torch.Tensor": arrays.reduce_tensor,
     "torch.storage.UntypedStorage": arrays.reduce_storage,
     "torch.nn.parameter.Parameter": arrays.reduce_parameter,
