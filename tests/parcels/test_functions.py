@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .notebook import FarProcess, same_as_local
+from .two_heaps import TwoHeaps
 
 CASES: dict[str, list[str]] = {
     "two functions that share a variable": [
@@ -247,3 +248,16 @@ CASES: dict[str, list[str]] = {
 @pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
 def test_functions_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
     same_as_local(far, *cells)
+
+
+def test_code_keeps_the_place_it_was_written_at() -> None:
+    """Tracebacks and ``inspect`` find a function's cell by it, in functions inside of functions too."""
+    ends = TwoHeaps()
+    source = "\n\ndef outer():\n    def inner():\n        return 1 / 0\n    return inner\n"
+    exec(compile(source, "/tmp/ipykernel_1/123.py", "exec"), ends.here)
+    ends.send("outer")
+    for code in (ends.there["outer"].__code__, ends.there["outer"]().__code__):
+        here = ends.here["outer"].__code__ if code.co_name == "outer" else ends.here["outer"]().__code__
+        assert (code.co_filename, code.co_firstlineno) == ("/tmp/ipykernel_1/123.py", here.co_firstlineno)
+        assert code == here and code is not here
+        assert list(code.co_positions()) == list(here.co_positions())

@@ -51,6 +51,26 @@ def _function(packer: Packer, function: types.FunctionType) -> Reduced:
     return rebuild.function_from, make, function_state(function), None, None, rebuild.set_function
 
 
+_CODE_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
+_CODE_FIELDS = (
+    "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize", "co_flags", "co_code",
+    "co_consts", "co_names", "co_varnames", "co_filename", "co_name", "co_qualname", "co_firstlineno", "co_linetable",
+    "co_exceptiontable", "co_freevars", "co_cellvars",
+)  # fmt: skip
+"""The arguments of ``types.CodeType`` from Python 3.11 on, in order."""
+
+
+def _code(packer: Packer, code: types.CodeType) -> Reduced:
+    """With the file that it was compiled as, by which tracebacks and ``inspect`` find its cell; cloudpickle drops that.
+
+    Names are copied, so that a pickle does not depend on which codes happen to share a string or tuple.
+    """
+    parts = {name: getattr(code, name) for name in _CODE_FIELDS}
+    for name in _CODE_NAMES:
+        parts[name] = "".join(list(parts[name])) if type(parts[name]) is str else (*list(parts[name]),)
+    return types.CodeType, tuple(parts.values())
+
+
 def _cell(packer: Packer, cell: types.CellType) -> Reduced:
     if id(cell) in packer.bare_cells:
         return rebuild.empty_cell, ()
@@ -220,6 +240,7 @@ _CONNECTION = "it is a connection of this process"
 BY_TYPE: dict[type, Reducer] = {
     type: _class,
     types.FunctionType: _function,
+    types.CodeType: _code,
     types.CellType: _cell,
     functools._lru_cache_wrapper: _lru_cache,
     functools.cached_property: _cached_property,
