@@ -33,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
     os.environ[MARK] = uuid.uuid4().hex
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    # torch makes a folder of its own beside the temporary files of whoever imports parts of it
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_home / "torchinductor")
     for variable, folder in (
         ("TMPDIR", "t"),
         ("XDG_RUNTIME_DIR", "r"),

@@ -18,6 +18,7 @@ from typing import Any
 
 from cellferry import errors
 from cellferry.capture.dataflow import Flow, analyse
+from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
 from cellferry.capture.preflight import find_culprit
@@ -98,8 +99,7 @@ class Session:
         there = known or self._arrive(request)
         clock.append(time.perf_counter())
         try:
-            there.ambient.agree(ambient)
-            return self._there_and_back(there, request, cell, flow, parcel, clock)
+            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock)
         except (RemoteError, errors.PreflightError, errors.DiskFull):
             raise
         except BaseException:
@@ -109,26 +109,27 @@ class Session:
             raise
 
     def _there_and_back(
-        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, clock: list[float]
-    ) -> CellReport:
+        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
+        clock: list[float],
+    ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
-        sent = there.files.send(there.link, Path.cwd(), flow.strings, request.files)
+        given = [self._namespace.get(name) for name in parcel.roots]
+        sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
-        frame = self._frame(there, request, cell, flow, parcel)
+        frame = self._frame(there, request, cell, flow, parcel, given)
         self._current = there
-        sent += there.link.run(frame, parcel)
-        there.names |= {name for name in parcel.roots if name != AMBIENT}
-        parcel.sealed(there.heap)
-        clock.append(time.perf_counter())
-        returned = self._wait(there, request)
-        notes = self._settle(there, returned)
+        try:
+            sent += there.link.run(frame, parcel)
+            there.ambient.agree(ambient)
+            there.names |= {name for name in parcel.roots if name != AMBIENT}
+            parcel.sealed(there.heap)
+            clock.append(time.perf_counter())
+            returned = self._wait(there, request)
+            notes = self._settle(there, returned)
+        finally:
+            self._current = None
         load_submodules(flow.imports)
-        self._current = None
-        came, file_notes = (
-            there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
-            if returned.frame["files"]
-            else ([], [])
-        )
+        came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         self._finish(returned, report)
         return report
@@ -198,7 +199,9 @@ class Session:
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
 
-    def _frame(self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel) -> dict[str, Any]:
+    def _frame(
+        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, given: Sequence[Any]
+    ) -> dict[str, Any]:
         """What travels beside the values: source, header, names to forget."""
         above = ""
         if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
@@ -225,6 +228,7 @@ class Session:
             "cells": there.new_cells(parcel.functions, self._host.source_of),
             "flags": self._host.future_flags(),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
+            "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
         }
 
     def _wait(self, there: There, request: CellRequest) -> Returned:

@@ -66,6 +66,7 @@ CELLS = {
     "try import": ("try:\n    import m\nexcept ImportError:\n    m = None\nm", "", "", "m"),
     "with": ("with open(p) as f:\n    d = f.read()\nd", "p", "p", "f d"),
     "with that swallows": ("with suppress(E):\n    d = g()\nd", "suppress E g d", "suppress E", "d"),
+    "with over an exception may swallow it": ("with tag(c):\n    raise E\nlog", "tag c E log", "tag c E", ""),
     "with over a name may swallow": ("with out:\n    g()", "out g", "out", ""),
     "match": ("match a:\n    case C(x=b, y=[c, *d]):\n        e = b\n    case {'k': K.v, **r}:\n        pass\n"
               "    case _ if g:\n        pass\ne", "a C K g e", "a", "b c d e r"),
@@ -207,7 +208,8 @@ def test_strings_may_name_files() -> None:
 @pytest.mark.parametrize(
     ("source", "hints"),
     [("df.query('a > @limit')", "a limit"), ("duckdb.sql('select * from df')", "select from df"),
-     ("df.query(f'a > {x} and @b')", "a and b"), ("print('a')", "")],
+     ("df.query(f'a > {x} and @b')", "a and b"), ("print('a')", ""),
+     ("with tag():\n    x = f()\nx", "x"), ("with tag():\n    x = f()\nx = 1\nx", ""), ("with tag():\n    x = f()\n    x", "")],
 )
 def test_hints(source: str, hints: str) -> None:
     assert analyse(source).hints >= names(hints)

@@ -212,6 +212,7 @@ def test_a_large_file_stays_until_it_is_fetched(new_user: NewUser) -> None:
 def test_cells_of_one_name_share_a_worker_and_others_do_not(new_user: NewUser) -> None:
     user = new_user()
     user.sees("%%remote returns=\nkept_there = 1")
+    user.sees("%%remote name=other\nelsewhere = 2")
     assert user.is_told("%%remote name=other\nkept_there")[0] in ("UndefinedName", "NameError")
     assert user.sees("%%remote\nkept_there") == "1\n"
     status = user.sees("%remote status")

@@ -44,8 +44,11 @@ class Flow:
     strings: tuple[str, ...] = ()
     """String literals and words of shell commands, in order and once each: they may name files."""
     hints: frozenset[str] = frozenset()
-    """Words in queries and in arguments of magics that may be names of variables (``df.query('a > @limit')``):
-    worth sending where they exist and can travel, no error where not."""
+    """Words in queries and in arguments of magics that may be names of variables (``df.query('a > @limit')``), and names
+    that are bound in a ``with`` whose context manager may have swallowed an exception before it: worth sending where
+    they exist and can travel, no error where not."""
+    attributes: frozenset[str] = frozenset()
+    """Every attribute that is looked up by name; some may be submodules (``scipy.stats``)."""
 
 
 def analyse(source: str, expand: Expand | None = None, filename: str = "<cell>") -> Flow:
@@ -72,7 +75,7 @@ def _analyse(source: str, expand: Expand | None, filename: str) -> Flow:
     return Flow(
         frozenset(names.reads), frozenset(names.required), frozenset(names.binds), frozenset(names.deletes),
         frozenset(visitor.imports), frozenset(visitor.star_imports), visitor.dynamic, awaits,
-        tuple(visitor.strings), frozenset(visitor.hints),
+        tuple(visitor.strings), frozenset(visitor.hints | names.maybe), frozenset(visitor.attributes),
     )
 
 
@@ -133,4 +136,5 @@ def _everything(tree: ast.Module, awaits: bool) -> Flow:
         binds=binds, deletes=binds, imports=frozenset(imports), calls_dynamic=True, awaits=awaits,
         strings=tuple(dict.fromkeys(
             node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))),
+        attributes=frozenset(node.attr for node in nodes if isinstance(node, ast.Attribute)),
     )

@@ -33,6 +33,7 @@ class Expressions:
         self.dynamic = False
         self.strings: dict[str, None] = {}
         self.hints: set[str] = set()
+        self.attributes: set[str] = set()
         self._parse_nested = parse_nested
         self._in_annotation = False
 
@@ -242,6 +243,7 @@ class Expressions:
 
     def attribute(self, node: ast.Attribute) -> None:
         """Walk an attribute; some of the shell's reach the whole namespace."""
+        self.attributes.add(node.attr)
         if node.attr in _NAMESPACE or (node.attr in _SHELL_ONLY and _is_shell(node.value)):
             self._whole_namespace()
         self.visit(node.value)

@@ -48,6 +48,18 @@ def code_imports(code: CodeType) -> frozenset[str]:
     return frozenset(name for part in _all_codes(code) for name in _imports(part))
 
 
+@lru_cache(maxsize=4096)
+def code_names(code: CodeType) -> frozenset[str]:
+    """All global names and attributes in ``code`` and what is inside it: some may be submodules (``scipy.stats``)."""
+    return frozenset(name for part in _all_codes(code) for name in part.co_names)
+
+
+@lru_cache(maxsize=4096)
+def code_strings(code: CodeType) -> frozenset[str]:
+    """The string literals in ``code`` and what is inside it, its docstring among them."""
+    return frozenset(text for part in _all_codes(code) for text in part.co_consts if type(text) is str)
+
+
 def _imports(code: CodeType) -> Iterator[str]:
     module, relative, level = "", False, 0
     for op, argument in _instructions(code):

@@ -28,6 +28,10 @@ class Names:
         self.required: set[str] = set()
         self.binds: set[str] = set()
         self.deletes: set[str] = set()
+        self.doubtful: set[str] = set()
+        """Settled, but only if no context manager swallowed an exception before it came to that."""
+        self.maybe: set[str] = set()
+        """Used while doubtful: the notebook's value may be meant after all."""
         self._seen: set[str] = set()
         """Bound or deleted on some path up to here, functions that were only defined included."""
         self._bodies: dict[Key, list[Collection[str]]] = {}
@@ -60,6 +64,8 @@ class Names:
     def _load_global(self, name: str, certain: bool) -> None:
         if self.settled is None:
             return
+        if name in self.doubtful:
+            self.maybe.add(name)
         if name not in self.settled:
             self.reads.add(name)
             if certain and not self.open and name not in self._seen:
@@ -75,6 +81,7 @@ class Names:
         if self.settled is not None:
             self.settled.add(key)
         if type(key) is str:
+            self.doubtful.discard(key)
             self.binds.add(key)
             self._seen.add(key)
 

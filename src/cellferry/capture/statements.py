@@ -253,7 +253,12 @@ class Statements(Expressions):
         if any(part in word for part in _SWALLOWING for word in words):
             self.perhaps(node.body)
         else:
+            before = fork(names.settled)
             self.each(node.body)
+            if names.settled is None:  # an exception for sure, which only the context manager can have taken
+                names.settled, certain = before, False
+            elif before is not None:
+                names.doubtful |= {key for key in names.settled - before if type(key) is str}
         names.certain = certain
 
     def _match(self, node: ast.Match) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
-from cellferry.guest.sources import install_modules, know_cells
+from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -64,6 +64,7 @@ class Cells:
         for name in meta["unbind"]:
             namespace.pop(name, None)
         namespace.update(arrived.roots)
+        load_modules(meta["submodules"])
         before = dict(namespace)
         started = time.perf_counter()
         reply = await self._execute(meta)

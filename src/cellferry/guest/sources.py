@@ -34,6 +34,15 @@ def _ours(module: types.ModuleType, root: Path) -> bool:
     return str(file).startswith(str(root))
 
 
+def load_modules(names: Sequence[str]) -> None:
+    """Load submodules that are loaded at home; the cell itself says so if one that it needs is not here."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue
+
+
 def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
     """Compile the coming cell under its file name at home, and know the text of the cells that its functions are from.
 

@@ -33,6 +33,8 @@ class FileSync:
     def send(self, link: KernelLink, folder: Path, strings: Sequence[str], patterns: Sequence[str]) -> int:
         """Send files that the cell's strings name, and those of ``files=``, unless they are there already.
 
+        Files that are there and have changed here since go along while there is room, whether the cell names them or
+        not: the cell may have their names from elsewhere.
         Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing.
         """
         names = [
@@ -45,6 +47,11 @@ class FileSync:
         total = sum(size for _mtime, size in fresh.values())
         if total > self.limit_bytes:
             raise _too_large(fresh, total, self.limit_bytes)
+        for name in [name for name in self._agreed if name not in wanted and _is_file(folder, name)]:
+            stamp = _stamp(folder / name)
+            if stamp != self._agreed[name] and total + stamp[1] <= self.limit_bytes:
+                fresh[name] = stamp
+                total += stamp[1]
         for name, stamp in fresh.items():
             link.put(name, _pieces(folder / name), stamp[1])
             self._agreed[name] = stamp

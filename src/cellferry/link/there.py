@@ -30,12 +30,21 @@ class There:
     kept: set[str] = field(default_factory=set)
     """Names that cells bound there and ``returns=`` left there: later cells on this worker find them."""
 
+    submodules: set[str] = field(default_factory=set)
+    """Submodules loaded there because they are loaded here and a cell may use them."""
+
     cells: set[str] = field(default_factory=set)
     """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
 
     @property
     def heap(self) -> Heap:
         return self.link.heap
+
+    def new_submodules(self, used: Sequence[str]) -> list[str]:
+        """Those of ``used`` that the worker has not been told to load."""
+        fresh = [name for name in used if name not in self.submodules]
+        self.submodules.update(fresh)
+        return fresh
 
     def new_cells(self, functions: Sequence[FunctionType], source_of: SourceOf) -> dict[str, tuple[int, str]]:
         """The notebook cells that define these functions, by file name, unless the worker has their text."""
