@@ -32,7 +32,7 @@ from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Host, Message, Worker, WorkerId
-from cellferry.parcels.ambient import AMBIENT, Ambient
+from cellferry.parcels.ambient import AMBIENT, Ambient, plain_states
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack, settle
@@ -150,6 +150,9 @@ class Session:
             try:
                 return pack(heap, dict(roots), plan, dropped)
             except RootFailed as failed:
+                if failed.name == AMBIENT:
+                    roots[AMBIENT] = plain_states(ambient)
+                    continue
                 if failed.name in needs.roots or failed.name not in needs.hints:
                     raise self._culprit(failed) from failed.reason
                 left_out.add(failed.name)
@@ -179,12 +182,9 @@ class Session:
             return there
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
-            worker.endpoint,
-            self._host.screen,
-            self._namespace,
-            worker.name,
+            worker.endpoint, self._host.screen, self._namespace, worker.name,
             lambda closed: self._trouble(worker, closed, generation),
-        )
+        )  # fmt: skip
         there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
@@ -298,7 +298,7 @@ class Session:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
         parcel = self._pack(needs, heap, {})
-        rows = shipped_rows(parcel, heap, {**self._namespace})
+        rows = shipped_rows(parcel, heap, self._namespace)
         return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
 
     def needs_fetch(self, source: str) -> list[str]:

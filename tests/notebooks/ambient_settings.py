@@ -1,4 +1,5 @@
-# Settings that live in modules and in the process. They stay where they were made, so these cells stay together.
+# Settings that live in modules and in the process: options of libraries and filters of warnings go along. Others stay
+# where they were made, so their cells stay together.
 
 # %%
 import numpy as np
@@ -7,16 +8,37 @@ import pandas as pd
 np.set_printoptions(precision=2, suppress=True)
 pd.set_option("display.max_rows", 6)
 
-# %% same side
+# %%
 print(np.array([1 / 3, 1e-9]))
 pd.DataFrame({"n": range(20)})
 
-# %% same side
+# %%
 import warnings
 
 warnings.filterwarnings("ignore", message="noise")
 warnings.warn("noise")
 warnings.warn("signal")
+
+# %%
+warnings.warn("noise")
+warnings.warn("another signal")
+
+# %%
+pd.options.display.float_format = lambda number: f"{number:.1f} units"
+np.seterr(divide="ignore")
+
+# %%
+print(pd.Series([1 / 3]))
+np.arange(2) / 0
+
+# %%
+import sklearn
+from sklearn.preprocessing import StandardScaler
+
+sklearn.set_config(transform_output="pandas")
+
+# %%
+StandardScaler().fit_transform(pd.DataFrame({"n": [1.0, 2.0]}))
 
 # %% same side
 import os
@@ -47,15 +69,20 @@ decimal.Decimal(1) / 7
 # %% same side
 decimal.Decimal(1) / 3
 
-# %% same side
+# %%
 import matplotlib
 
 matplotlib.rcParams["lines.linewidth"] = 7
+
+# %%
+matplotlib.rcParams["lines.linewidth"]
+
+# %%
 old_limit = sys.getrecursionlimit()
 sys.setrecursionlimit(5000)
 
 # %% same side
-matplotlib.rcParams["lines.linewidth"], sys.getrecursionlimit(), old_limit < 5000
+sys.getrecursionlimit(), old_limit < 5000
 
 # %% same side
 import contextvars

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.pickler import is_bound
@@ -91,6 +92,9 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
         try:
             parcel = pack(heap, load.roots, plan)
         except RootFailed as failed:
+            if failed.name == AMBIENT:
+                load.roots[AMBIENT] = plain_states(load.roots[AMBIENT])
+                continue
             load.stay(failed.name, _reason(failed.reason))
             continue
         except StateFailed as failed:
@@ -100,7 +104,7 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
         large = [
             n
             for n, size in parcel.sizes.items()
-            if limit is not None and size > limit and id(load.roots[n]) not in stuck
+            if limit is not None and size > limit and id(load.roots[n]) not in stuck and n != AMBIENT
         ]
         if not large:
             return parcel

@@ -1,53 +1,22 @@
-"""Hidden state of modules that a cell expects to find where it left it: the global random generators.
+"""Hidden state of modules that a cell expects to find where it left it: random generators, options, filters.
 
-``random.seed(0)`` in a local cell counts in the next remote one, and the other way round, because a cell that runs
-elsewhere must give the numbers it would have given here.
+``random.seed(0)`` or ``pd.set_option(...)`` in a local cell counts in the next remote one, and the other way round,
+because a cell that runs elsewhere must show what it would have shown here.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from cellferry.parcels.ambient_sources import SOURCES
 
 AMBIENT = "\x00ambient"
 """Root under which the states travel."""
 
-
-def _take_random(module: Any) -> Any:
-    return module.getstate()
-
-
-def _give_random(module: Any, state: Any) -> None:
-    module.setstate(state)
-
-
-def _take_numpy(module: Any) -> Any:
-    name, key, position, has_gauss, gauss = module.get_state()
-    return name, key.tobytes(), int(position), int(has_gauss), float(gauss)
-
-
-def _give_numpy(module: Any, state: Any) -> None:
-    import numpy as np
-
-    name, key, position, has_gauss, gauss = state
-    module.set_state((name, np.frombuffer(key, np.uint32), position, has_gauss, gauss))
-
-
-def _take_torch(module: Any) -> Any:
-    return module.get_rng_state().numpy().tobytes()
-
-
-def _give_torch(module: Any, state: Any) -> None:
-    module.set_rng_state(module.frombuffer(bytearray(state), dtype=module.uint8))
-
-
-_SOURCES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], None]]] = {
-    "random": (_take_random, _give_random),
-    "numpy.random": (_take_numpy, _give_numpy),
-    "torch": (_take_torch, _give_torch),
-}
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 class Ambient:
@@ -60,10 +29,10 @@ class Ambient:
     def changed(self) -> dict[str, Any]:
         """States of loaded modules that are not as agreed; call ``agree`` once the other end has them."""
         found = {}
-        for name, (take, _give) in _SOURCES.items():
-            module = _ready(name)
+        for name, source in SOURCES.items():
+            module = source.loaded()
             if module is not None:
-                state = take(module)
+                state = source.take(module)
                 if self._agreed.get(name) != state:
                     found[name] = state
         return found
@@ -71,24 +40,38 @@ class Ambient:
     def agree(self, states: Mapping[str, Any]) -> None:
         self._agreed.update(states)
 
-    def receive(self, states: Mapping[str, Any], imports: Iterable[str] = ()) -> None:
-        """Take over the other end's states: at once for loaded modules and those in ``imports``, later for others."""
-        self._waiting.update(states)
-        for name in list(self._waiting):
-            top = name.partition(".")[0]
+    def receive(self, states: Any, imports: Iterable[str] = ()) -> None:
+        """Take over the other end's states: at once for loaded modules and those in ``imports``, later for others.
+
+        Whatever is no mapping of states (they could not travel) changes nothing.
+        """
+        if isinstance(states, Mapping):
+            self._waiting.update(states)
+        for name in [name for name in self._waiting if name in SOURCES]:
+            source = SOURCES[name]
+            top = source.module.partition(".")[0]
             if top in imports or top in sys.modules:  # numpy loads its random module on first use: too late for us
                 try:
-                    importlib.import_module(name)
+                    importlib.import_module(source.module)
                 except ImportError:
                     pass
-            module = _ready(name)
+            module = source.loaded()
             if module is not None:
-                state = self._waiting.pop(name)
-                _SOURCES[name][1](module, state)
-                self._agreed[name] = state
+                try:
+                    source.give(module, self._waiting.pop(name))
+                except (TypeError, ValueError, KeyError):
+                    pass  # another version of the library here, with other options
+                self._agreed[name] = source.take(module)
 
 
-def _ready(name: str) -> Any:
-    """The module if it is loaded, completely."""
-    module = sys.modules.get(name)
-    return module if module is not None and hasattr(module, "get_rng_state" if name == "torch" else "seed") else None
+def plain_states(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are nothing but data, for when some state (an option that is a function) cannot travel."""
+    return {name: state for name, state in states.items() if _is_plain(state)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return isinstance(value, _PLAIN)
