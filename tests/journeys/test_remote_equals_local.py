@@ -29,14 +29,6 @@ NEEDS = {"torch_training.py": "torch"}
 
 KNOWN_LIMITS = {
     "big_outputs.py": "the last digits of a sum depend on how a frame's memory lies, which travels as one block",
-    "classes_redefined.py": "a TypeVar of the notebook comes home with another __module__",
-    "decorators.py": "a metaclass with side effects runs again wherever its classes are made again",
-    "displays.py": "In holds the call of the magic, as for any cell magic",
-    "generators_held.py": "the shared buffer of itertools.tee is not moved on in place",
-    "globals_and_main.py": "names set through __main__ or builtins are not seen before they are bound",
-    "iterators_half_consumed.py": "an advanced iterator inside another one of C cannot be moved on in place",
-    "numpy_arrays.py": "a record of a structured array (numpy.void) travels by value and shares no memory afterwards",
-    "odd_values.py": "what an object keeps in its __dict__ but leaves out of its pickle does not travel",
     "pandas_frames.py": "objects inside a column of objects are not the same objects as names for them afterwards",
 }
 """Notebooks with a cell that shows a limit of `docs/reference/limits.md`: they run and are compared all the same, and a

@@ -24,6 +24,18 @@ t.flat[5] = 555
 print(a.ravel()[:12], t.base is a or t.base is a.base, np.shares_memory(t, a))
 
 # %%
+grid = np.empty((2, 2), dtype=object)
+cells = grid.flat
+next(cells)
+
+# %%
+cells[3] = "last"
+cells.index, grid[1, 1], cells.base is grid
+
+# %%
+next(cells), [each for each in cells], cells.index
+
+# %%
 people = np.array([("ann", 30, 1.5), ("bob", 25, 2.5)], dtype=[("name", "U5"), ("age", "i4"), ("h", "f8")])
 ages = people["age"]
 first = people[0]

@@ -422,3 +422,21 @@ def test_states_come_before_the_sets_that_hash_them(ends: TwoHeaps) -> None:
     exec(code, ends.there)
     ends.bring()
     assert key in ends.here["found"] and ends.here["table"][key] == 2
+
+
+def test_what_an_object_keeps_out_of_its_pickle_stays_with_it(ends: TwoHeaps) -> None:
+    """As the advice for locks says: ``__getstate__`` leaves it out. A change made there must not take it away here."""
+    source = """
+import threading
+class Model:
+    def __init__(self):
+        self.lock, self.weights, self.old = threading.Lock(), [1], True
+    def __getstate__(self):
+        return {k: v for k, v in self.__dict__.items() if k != "lock"}
+model = Model()
+"""
+    exec(source, ends.here)
+    model, lock = ends.here["model"], ends.here["model"].lock
+    ends.remote("model.weights.append(2); model.fitted = True; del model.old", "model")
+    assert model.lock is lock
+    assert vars(model) == {"lock": lock, "weights": [1, 2], "fitted": True}

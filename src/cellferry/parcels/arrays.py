@@ -129,6 +129,11 @@ def reduce_record(packer: Packer, record: Any) -> Any:
     return rebuild.record_of, (owner, record.dtype, offset)
 
 
+def reduce_flat(packer: Packer, flat: Any) -> Any:
+    """``array.flat``, as far as it has been advanced."""
+    return rebuild.flat_of, (flat.base, flat.index)
+
+
 class Lazy:
     """An inner call of a reduction: pickles as the result of that call."""
 

@@ -150,9 +150,19 @@ def _transplant(obj: Any, made: Any) -> bool:
     elif isinstance(obj, (dict, tuple)) or not hasattr(obj, "__dict__"):
         return False
     if hasattr(obj, "__dict__"):
+        kept = _left_out(obj)
         obj.__dict__.clear()
-        obj.__dict__.update(made.__dict__)
+        obj.__dict__.update({**kept, **made.__dict__})
     return True
+
+
+def _left_out(obj: Any) -> dict[str, Any]:
+    """What ``obj`` holds but keeps out of its pickle (``__getstate__``): it has not travelled and is still meant."""
+    reduced = reduce(obj)
+    state = None if isinstance(reduced, str) else (*reduced, None)[2]
+    if type(state) is tuple and len(state) == 2:
+        state = state[0]
+    return {k: v for k, v in obj.__dict__.items() if k not in state} if isinstance(state, dict) else {}
 
 
 class PassingKind(OpaqueKind):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 import types
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from cellferry.parcels import context
@@ -63,6 +65,13 @@ def array_view(base: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int
 def record_of(base: Any, dtype: Any, offset: int) -> Any:
     """A row of ``base``, through which its fields can be set."""
     return array_view(base, dtype, (), (), offset)[()]
+
+
+def flat_of(base: Any, index: int) -> Any:
+    """``base.flat``, moved on to its element ``index``."""
+    flat = base.flat
+    deque(islice(flat, index), maxlen=0)
+    return flat
 
 
 def set_flags(array: Any, writeable: bool) -> Any:

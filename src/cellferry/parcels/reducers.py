@@ -262,6 +262,7 @@ BY_TYPE: dict[type, Reducer] = {
 _BY_NAME: dict[str, Reducer] = {
     "numpy.ndarray": arrays.reduce_array,
     "numpy.memmap": arrays.reduce_array,
+    "numpy.flatiter": arrays.reduce_flat,
     "numpy.void": arrays.reduce_record,
     "numpy.record": arrays.reduce_record,
     "torch.Tensor": arrays.reduce_tensor,
