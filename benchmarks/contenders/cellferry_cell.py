@@ -93,6 +93,7 @@ class CellferryCell:
         samples: Samples = {"hash_s": [], "unchanged_s": [], "changed_s": [], "chunk_s": []}
         samples["hash_s"].append(self._number("_bench_hash('x')"))
         samples["unchanged_s"] += self._remote("n = x.nbytes")
+        samples["unsure_s"] = self._remote("n = x.view().nbytes")
         self._open().run(f"x[{size // 16}] = -1.0")
         samples["changed_s"] += self._remote("n = x.nbytes")
         samples["hash_s"].append(self._number("_bench_hash('x')"))

@@ -18,6 +18,7 @@ from typing import Any
 
 from cellferry import errors
 from cellferry.capture.dataflow import Flow, analyse
+from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
@@ -227,6 +228,7 @@ class Session:
             "file": self._host.file,
             "cells": there.new_cells(parcel.functions, self._host.source_of),
             "flags": self._host.future_flags(),
+            "unchanged": sorted(only_looked_at(self._host.transform(cell.source), self._namespace)),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
             "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
         }
@@ -324,9 +326,7 @@ class Session:
             placeholder = self._namespace[name]
             if not isinstance(placeholder, Placeholder):
                 continue
-            there = next(
-                (t for t in self._there.values() if id(placeholder) in t.heap.oid_of and t.link.lost is None), None
-            )
+            there = next((t for t in self._there.values() if id(placeholder) in t.heap.oid_of and not t.link.lost), None)
             if there is None:
                 raise errors.WorkerLost(
                     f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again"

@@ -69,9 +69,8 @@ class Cells:
         started = time.perf_counter()
         reply = await self._execute(meta)
         ran_s = time.perf_counter() - started
-        home = Home(
-            before, dict(namespace), tuple(arrived.roots.values()), frozenset(self.shell.user_ns_hidden), self._unders()
-        )
+        given = tuple(value for name, value in arrived.roots.items() if name not in meta["unchanged"])
+        home = Home(before, dict(namespace), given, frozenset(self.shell.user_ns_hidden), self._unders())
         self._go_home(meta, reply, home, ran_s)
         self.link.door.set_busy(None)
 
