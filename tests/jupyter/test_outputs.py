@@ -124,6 +124,17 @@ def test_exception_groups_are_shown_once(far):
     assert everything.count("ValueError: one") == 1
 
 
+def test_leaving_is_an_error_shown_once_and_ends_nothing(far):
+    outcome = run(far, "import sys\nsys.exit('leaving')", check=False)
+    assert outcome.reply["ename"] == "SystemExit"
+    assert ["leaving" in "\n".join(c["traceback"]) for c in outcome.of("error")] == [True]
+    kernel = run(far, "import os; os.getpid()").data()
+    assert "%remote down" in run(far, "exit()").text("stderr")
+    assert "%remote down" in run(far, "quit").text("stderr")
+    # what IPython's own exit() does comes a tenth of a second later
+    assert run(far, "import threading; threading.Event().wait(0.3); os.getpid()").data() == kernel
+
+
 def test_warnings(far):
     outcome = run(far, "import warnings\nwarnings.warn('careful')")
     assert "UserWarning: careful" in outcome.text("stderr")

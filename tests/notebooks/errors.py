@@ -196,3 +196,8 @@ eval("1 / 0")
 
 # %%
 print("still alive", before)
+
+# %%
+import sys
+
+sys.exit("leaving")

@@ -160,6 +160,7 @@ def start(folder: str, control: int) -> None:
     app.iopub_thread.forward = app.session.forward
     app.kernel.door = door
     _mark_own_errors(app.kernel.shell, door)
+    _stay(app.kernel.shell)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     door.open(loop)
@@ -171,10 +172,20 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
     show = shell.showtraceback
 
     def showtraceback(*args: Any, running_compiled_code: bool = False, **kwargs: Any) -> None:
-        door.own_error = running_compiled_code
+        leaving = kwargs.get("exception_only") and isinstance(sys.exc_info()[1], SystemExit)  # IPython's way for these
+        door.own_error = running_compiled_code or bool(leaving)
         try:
             show(*args, running_compiled_code=running_compiled_code, **kwargs)
         finally:
             door.own_error = False
 
     shell.showtraceback = showtraceback
+
+
+def _stay(shell: Any) -> None:
+    """``exit`` and ``quit`` would end this kernel a moment later, in the middle of another cell, or the frontend."""
+
+    def ask_exit() -> None:
+        print("the worker stays: end it with `%remote down`, this notebook's kernel with `exit` in a local cell", file=sys.stderr)
+
+    shell.ask_exit = ask_exit

@@ -299,6 +299,7 @@ _BY_BASE: dict[str, Reducer] = {
     "IPython.core.interactiveshell.InteractiveShell": _shell,
     "ipywidgets.widgets.widget.Widget": _bound("it is a widget, alive in that process"),
     "threading.Thread": _BY_NAME["threading.Thread"],
+    "multiprocessing.pool.Pool": _bound("it is a pool of workers of this process"),
     "asyncio.events.AbstractEventLoop": _bound("it is a running event loop"),
     "socket.socket": _BY_NAME["socket.socket"],
     "sqlite3.Connection": _BY_NAME["sqlite3.Connection"],
