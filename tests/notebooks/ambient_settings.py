@@ -32,6 +32,35 @@ print(pd.Series([1 / 3]))
 np.arange(2) / 0
 
 # %%
+import logging
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
+log = logging.getLogger("mine")
+log.setLevel(logging.DEBUG)
+
+# %%
+log.debug("heard")
+logging.debug("not heard")
+logging.info("heard too")
+
+# %%
+own = logging.getLogger("own")
+own.propagate = False
+own.addHandler(logging.StreamHandler())
+own.handlers[0].setFormatter(logging.Formatter("own: %(message)s"))
+
+# %%
+own.warning("in its own way")
+
+# %%
+log.setLevel(logging.WARNING)
+log.info("not any more")
+
+# %%
+log.info("still not")
+log.warning("but this")
+
+# %%
 import sklearn
 from sklearn.preprocessing import StandardScaler
 

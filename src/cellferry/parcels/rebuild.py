@@ -5,6 +5,7 @@ Their names and arguments are part of what travels, so they are only ever added 
 
 from __future__ import annotations
 
+import logging
 import sys
 import types
 from collections import deque
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from cellferry.parcels import context
+from cellferry.parcels import context, loggers
 
 
 def leaf(index: int) -> Any:
@@ -72,6 +73,13 @@ def flat_of(base: Any, index: int) -> Any:
     flat = base.flat
     deque(islice(flat, index), maxlen=0)
     return flat
+
+
+def logger_from(name: str, handlers: list[Any]) -> Any:
+    """The logger of that name, writing to the output of cells as it does at the other end."""
+    logger = logging.getLogger(name)
+    loggers.give_handlers(logger, handlers)
+    return logger
 
 
 def set_flags(array: Any, writeable: bool) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle.cloudpickle as by_cloudpickle
 
-from cellferry.parcels import arrays, rebuild
+from cellferry.parcels import arrays, loggers, rebuild
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
 
 if TYPE_CHECKING:
@@ -98,12 +98,14 @@ def _file(packer: Packer, file: Any) -> Reduced:
 
 
 def _logger(packer: Packer, logger: Any) -> Reduced:
-    """By name, as ever; but one that writes to a file here would fall silent there, so that is said beforehand."""
+    """By name, with its handlers for the cell's output; one that writes to a file here would fall silent there, so that is
+    said beforehand."""
     for handler in [] if packer.going_home else logger.handlers:
         stream = getattr(handler, "stream", None)
         if stream is not None and is_bound(stream):
             return packer.refuse(stream, "it is an open file of this process")
-    return packer.default(logger)
+    handlers = loggers.handlers_of(logger)
+    return (rebuild.logger_from, (logger.name, handlers)) if handlers else packer.default(logger)
 
 
 def _weakref(packer: Packer, ref: Any) -> Reduced:
