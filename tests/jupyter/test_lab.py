@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a slider whose Python half is on a worker is moved by hand, and survives a reload."""
+"""JupyterLab in a real browser: remote cells as someone sees and handles them who looks and clicks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_MS = 20_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
-CELLS = [
+SLIDER = [
     "%load_ext cellferry",
     "%%remote\nimport ipywidgets, os\nseen = ipywidgets.Label(value='nothing yet')\n"
     "slider = ipywidgets.IntSlider(value=3, max=50, description='remote')\nout = ipywidgets.Output()\n"
@@ -32,6 +32,15 @@ CELLS = [
     "1 / 0",
     "import ipywidgets; print('not run after an error')",
 ]
+KEYBOARD = [
+    "%load_ext cellferry\nimport numpy as np\nwave = np.sin(np.linspace(0, 12, 200))",
+    "%%remote\nname = input('who is there? ')\nprint('hello', name)",
+    "%%remote\nfrom tqdm.notebook import tqdm\nimport matplotlib.pyplot as plt\n"
+    "for step in tqdm(range(20), desc='training'):\n    total = step\nplt.plot(wave);",
+    "%%remote\nimport threading\nprint('waits')\nthreading.Event().wait()",
+    "%%remote\nlarge = np.zeros((3000, 4000))",
+    "print('back here:', name, total, round(float(wave.max()), 2), large.shape)",
+]
 
 
 def free_port():
@@ -41,13 +50,13 @@ def free_port():
 
 
 @pytest.fixture
-def lab(tmp_path):
-    """A JupyterLab over a folder with one notebook; gives its address."""
-    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+def lab(tmp_path, request):
+    """A JupyterLab over a folder with one notebook of the cells in ``request.param``; gives its address."""
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in request.param])
     page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    nbformat.write(page, folder / "slider.ipynb")
+    nbformat.write(page, folder / "notebook.ipynb")
     settings = tmp_path / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
@@ -62,7 +71,7 @@ def lab(tmp_path):
             env=environment, stdout=log, stderr=log)
     try:
         wait_for(f"http://127.0.0.1:{port}/api/status", server, tmp_path / "lab.log")
-        yield f"http://127.0.0.1:{port}/lab/tree/slider.ipynb?reset"
+        yield f"http://127.0.0.1:{port}/lab/tree/notebook.ipynb?reset"
     finally:
         server.terminate()
         server.wait(30)
@@ -84,6 +93,35 @@ def wait_for(address, server, log):
     raise AssertionError(log.read_text()[-2000:])
 
 
+@pytest.fixture
+def page(lab, tmp_path):
+    """That notebook, open in a browser, with its kernel idle."""
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
+        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+        page.on("console", lambda message: print("console:", message.text[:300]))
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        page.goto(lab)
+        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
+        page.wait_for_function(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+        yield page
+        browser.close()
+
+
+def shoot(page, tmp_path, name):
+    """A picture of the page, for someone to look at."""
+    page.screenshot(path=Path(os.environ.get("CELLFERRY_SCREENSHOTS", tmp_path)) / f"{name}.png")
+
+
+def run_all(page):
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+
 def move_to(page, steps):
     """Move the slider by the keyboard, as a user may; then wait for what the worker answers."""
     handle = page.locator(".widget-slider .noUi-handle").first
@@ -92,35 +130,47 @@ def move_to(page, steps):
         handle.press("ArrowRight")
 
 
-def test_a_remote_slider_moves_and_survives_a_reload(lab, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+@pytest.mark.parametrize("lab", [SLIDER], ids=["slider"], indirect=True)
+def test_a_remote_slider_moves_and_survives_a_reload(page, tmp_path):
+    from playwright.sync_api import expect
 
-    shots = Path(os.environ.get("CELLFERRY_SCREENSHOTS", tmp_path))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.on("console", lambda message: print("console:", message.text[:300]))
-        page.set_default_timeout(PATIENCE_MS)
-        expect.set_options(timeout=PATIENCE_MS)
-        page.goto(lab)
-        expect(page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
-        page.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
-        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        expect(page.locator(".widget-label", has_text="nothing yet")).to_be_visible()
-        expect(page.get_by_text("ZeroDivisionError: division by zero")).to_be_visible()
-        expect(page.locator("#rich")).to_be_visible()
-        move_to(page, 4)
-        expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
-        expect(page.get_by_text(re.compile("printed 7"))).to_be_visible()
-        page.screenshot(path=shots / "slider-moved.png")
-        assert page.get_by_text("not run after an error", exact=True).count() == 0
+    run_all(page)
+    expect(page.locator(".widget-label", has_text="nothing yet")).to_be_visible()
+    expect(page.get_by_text("ZeroDivisionError: division by zero")).to_be_visible()
+    expect(page.locator("#rich")).to_be_visible()
+    move_to(page, 4)
+    expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("printed 7"))).to_be_visible()
+    shoot(page, tmp_path, "slider-moved")
+    assert page.get_by_text("not run after an error", exact=True).count() == 0
 
-        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-        page.reload()
-        expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
-        move_to(page, 2)
-        expect(page.get_by_text("the worker saw 9", exact=True)).to_be_visible()
-        page.screenshot(path=shots / "slider-after-reload.png")
-        browser.close()
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    expect(page.get_by_text("the worker saw 7", exact=True)).to_be_visible()
+    move_to(page, 2)
+    expect(page.get_by_text("the worker saw 9", exact=True)).to_be_visible()
+    shoot(page, tmp_path, "slider-after-reload")
+
+
+@pytest.mark.parametrize("lab", [KEYBOARD], ids=["keyboard"], indirect=True)
+def test_questions_pictures_progress_and_the_stop_button(page, tmp_path):
+    from playwright.sync_api import expect
+
+    run_all(page)
+    answer = page.locator(".jp-Stdin-input")
+    expect(page.get_by_text("who is there?")).to_be_visible()
+    answer.fill("somebody")
+    answer.press("Enter")
+    expect(page.get_by_text("hello somebody", exact=True)).to_be_visible()
+    expect(page.locator(".jp-OutputArea-output img").first).to_be_visible()
+    expect(page.get_by_text(re.compile("20/20"))).to_be_visible()
+    expect(page.get_by_text("waits", exact=True)).to_be_visible()
+    page.locator("[data-command='notebook:interrupt-kernel'], [title^='Interrupt the kernel']").first.click()
+    expect(page.get_by_text(re.compile("KeyboardInterrupt")).first).to_be_visible()
+    shoot(page, tmp_path, "interrupted")
+
+    page.locator(".jp-CodeCell").nth(4).click()
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-below'); }")
+    expect(page.get_by_text(re.compile("stays on worker default until a local cell names it: large"))).to_be_visible()
+    expect(page.get_by_text("back here: somebody 19 1.0 (3000, 4000)", exact=True)).to_be_visible()
+    shoot(page, tmp_path, "keyboard")
