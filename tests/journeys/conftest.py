@@ -119,16 +119,16 @@ class Meeting:
     def cell(self) -> str:
         return (
             f"import os\nwith open({str(self._there)!r}, 'w') as door: print(os.getpid(), file=door)\n"
-            f"with open({str(self._back)!r}) as door: door.read()\n"
+            f"with open({str(self._back)!r}) as door: door.readline()\n"
         )
 
     def _wait(self) -> None:
         with self._there.open() as door:
             pid = int(door.read())
         self._act(pid)
-        # nobody may be left to read it
-        with open(os.open(self._back, os.O_RDWR), "w") as door:  # noqa: PTH123
-            door.write("go on")
+        # nobody may be left to read it; and it stays open, for what is written is lost if nobody has it open yet
+        self._answer = os.open(self._back, os.O_RDWR)
+        os.write(self._answer, b"go on\n")
 
 
 @pytest.fixture
