@@ -11,18 +11,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cellferry import errors
+from cellferry import errands, errors
+from cellferry.baggage import pack_all
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
-from cellferry.capture.needs import Needs, function_globals, needed, read_through, written_globals
-from cellferry.capture.preflight import find_culprit
+from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
@@ -33,14 +33,11 @@ from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Host, Message, Worker, WorkerId
-from cellferry.parcels.ambient import AMBIENT, Ambient, plain_states
+from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack, settle
-from cellferry.parcels.placeholder import BOUND_TO_PROCESS, Placeholder, describe
-
-_MOST_TRIES = 200
-
+from cellferry.parcels.parcel import Parcel, settle
+from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
 
 __all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
@@ -95,7 +92,7 @@ class Session:
             self._forget(known)
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
-        parcel = self._pack(needs, known.heap if known else Heap(self._namespace), ambient)
+        parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
         clock.append(time.perf_counter())
         there = known or self._arrive(request)
         clock.append(time.perf_counter())
@@ -134,46 +131,6 @@ class Session:
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         self._finish(returned, report)
         return report
-
-    def _pack(self, needs: Needs, heap: Heap, ambient: Mapping[str, Any]) -> Parcel:
-        """Everything the cell needs; values that cannot travel are reported by path before anything is sent."""
-        hidden, roots = self._host.hidden, {**needs.hints, **needs.roots}
-        if ambient:
-            roots[AMBIENT] = ambient
-        dropped = heap.sweep()
-        skip: frozenset[int] = frozenset()
-        left_out: set[str] = set()
-        for _try in range(_MOST_TRIES):
-            plan = PackPlan(
-                tolerate=True, skip_states=skip,
-                more=lambda functions: {n: v for n, v in function_globals(functions, self._namespace, hidden).items() if n not in left_out},
-            )  # fmt: skip
-            try:
-                return pack(heap, dict(roots), plan, dropped)
-            except RootFailed as failed:
-                if failed.name == AMBIENT:
-                    roots[AMBIENT] = plain_states(ambient)
-                    continue
-                if failed.name in needs.roots or failed.name not in needs.hints:
-                    raise self._culprit(failed) from failed.reason
-                left_out.add(failed.name)
-                roots.pop(failed.name, None)
-            except StateFailed as failed:
-                skip |= failed.oids
-        raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
-
-    def _culprit(self, failed: RootFailed) -> errors.CellferryError:
-        if isinstance(failed.reason, errors.StaysThere):
-            return errors.CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
-        value = self._namespace.get(failed.name)
-        culprit = find_culprit({failed.name: value})
-        if culprit is not None:
-            return culprit.error()
-        reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
-        return errors.CannotTravel(
-            f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
-            f"make {failed.name} in the %%remote cell itself", failed.name,
-        )  # fmt: skip
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
@@ -299,56 +256,17 @@ class Session:
     def _estimate(self, needs: Needs, known: There | None) -> CellReport:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
-        parcel = self._pack(needs, heap, {})
+        parcel = pack_all(needs, heap, {}, self._host.hidden)
         rows = shipped_rows(parcel, heap, self._namespace)
         return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""
-        waiting = {n for n, v in self._namespace.items() if type(v) is Placeholder}
-        if not waiting:
-            return []
-        try:
-            flow = analyse(self._host.transform(source), self._host.transform)
-        except errors.CellferryError:
-            return []  # the cell will say itself what is wrong with it
-        if flow.calls_dynamic:
-            return []  # eval or globals() may mean anything: whoever asks for a placeholder gets it by name
-        return sorted(waiting & read_through(flow, self._namespace, self._host.hidden))
+        return errands.placeholders_read(source, self._namespace, self._host)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
-        for name in names:
-            if name not in self._namespace:
-                raise errors.UndefinedName(
-                    f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos"
-                )
-            placeholder = self._namespace[name]
-            if not isinstance(placeholder, Placeholder):
-                continue
-            there = next((t for t in self._there.values() if id(placeholder) in t.heap.oid_of and not t.link.lost), None)
-            if there is None:
-                raise errors.WorkerLost(
-                    f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again"
-                )
-            if placeholder.reason:
-                raise errors.StaysThere(
-                    f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}",
-                    "use it in a %%remote cell",
-                )
-            self._bring_home(there, name, placeholder)
-
-    def _bring_home(self, there: There, name: str, placeholder: Placeholder) -> None:
-        oid = there.heap.oid_of[id(placeholder)]
-        there.link.fetch([oid])
-        returned = there.link.home(Unpacking(self._namespace, worker=there.worker.name), None)
-        settle(there.heap, returned.arrived)
-        value = returned.arrived.roots[str(oid)]
-        if isinstance(value, Placeholder):
-            raise errors.StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
-        for other, held in list(self._namespace.items()):
-            if held is placeholder:
-                self._namespace[other] = value
+        errands.fetch(names, self._namespace, list(self._there.values()))
 
     def comm(self, message: Message) -> Any:
         """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
@@ -375,18 +293,11 @@ class Session:
 
     def get(self, path: str) -> list[str]:
         """Bring a file home from every worker that has it, whatever its size; returns the names here."""
-        found: list[str] = []
-        for there in self._there.values():
-            try:
-                wanted = [{"path": path, "size": 0}]
-                found += FileSync(1 << 62).bring(there.link, Path.cwd(), wanted, time.time_ns())[0]
-            except errors.ParcelError:
-                continue  # another worker may have it
-        return found
+        return errands.get(path, list(self._there.values()))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""
-        return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in self._there.values())
+        return errands.put(patterns, list(self._there.values()))
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""

@@ -72,6 +72,16 @@ def test_killed_in_mid_cell(new_user: NewUser, meeting, transport: str, find, er
     assert user.has("alias") == [1, 2, 4]
 
 
+def test_the_kernel_is_killed_because_memory_ran_out(new_user: NewUser, meeting, little_memory) -> None:
+    user = new_user()
+    user.sees("before = [1]")
+    at = meeting(little_memory)
+    name, text = user.is_told(f"%%remote\n{at.cell}before.append(2)\nheld = bytearray(b'x') * (512 << 20)")
+    assert name == "KernelDied" and "memory" in text and "was used up" in text and "->" in text
+    assert user.has("before") == [1]
+    assert user.sees("%%remote\nlen(before)") == "1\n"
+
+
 def test_a_cell_that_exits_the_kernel_itself(new_user: NewUser) -> None:
     user = new_user()
     name, text = user.is_told("%%remote\nimport os\nos._exit(3)")

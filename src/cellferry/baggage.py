@@ -1,0 +1,62 @@
+"""A step of the journey: everything that a cell needs, packed; what cannot travel is reported before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from cellferry import errors
+from cellferry.capture.needs import Needs, function_globals
+from cellferry.capture.preflight import find_culprit
+from cellferry.parcels.ambient import AMBIENT, plain_states
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
+from cellferry.parcels.placeholder import describe
+
+_MOST_TRIES = 200
+
+
+def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Container[str]) -> Parcel:
+    """Everything the cell needs of the heap's namespace; called by ``journey`` and for an estimate.
+
+    Raises CannotTravel, with the path to the culprit, before anything is sent.
+    """
+    namespace = heap.namespace
+    roots = {**needs.hints, **needs.roots}
+    if ambient:
+        roots[AMBIENT] = ambient
+    dropped = heap.sweep()
+    skip: frozenset[int] = frozenset()
+    left_out: set[str] = set()
+    for _try in range(_MOST_TRIES):
+        plan = PackPlan(
+            tolerate=True, skip_states=skip,
+            more=lambda functions: {n: v for n, v in function_globals(functions, namespace, hidden).items() if n not in left_out},
+        )  # fmt: skip
+        try:
+            return pack(heap, dict(roots), plan, dropped)
+        except RootFailed as failed:
+            if failed.name == AMBIENT:
+                roots[AMBIENT] = plain_states(ambient)
+                continue
+            if failed.name in needs.roots or failed.name not in needs.hints:
+                raise _culprit(failed, namespace) from failed.reason
+            left_out.add(failed.name)
+            roots.pop(failed.name, None)
+        except StateFailed as failed:
+            skip |= failed.oids
+    raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
+
+
+def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.CellferryError:
+    if isinstance(failed.reason, errors.StaysThere):
+        return errors.CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
+    value = namespace.get(failed.name)
+    culprit = find_culprit({failed.name: value})
+    if culprit is not None:
+        return culprit.error()
+    reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
+    return errors.CannotTravel(
+        f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
+        f"make {failed.name} in the %%remote cell itself", failed.name,
+    )  # fmt: skip

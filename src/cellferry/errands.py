@@ -1,0 +1,85 @@
+"""What ``journey`` does between cells: values that stayed on a worker come home, files go out and come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellferry import errors
+from cellferry.capture.dataflow import analyse
+from cellferry.capture.needs import read_through
+from cellferry.link.files import FileSync
+from cellferry.link.there import There
+from cellferry.model import Host
+from cellferry.parcels.context import Unpacking
+from cellferry.parcels.parcel import settle
+from cellferry.parcels.placeholder import Placeholder
+
+
+def placeholders_read(source: str, namespace: dict[str, Any], host: Host) -> list[str]:
+    """Names of placeholders that a local cell would read."""
+    waiting = {n for n, v in namespace.items() if type(v) is Placeholder}
+    if not waiting:
+        return []
+    try:
+        flow = analyse(host.transform(source), host.transform)
+    except errors.CellferryError:
+        return []  # the cell will say itself what is wrong with it
+    if flow.calls_dynamic:
+        return []  # eval or globals() may mean anything: whoever asks for a placeholder gets it by name
+    return sorted(waiting & read_through(flow, namespace, host.hidden))
+
+
+def fetch(names: Sequence[str], namespace: dict[str, Any], workers: Sequence[There]) -> None:
+    """Bring values that stayed on a worker home; raises UndefinedName, WorkerLost, or StaysThere for one that cannot travel."""
+    for name in names:
+        if name not in namespace:
+            raise errors.UndefinedName(
+                f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos"
+            )
+        placeholder = namespace[name]
+        if not isinstance(placeholder, Placeholder):
+            continue
+        there = next((t for t in workers if id(placeholder) in t.heap.oid_of and not t.link.lost), None)
+        if there is None:
+            raise errors.WorkerLost(
+                f"{name} lived on worker {placeholder.worker!r}, which has ended", "run the cell that made it again"
+            )
+        if placeholder.reason:
+            raise errors.StaysThere(
+                f"{name} is a {placeholder.type_name} on worker {placeholder.worker!r}: {placeholder.reason}",
+                "use it in a %%remote cell",
+            )
+        _bring_home(there, name, placeholder, namespace)
+
+
+def _bring_home(there: There, name: str, placeholder: Placeholder, namespace: dict[str, Any]) -> None:
+    oid = there.heap.oid_of[id(placeholder)]
+    there.link.fetch([oid])
+    returned = there.link.home(Unpacking(namespace, worker=there.worker.name), None)
+    settle(there.heap, returned.arrived)
+    value = returned.arrived.roots[str(oid)]
+    if isinstance(value, Placeholder):
+        raise errors.StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
+    for other, held in list(namespace.items()):
+        if held is placeholder:
+            namespace[other] = value
+
+
+def get(path: str, workers: Sequence[There]) -> list[str]:
+    """Bring a file home from every worker that has it, whatever its size; returns the names here."""
+    found: list[str] = []
+    for there in workers:
+        try:
+            wanted = [{"path": path, "size": 0}]
+            found += FileSync(1 << 62).bring(there.link, Path.cwd(), wanted, time.time_ns())[0]
+        except errors.ParcelError:
+            continue  # another worker may have it
+    return found
+
+
+def put(patterns: Sequence[str], workers: Sequence[There]) -> int:
+    """Send files to every worker now; returns the bytes."""
+    return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in workers)
