@@ -8,7 +8,8 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |- PreflightError               the cell cannot travel; nothing was sent, nothing was run
 |  |- CellSyntaxError           the cell does not compile
 |  |- UndefinedName             a name that the cell reads exists nowhere
-|  '- CannotTravel              a value that the cell needs cannot leave this process
+|  |- CannotTravel              a value that the cell needs cannot leave this process
+|  '- EnvironmentFailed         the packages that the cell needs cannot be had for the worker
 |- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
 |- ParcelError                  bytes did not arrive as they were sent
 |  '- ChunkMismatch             a chunk whose hash is not the promised one was refused
@@ -16,6 +17,7 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  '- IdentityError             the other end is not who it should be
 '- WorkerError                  the worker failed; the local namespace is untouched
    |- WorkerStartError          it never became ready
+   |- EnvironmentNotBuilt       the packages could not be installed there
    |- WorkerLost                it ended while in use
    |- KernelDied                the worker lives, the kernel on it was killed
    '- DiskFull                  no space left on the worker or beside the notebook
@@ -82,6 +84,10 @@ class CannotTravel(PreflightError):
         self.path = path
 
 
+class EnvironmentFailed(PreflightError):
+    """The packages that the cell needs cannot be found, built or resolved for the worker."""
+
+
 class StaysThere(CellferryError):
     """A value on the worker was asked for at home but cannot travel."""
 
@@ -108,6 +114,10 @@ class WorkerError(CellferryError):
 
 class WorkerStartError(WorkerError):
     """The worker never became ready; the message carries the end of its log."""
+
+
+class EnvironmentNotBuilt(WorkerError):
+    """The worker could not install the packages that it was told to; the message carries the installer's own words."""
 
 
 class WorkerLost(WorkerError):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
 
-from cellferry.parcels.wire import ALPN, Buffer
+from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, Buffer
 
 _READ_BYTES = 1 << 18
 _WRITE_BYTES = 1 << 20
@@ -33,7 +33,7 @@ def _context(protocol: int, cert_path: Path, key_path: Path, other_cert_pem: str
 def server_context(cert_path: Path, key_path: Path, client_cert_pem: str) -> ssl.SSLContext:
     """For the worker's side: shows ``cert_path``, accepts exactly the client certificate given (PEM)."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, cert_path, key_path, client_cert_pem)
-    context.set_alpn_protocols([ALPN, "http/1.1"])
+    context.set_alpn_protocols([ALPN, PACKAGES_ALPN, "http/1.1"])
     context.num_tickets = 0
     return context
 

@@ -24,6 +24,10 @@ PREAMBLE = b"CFRY"
 ALPN = "cellferry/1"
 """TLS application protocol with the same meaning."""
 
+PACKAGES_PREAMBLE = b"CFEN"
+PACKAGES_ALPN = "cellferry-env/1"
+"""The same two for a connection about the kernel's packages, which the worker's server takes itself."""
+
 Buffer = bytes | bytearray | memoryview
 Meta = dict[str, Any]
 Allocate = Callable[[Meta, int, int], Any]

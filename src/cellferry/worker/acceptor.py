@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from cellferry.parcels.wire import ALPN, PREAMBLE
+from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, PACKAGES_PREAMBLE, PREAMBLE
 
-Verdict = Literal["kernel", "server", "refuse", "more"]
+Verdict = Literal["kernel", "packages", "server", "refuse", "more"]
 Take = Callable[[socket.socket], None]
 
 PEEK_BYTES = 1 << 14
@@ -33,7 +33,9 @@ def judge_plain(head: bytes) -> Verdict:
     """To whom a plain connection that begins with ``head`` belongs."""
     if head.startswith(PREAMBLE):
         return "kernel"
-    return "more" if PREAMBLE.startswith(head) else "server"
+    if head.startswith(PACKAGES_PREAMBLE):
+        return "packages"
+    return "more" if PREAMBLE.startswith(head) or PACKAGES_PREAMBLE.startswith(head) else "server"
 
 
 def judge_tls(head: bytes) -> Verdict:
@@ -44,6 +46,8 @@ def judge_tls(head: bytes) -> Verdict:
         return "refuse"
     if protocols is None:
         return "more" if len(head) < PEEK_BYTES else "refuse"
+    if PACKAGES_ALPN.encode() in protocols:
+        return "packages"
     return "kernel" if ALPN.encode() in protocols else "server"
 
 
@@ -122,9 +126,9 @@ def same_user(connection: socket.socket) -> bool:
 class Acceptor:
     """The listening socket and its thread (``cellferry-acceptor``)."""
 
-    def __init__(self, listener: socket.socket, *, tls: bool, to_kernel: Take) -> None:
-        """``to_kernel`` owns the connections that it is given. Starts nothing yet."""
-        self._listener, self._tls, self._to_kernel = listener, tls, to_kernel
+    def __init__(self, listener: socket.socket, *, tls: bool, to_kernel: Take, to_packages: Take) -> None:
+        """``to_kernel`` and ``to_packages`` own the connections that they are given. Starts nothing yet."""
+        self._listener, self._tls, self._to_kernel, self._to_packages = listener, tls, to_kernel, to_packages
         self._to_server: Take | None = None
         self._early: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -201,6 +205,8 @@ class Acceptor:
         del self._pending[connection]
         if verdict == "kernel":
             self._to_kernel(connection)
+        elif verdict == "packages":
+            self._to_packages(connection)
         elif verdict == "server":
             self._give_to_server(connection)
         else:

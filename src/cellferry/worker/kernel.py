@@ -89,6 +89,7 @@ class Kernel:
         self._when_ready: list[Callable[[], None]] = []
         self._oom_kills = _oom_kills()
         self._log_start = 0
+        self._told: dict[str, dict[str, object]] = {}
         self._thread = threading.Thread(target=self._supervise, name="cellferry-kernel", daemon=True)
 
     def start(self) -> None:
@@ -113,6 +114,12 @@ class Kernel:
                 return
             self._waiting.append(connection)
             self._flush()
+
+    def tell(self, what: dict[str, object]) -> None:
+        """Send the kernel a message (``op`` and more), and each kernel that follows it the last one of every ``ticket``."""
+        with self._changed:
+            self._told[str(what.get("ticket", ""))] = what
+            self._send(what)
 
     def interrupt(self) -> None:
         """SIGINT to the kernel and what it started in its group: arrives also while a C call holds the interpreter.
@@ -268,9 +275,17 @@ class Kernel:
             return False
         self._generation += 1
         self._ready = self._restarting = self._dead = False
+        for what in self._told.values():
+            self._send(what)
         self._flush()
         self._changed.notify_all()
         return True
+
+    def _send(self, what: dict[str, object]) -> None:
+        try:
+            self._control.send(json.dumps(what).encode())
+        except OSError:
+            pass  # this kernel is gone: the next one is told when it is there
 
     def _flush(self) -> None:
         while self._waiting:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import socket
     import subprocess
 
+    from cellferry.environment.instances import Instance
     from cellferry.worker.core import WorkerCore
+    from cellferry.worker.environments import Environments
 
 KERNEL_FIRST_S = 5.0
 """The server's import takes more processor time than the kernel's, which a first cell waits for, and the client's own
@@ -31,7 +33,7 @@ work wants the other core: the server comes after them, unless the kernel is in 
 
 def main(folder: str) -> NoReturn:
     """Run the worker whose private folder is ``folder``; the process ends with the worker."""
-    argv = _kernel_argv(folder)
+    argv, instance = _kernel_argv(folder)
     for name in ("work", "modules"):
         os.makedirs(f"{folder}/{name}", mode=0o700, exist_ok=True)  # noqa: PTH103 - pathlib is not imported this early
     listens, tells = os.pipe()
@@ -44,21 +46,27 @@ def main(folder: str) -> NoReturn:
     os.close(tells)
     # Its own group: a signal to the keeper's group must leave one of the two alive to end the rest.
     os.setpgid(0, 0)
-    _serve(folder, argv, spawn_kernel(folder, argv), listens)
+    _serve(folder, argv, instance, spawn_kernel(folder, argv), listens)
 
 
-def _kernel_argv(folder: str) -> list[str]:
+def _kernel_argv(folder: str) -> tuple[list[str], Instance | None]:
+    """What to run as the kernel, and the environment that was taken for it."""
     with open(f"{folder}/worker.json", encoding="utf-8") as file:  # noqa: PTH123
         settings = json.load(file)
     # -P: what happens to lie in the working directory must not replace a module of the kernel itself.
     module = settings.get("kernel_module", "cellferry.guest")
-    return [settings.get("kernel_python") or sys.executable, "-P", "-m", module]
+    if settings.get("kernel_python") or settings.get("environment"):
+        from cellferry.worker.foreign import kernel_in
+
+        return kernel_in(settings)
+    return [sys.executable, "-P", "-m", module], None
 
 
 def _serve(
-    folder: str, argv: list[str], first: tuple[subprocess.Popen[bytes], socket.socket], keeper_line: int
-) -> NoReturn:
-    core = _open_door(folder, argv, first, keeper_line)
+    folder: str, argv: list[str], instance: Instance | None, first: tuple[subprocess.Popen[bytes], socket.socket],
+    keeper_line: int,
+) -> NoReturn:  # fmt: skip
+    core = _open_door(folder, argv, instance, first, keeper_line)
     core.kernel.wait_until_ready(KERNEL_FIRST_S)
     try:
         from cellferry.worker.server import run_server
@@ -74,10 +82,12 @@ def _serve(
 
 
 def _open_door(
-    folder: str, argv: list[str], first: tuple[subprocess.Popen[bytes], socket.socket], keeper_line: int
-) -> WorkerCore:
+    folder: str, argv: list[str], instance: Instance | None, first: tuple[subprocess.Popen[bytes], socket.socket],
+    keeper_line: int,
+) -> WorkerCore:  # fmt: skip
     """Everything but the HTTP server, running."""
     import signal
+    from functools import cache
     from pathlib import Path
 
     from cellferry.worker.acceptor import Acceptor
@@ -92,6 +102,13 @@ def _open_door(
     adopt_orphans()
     home = Path(folder)
     settings = read_settings(home)
+
+    @cache
+    def environments() -> Environments:  # imported by the first client that asks, not for the first cell
+        from cellferry.worker.environments import Environments
+
+        return Environments(home, instance, argv, pinned, kernel.tell)
+
     listener, ready = open_listener(home, settings)
     kernel = Kernel(
         home,
@@ -108,7 +125,11 @@ def _open_door(
         keeper_line=keeper_line,
         on_tick=lambda: reap_orphans(kernel.process_id),
     )
-    acceptor = Acceptor(listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over)
+    pinned = settings.client_cert_pem if settings.transport == "tls" else ""
+    acceptor = Acceptor(
+        listener, tls=bool(pinned), to_kernel=kernel.hand_over,
+        to_packages=lambda connection: environments().take(connection),
+    )  # fmt: skip
     core = WorkerCore(home, settings, kernel, lease, acceptor)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, lambda _signum, _frame: lease.ask_end("signal"))

@@ -24,6 +24,8 @@ class WorkerSettings:
     client_cert_pem: str = ""
     kernel_python: str = ""
     """Interpreter of the kernel; empty: the worker's own."""
+    environment: dict[str, str] | None = None
+    """An environment made for the kernel: ``key`` of its lock or "", ``python`` ("3.11"), ``cache`` (a folder)."""
     kernel_module: str = "cellferry.guest"
 
     @property

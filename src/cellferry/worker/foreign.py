@@ -1,0 +1,51 @@
+"""The kernel in an environment that is not the worker's own: one made for it, or an interpreter that was there before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from cellferry.environment.instances import Instance, take
+from cellferry.environment.places import cache_folder
+from cellferry.environment.tools import tools_folder
+from cellferry.errors import CellferryError, EnvironmentNotBuilt
+
+_MINOR = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def kernel_in(settings: dict[str, Any]) -> tuple[list[str], Instance | None]:
+    """The command that runs the kernel there, and the environment taken for it, if one was made.
+
+    Called once, by ``launcher``, before anything else runs; an error ends the worker, with advice at the end of its log.
+    """
+    try:
+        if settings.get("kernel_python"):
+            python = str(Path(settings["kernel_python"]).expanduser())
+            return _command(python, tools_folder(cache_folder(), minor_of(python))), None
+        told = settings["environment"]
+        cache = Path(told.get("cache") or cache_folder())
+        instance = take(cache / "environments", told["key"], told["python"])
+        os.set_inheritable(instance.descriptor, False)
+        return _command(str(instance.python), tools_folder(cache, told["python"])), instance
+    except CellferryError as error:
+        sys.exit(str(error))
+
+
+def _command(python: str, tools: Path) -> list[str]:
+    # as a script: it finds the rest of itself from where it lies, and puts that last on its path
+    return [python, "-P", str(tools / "cellferry" / "guest" / "__main__.py")]
+
+
+def minor_of(python: str) -> str:
+    """Version ("3.11") of an interpreter. Raises EnvironmentNotBuilt if it is none."""
+    try:
+        told = subprocess.run([python, "-c", _MINOR], capture_output=True, text=True, check=True, cwd="/")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EnvironmentNotBuilt(
+            f"env=python:{python}: that is no Python on the worker ({error})",
+            "for example: env=python:/opt/venv/bin/python",
+        ) from error
+    return told.stdout.strip()
