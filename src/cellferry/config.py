@@ -34,6 +34,11 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     idle_s = Float(600.0, help="How long an unused worker is kept (seconds); `idle=` on the cell line wins.").tag(
         config=True
     )
+    env = Unicode(
+        "",
+        help="Packages of the worker's kernel, as `env=`: auto (found in the cell), full, a file, python:PATH. Empty: a local "
+        "worker shares the notebook's own environment.",
+    ).tag(config=True)
     grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
         config=True
     )

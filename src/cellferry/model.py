@@ -32,6 +32,17 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class EnvironmentChoice:
+    """In what the kernel of a new worker runs. ``kind`` "shared": the worker's own interpreter and packages;
+    "made": an environment of its own, taken by the ``key`` of its lock; "python": the interpreter ``python`` there."""
+
+    kind: Literal["shared", "made", "python"] = "shared"
+    key: str = ""
+    python: str = ""
+    """Version ("3.11") for "made", path for "python"."""
+
+
+@dataclass(frozen=True)
 class CellRequest:
     """One ``%%remote`` line, parsed. Built by ``capture.request.parse_request`` only.
 
@@ -54,6 +65,10 @@ class CellRequest:
     returns: tuple[str, ...] | None = None
     detach: bool = False
     estimate: bool = False
+    env: str = ""
+    """``auto``, ``full``, a file here, ``python:PATH`` there; "": as the setting says."""
+    environment: EnvironmentChoice = field(default_factory=EnvironmentChoice)
+    """What ``env`` came to; set by ``journey``."""
     line: str = ""
     """The words as typed, for error messages and for the cell's first source line."""
 
@@ -110,6 +125,18 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class PackageRow:
+    """One package in ``%remote env`` and in an estimate. ``here``/``there``: versions, "" for none. ``size_bytes``: of
+    what would be fetched or sent, 0 if unknown."""
+
+    name: str
+    here: str
+    there: str
+    why: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class CellReport:
     """What one remote cell did; returned by ``journey`` for display. Times in seconds, sizes in bytes."""
 
@@ -127,6 +154,8 @@ class CellReport:
     stayed_there: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    packages: tuple[PackageRow, ...] = ()
+    """For an estimate: what would be installed."""
     notes: tuple[str, ...] = ()
     """Lines for the user: rebound names, kept-both files, values that stayed and why."""
 

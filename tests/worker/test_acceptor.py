@@ -83,11 +83,12 @@ def door(tmp_path: Path) -> Iterator[Any]:
         def __init__(self) -> None:
             self.kernel: list[socket.socket] = []
             self.server: list[socket.socket] = []
+            self.packages: list[socket.socket] = []
             self.path = tmp_path / "s"
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.path))
             listener.listen()
-            self.acceptor = Acceptor(listener, tls=False, to_kernel=self.kernel.append)
+            self.acceptor = Acceptor(listener, tls=False, to_kernel=self.kernel.append, to_packages=self.packages.append)
             self.acceptor.start()
             self.mine: list[socket.socket] = []
 
@@ -105,7 +106,7 @@ def door(tmp_path: Path) -> Iterator[Any]:
     door.acceptor.close()
     door.acceptor._thread.join(20)
     assert not door.acceptor._thread.is_alive()
-    for each in [*door.mine, *door.kernel, *door.server]:
+    for each in [*door.mine, *door.kernel, *door.server, *door.packages]:
         each.close()
 
 

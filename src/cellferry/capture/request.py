@@ -151,6 +151,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
            _as("launch", lambda text: _one_of(text, LAUNCHERS)), later=True),
     Option("files", "data files to send besides those the cell names literally", "files=data/*.csv",
            _as("files", _files)),
+    Option("env", "the packages there: `auto` (found), `full` (all that are here), a file, or `python:PATH` there",
+           "env=requirements.txt", _as("env", _word)),
     Option("returns", "bring back only these names; `returns=` for none", "returns=model,loss",
            _as("returns", _returns)),
     Option("detach", "give the prompt back; collect with `%remote attach`", "detach", None, later=True),

@@ -54,7 +54,7 @@ class Fleet:
                     continue
                 entry = self._entries.get(choice.name)
                 if choice.action == "start":
-                    self._entries[choice.name] = Entry(choice.name, request.hardware)
+                    self._entries[choice.name] = Entry(choice.name, request.hardware, env=request.env)
             if choice.action == "start":
                 return self._start(choice, request, progress), True
             if entry is not None and entry.worker is not None:

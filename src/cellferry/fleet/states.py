@@ -35,6 +35,8 @@ class Entry:
     state: State = "starting"
     worker: Worker | None = None
     story: tuple[Event, ...] = ()
+    env: str = ""
+    """What its cells said after ``env=``: it was made for that."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def choose(request: CellRequest, entries: Mapping[str, Entry]) -> Choice:
 
     Raises RequestError when a named worker has other hardware than asked for.
     """
-    name = request.name or _unnamed(request.hardware, entries)
+    name = request.name or _unnamed(request, entries)
     entry = entries.get(name)
     if entry is None or entry.state == "ended":
         return Choice("start", name)
@@ -86,15 +88,24 @@ def choose(request: CellRequest, entries: Mapping[str, Entry]) -> Choice:
             f"worker {name!r} was started with other hardware than this cell asks for",
             f"end it first: %remote down {name} - or give this cell another name=",
         )
+    if request.env != entry.env:
+        raise RequestError(
+            f"worker {name!r} was started with {_env(entry.env)}, this cell asks for {_env(request.env)}",
+            f"end it first: %remote down {name} - or give this cell another name=",
+        )
     return Choice("reuse" if entry.state == "ready" else "wait", name)
 
 
-def _unnamed(hardware: Hardware, entries: Mapping[str, Entry]) -> str:
-    """``default`` for the first hardware used without a name, ``default-2`` for the next, and so on."""
+def _env(word: str) -> str:
+    return f"env={word}" if word else "the notebook's own packages"
+
+
+def _unnamed(request: CellRequest, entries: Mapping[str, Entry]) -> str:
+    """``default`` for the first hardware and environment used without a name, ``default-2`` for the next, and so on."""
     number = 1
     while True:
         name = DEFAULT_NAME if number == 1 else f"{DEFAULT_NAME}-{number}"
         entry = entries.get(name)
-        if entry is None or entry.state == "ended" or entry.hardware == hardware:
+        if entry is None or entry.state == "ended" or (entry.hardware, entry.env) == (request.hardware, request.env):
             return name
         number += 1

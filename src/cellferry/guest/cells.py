@@ -46,10 +46,13 @@ class Cells:
         self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
     ) -> None:
         """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
-        self.link.door.set_busy(self.link)
+        door = self.link.door
+        door.set_busy(self.link)
         try:
+            door.importer.offer(meta.get("offers", ()))
+            door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
-        except Exception as exc:
+        except (Exception, KeyboardInterrupt) as exc:
             self.link.send(
                 {
                     "op": "refused",

@@ -10,11 +10,13 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
+from cellferry.guest.packages import Importer, Packages
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.leaves import Leaf
@@ -33,6 +35,7 @@ class Link:
         self.vm = False
         self.sessions: set[str] = set()
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.grown: queue.Queue[bool] = queue.Queue()
         self.inbox: Inbox | None = None
         self.waiting: tuple[dict[str, Any], list[Any]] | None = None
         self.outbox: list[Leaf] = []
@@ -130,6 +133,19 @@ class Link:
         self.answers.put({"interrupted": True})
         self.door.interrupt()
 
+    def need(self, name: str) -> bool:
+        """Ask the client for the package behind a module, while its cell runs; whether it is here now."""
+        self.send({"op": "need", "module": name})
+        while self in self.door.links:
+            try:
+                return self.grown.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        return False
+
+    def _on_grown(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.grown.put(bool(meta["ok"]))
+
     def _on_answer(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.answers.put(meta)
 
@@ -159,6 +175,8 @@ class Door:
         self.busy = False
         self.own_error = False
         self.running: Link | None = None
+        self.packages = Packages()
+        self.importer = Importer()
         self._streams = streams
         self._control = socket.socket(fileno=control)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -220,6 +238,7 @@ class Door:
 
     def set_busy(self, link: Link | None) -> None:
         self.running, self.busy = link, link is not None
+        self.importer.ask = link.need if link is not None else None
         self._tell_state()
 
     def interrupt(self) -> None:
@@ -245,8 +264,6 @@ class Door:
                 if asyncio.iscoroutine(result):
                     await result
             except BaseException:  # one broken job must not end the kernel
-                import traceback
-
                 traceback.print_exc(file=sys.__stderr__)
 
     def _take(self) -> None:
@@ -258,10 +275,20 @@ class Door:
                 data, fds = b"", []
             if not data:
                 os.killpg(os.getpgid(0), signal.SIGKILL)
+            if not fds:
+                self._hear(data)
             for fd in fds:
                 threading.Thread(
                     target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True
                 ).start()
+
+    def _hear(self, data: bytes) -> None:
+        try:
+            message = json.loads(data)
+            if message.get("op") == "packages":
+                self.packages.told(message)
+        except Exception:  # this thread takes all connections: it must live
+            traceback.print_exc(file=sys.__stderr__)
 
     def _connect(self, sock: socket.socket) -> None:
         try:

@@ -9,18 +9,19 @@ from cellferry.errors import IdentityError, LinkError
 from cellferry.link.identity import check_peer, client_context
 from cellferry.model import Endpoint
 from cellferry.parcels import tls
-from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
+from cellferry.parcels.wire import ALPN, PREAMBLE, Channel, PlainStream
 
 _CONNECT_S = 5.0
 
 
-def dial(endpoint: Endpoint) -> Channel:
-    """A channel to the kernel behind ``endpoint``; both ends know each other when this returns.
+def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Channel:
+    """A channel to the kernel behind ``endpoint``, or to what ``preamble`` and ``alpn`` name; both ends know each other
+    when this returns.
 
     Raises IdentityError for a wrong certificate or another user's socket, LinkError when nobody answers.
     """
     try:
-        return _unix(endpoint) if endpoint.kind == "unix" else _tls(endpoint)
+        return _unix(endpoint, preamble) if endpoint.kind == "unix" else _tls(endpoint, alpn)
     except ssl.SSLError as exc:
         raise IdentityError(
             f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}",
@@ -30,21 +31,21 @@ def dial(endpoint: Endpoint) -> Channel:
         raise LinkError(f"the worker does not answer ({exc})", "%remote down, then run the cell again") from exc
 
 
-def _unix(endpoint: Endpoint) -> Channel:
+def _unix(endpoint: Endpoint, preamble: bytes) -> Channel:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(_CONNECT_S)
     try:
         sock.connect(endpoint.path)
         check_peer(sock)
         sock.settimeout(None)
-        sock.sendall(PREAMBLE)
+        sock.sendall(preamble)
     except BaseException:
         sock.close()
         raise
     return Channel(PlainStream(sock))
 
 
-def _tls(endpoint: Endpoint) -> Channel:
-    context = client_context(endpoint)
+def _tls(endpoint: Endpoint, alpn: str) -> Channel:
+    context = client_context(endpoint, alpn)
     sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
     return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=endpoint.worker_cert_pem))

@@ -58,6 +58,8 @@ class KernelLink:
         self.heap = Heap(namespace)
         self.screen = screen
         self.lost: Exception | None = None
+        self.on_need: Callable[[str], bool] = lambda _module: False
+        """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
         self.vm = False
         self.pid = 0
         self.work = ""
@@ -231,6 +233,8 @@ class KernelLink:
                 return frame, buffers
             if frame["op"] == "ask":
                 self._answer(frame)
+            elif frame["op"] == "need":
+                self._send({"op": "grown", "ok": self.on_need(str(frame["module"]))})
             elif frame["op"] == "refused":
                 kind = ChunkMismatch if frame["error"] == "ChunkMismatch" else ParcelError
                 raise kind(f"the worker could not take the cell's values: {frame['what']}", "run the cell again")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
-from cellferry.model import PROTOCOL, CellRequest, Endpoint, Hardware, Lease, Worker, WorkerId
+from cellferry.model import PROTOCOL, CellRequest, Endpoint, EnvironmentChoice, Hardware, Lease, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
 
@@ -71,7 +71,7 @@ class LocalProvider(Provider):
         try:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._base()))
             worker_id = WorkerId(str(uuid.uuid4()))
-            self._write_settings(folder, worker_id, name, lease)
+            self._write_settings(folder, worker_id, name, lease, request.environment)
             process = _launch(folder)
             self._remove_stale()  # while the new process starts
             ready = self._wait_until_ready(folder, process, progress)
@@ -183,8 +183,10 @@ class LocalProvider(Provider):
             if stale:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _write_settings(self, folder: Path, worker_id: WorkerId, name: str, lease: Lease) -> None:
-        settings = {
+    def _write_settings(
+        self, folder: Path, worker_id: WorkerId, name: str, lease: Lease, chosen: EnvironmentChoice
+    ) -> None:
+        settings: dict[str, Any] = {
             "protocol": PROTOCOL,
             "transport": self.config.local_transport,
             "idle_s": lease.idle_s,
@@ -194,6 +196,10 @@ class LocalProvider(Provider):
             "name": name,
             "client_pid": os.getpid(),
         }
+        if chosen.kind == "python":
+            settings["kernel_python"] = chosen.python
+        elif chosen.kind == "made":
+            settings["environment"] = {"key": chosen.key, "python": chosen.python}
         if self.config.local_transport == "tls":
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)
