@@ -12,6 +12,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +34,8 @@ from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Host, Message, Worker, WorkerId
+from cellferry.model import Cell, CellReport, CellRequest, Host, Message, PackageRow, Worker, WorkerId
+from cellferry.packages import Packages, modules_used, planned, table, with_env
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -72,6 +75,7 @@ class Session:
         self._fleet = Fleet(config)
         self._there: dict[str, There] = {}
         self._current: There | None = None
+        self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
         self.failed_remotely = False
 
@@ -82,22 +86,26 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
+        request = with_env(request, self._config.env)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self._fleet.peek(request))
         needs = needed(flow, self._namespace, self._host.hidden, known.kept if known else ())
         if request.estimate:
-            return self._estimate(needs, known)
+            return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
             self._forget(known)
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
+        packages = self._packages_for(request, flow, parcel)
+        if packages is not None:
+            request = replace(request, environment=packages.choice())
         clock.append(time.perf_counter())
         there = known or self._arrive(request)
         clock.append(time.perf_counter())
         try:
-            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock)
+            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages)
         except (RemoteError, errors.PreflightError, errors.DiskFull):
             raise
         except BaseException:
@@ -108,13 +116,14 @@ class Session:
 
     def _there_and_back(
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
-        clock: list[float],
+        clock: list[float], packages: Packages | None,
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
+        building = self._begin_packages(packages, there, frame)
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -122,6 +131,8 @@ class Session:
             there.names |= {name for name in parcel.roots if name != AMBIENT}
             parcel.sealed(there.heap)
             clock.append(time.perf_counter())
+            if building is not None:
+                building.result()  # the kernel waits for the same
             returned = self._wait(there, request)
             notes = self._settle(there, returned)
         finally:
@@ -131,6 +142,28 @@ class Session:
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         self._finish(returned, report)
         return report
+
+    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel) -> Packages | None:
+        """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment."""
+        if not request.env:
+            return None
+        name = self._fleet.peek(request)
+        packages = self._packages.get(name)
+        if packages is None or packages.env != request.env:
+            packages = self._packages[name] = Packages(request.env, local_modules)
+        given = [self._namespace.get(root) for root in parcel.roots]
+        packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
+        return packages
+
+    def _begin_packages(self, packages: Packages | None, there: There, frame: dict[str, Any]) -> Future[Any] | None:
+        if packages is None:
+            return None
+        note, worker = self._host.screen.note, there.worker
+        packages.check_there(worker, note)
+        frame["offers"] = packages.offers(worker)
+        there.link.on_need = lambda module: packages.grow(module, worker, note)
+        frame["packages"], building = packages.begin(worker, note)
+        return building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
@@ -253,12 +286,14 @@ class Session:
                 self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(kept)}")
             raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 
-    def _estimate(self, needs: Needs, known: There | None) -> CellReport:
+    def _estimate(self, needs: Needs, known: There | None, request: CellRequest, flow: Flow) -> CellReport:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
         parcel = pack_all(needs, heap, {}, self._host.hidden)
         rows = shipped_rows(parcel, heap, self._namespace)
-        return CellReport(worker=known.worker.name if known else "", status="ok", shipped=rows)
+        packages = self._packages_for(request, flow, parcel)
+        name = known.worker.name if known else ""
+        return CellReport(worker=name, status="ok", shipped=rows, packages=planned(packages) if packages else ())
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""
@@ -284,6 +319,12 @@ class Session:
     def status(self) -> Sequence[Any]:
         """One row for each worker."""
         return self._fleet.status()
+
+    def env(self) -> Sequence[PackageRow]:
+        """The packages here and on the worker used last: what differs, and why."""
+        there = next((t for t in reversed(self._there.values()) if t.link.lost is None), None)
+        packages = self._packages.get(there.worker.name) if there else None
+        return table(packages, there.worker if there else None)
 
     def down(self, name: str | None = None) -> list[str]:
         """End one worker, or all; returns the names of those that ended."""

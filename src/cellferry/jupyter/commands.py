@@ -62,6 +62,10 @@ def _get(magics: RemoteMagics, command: Command) -> Table:
     return Table(found, [("came home", lambda file: file)], "no worker has such a file")
 
 
+def _env(magics: RemoteMagics, _command: Command) -> Table:
+    return Table(magics.session.env(), _ENV_COLUMNS, "nothing is installed")
+
+
 def _activity(row: Any) -> str:
     if row.busy is None:
         return ""
@@ -78,6 +82,13 @@ _STATUS_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
     ("memory free", lambda row: "" if row.memory_available_bytes is None else size_text(row.memory_available_bytes)),
 ]
 
+_ENV_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
+    ("package", lambda row: row.name),
+    ("here", lambda row: row.here),
+    ("there", lambda row: row.there),
+    ("why", lambda row: row.why),
+]
+
 _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "status": _status,
     "down": _down,
@@ -85,4 +96,5 @@ _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "fetch": _fetch,
     "put": _put,
     "get": _get,
+    "env": _env,
 }

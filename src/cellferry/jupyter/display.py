@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cellferry.model import CellReport, Shipped
+from cellferry.model import CellReport, PackageRow, Shipped
 
 
 class Table(Sequence[Any]):
@@ -62,6 +62,50 @@ def shipped_table(shipped: Sequence[Shipped]) -> Table:
         ],
         "the cell needs nothing from this notebook",
     )
+
+
+def packages_table(packages: Sequence[PackageRow]) -> Table:
+    """What would be installed on the worker (``estimate``)."""
+    return Table(
+        packages,
+        [
+            ("package", lambda row: row.name),
+            ("version", lambda row: row.there),
+            ("here", lambda row: row.here if row.here != row.there else "the same"),
+            ("size", lambda row: size_text(row.size_bytes) if row.size_bytes else ""),
+            ("how", lambda row: row.why or "from an index"),
+        ],
+        "nothing is to be installed",
+    )
+
+
+class Estimate(Sequence[Any]):
+    """What a cell would ship (its rows), and with it what would be installed (``packages``)."""
+
+    def __init__(self, shipped: Table, packages: Table) -> None:
+        self.shipped, self.packages = shipped, packages
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.shipped[index]
+
+    def __len__(self) -> int:
+        return len(self.shipped)
+
+    def __repr__(self) -> str:
+        return f"{self.shipped!r}\n\n{self._total()}\n{self.packages!r}" if len(self.packages) else repr(self.shipped)
+
+    def _repr_html_(self) -> str:
+        more = f"<p>{html.escape(self._total())}</p>{self.packages._repr_html_()}" if len(self.packages) else ""
+        return self.shipped._repr_html_() + more
+
+    def _total(self) -> str:
+        size = sum(row.size_bytes for row in self.packages)
+        return f"to be installed on the worker: {len(self.packages)} packages, {size_text(size)}"
+
+
+def estimate(report: CellReport) -> Estimate:
+    """What ``%%remote estimate`` shows."""
+    return Estimate(shipped_table(report.shipped), packages_table(report.packages))
 
 
 def summary(report: CellReport) -> str:

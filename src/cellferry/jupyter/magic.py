@@ -149,9 +149,9 @@ class RemoteMagics(Magics):
             shown = failures.syntax_error_lines(self._shell, cause, cell.lineno_offset, host.file)
             raise self._as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
         if request.estimate:
-            from cellferry.jupyter.display import shipped_table
+            from cellferry.jupyter.display import estimate
 
-            return shipped_table(report.shipped)
+            return estimate(report)
         if report.notes or report.stayed_there:
             from cellferry.jupyter.display import summary
 

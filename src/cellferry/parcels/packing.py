@@ -233,6 +233,7 @@ class _Job:
             roots=list(self.sizes), parts=packer.sink.joined(), leaves=self.leaves, buffer_leaves=packer.buffer_leaves,
             seeds=seeds, base=base, tracked=tracked, dropped=[*dropped, *stale], sizes=self.sizes, changes=self.changes,
             fresh=list(enumerate(fresh, base)), functions=self.walk.functions, stuck=frozenset(self.plan.stuck), stale=stale,
+            kinds=frozenset(packer.kinds), by_name=frozenset(packer.modules),
         )  # fmt: skip
 
     def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:

@@ -79,6 +79,10 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         self.array_at: dict[int, Any] = {}
         self.reached: set[int] = set()
         self.bare_cells: set[int] = set()
+        self.kinds: set[type] = set()
+        """Types of everything that went through here: their modules are needed on the other end."""
+        self.modules: set[str] = set()
+        """Modules of functions and classes that travel by name."""
         self._own_types: dict[type, reducers.Reducer] = {}
 
     def release(self) -> None:
@@ -94,6 +98,7 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         if self.stuck and id(obj) in self.stuck:
             return self.placeholder(obj, self.stuck[id(obj)])
         kind = type(obj)
+        self.kinds.add(kind)
         reducer = reducers.BY_TYPE.get(kind) or self._own_types.get(kind)
         if reducer is None:  # classes of the notebook come and go, so they are remembered no longer than this
             reducer = self._own_types[kind] = reducers.resolve(kind)
@@ -101,6 +106,9 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
 
     def default(self, obj: Any) -> Reduced:
         """What cloudpickle or the object itself does."""
+        module = getattr(obj, "__module__", None)
+        if type(module) is str:
+            self.modules.add(module)
         return super().reducer_override(obj)
 
     def refuse(self, obj: Any, reason: str) -> Reduced:
@@ -119,6 +127,7 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         there, would change other objects that only borrow it.
         """
         sub = Packer(self.namespace, self.leaves, going_home=self.going_home, sub=True)
+        sub.kinds, sub.modules = self.kinds, self.modules
         sub.dump(obj)
         sub.release()
         return rebuild.sub_parcel, (b"".join(sub.sink.parts), sub.buffer_leaves)

@@ -38,7 +38,15 @@ class Parcel:
     stale: tuple[int, ...] = ()
     """Those of ``dropped`` that this end forgets too, once the other has them under new numbers."""
 
+    kinds: frozenset[type] = frozenset()
+    by_name: frozenset[str] = frozenset()
+
     _before: dict[int, Any] = field(default_factory=dict)
+
+    @property
+    def modules(self) -> set[str]:
+        """Modules that the other end needs in order to make the values: of their types, and of what travels by name."""
+        return set(self.by_name) | {module for kind in self.kinds if type(module := kind.__module__) is str}
 
     @property
     def leaf_bytes(self) -> int:

@@ -1,0 +1,210 @@
+"""A step of the journey: with which packages. Finds what a cell needs, has it locked, and has the worker make it."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from threading import Thread
+from types import FunctionType, ModuleType
+from typing import Any
+
+from cellferry import errors
+from cellferry.capture.dataflow import Flow
+from cellferry.capture.globals_of import code_imports
+from cellferry.capture.modules import imports_in
+from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
+from cellferry.environment.differences import Difference, risky, rows
+from cellferry.environment.found import wanted
+from cellferry.environment.installed import Inventory, take_inventory
+from cellferry.environment.lock import Lock, Target
+from cellferry.environment.sources import Sources, read_sources
+from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
+from cellferry.link.sources import Source, text_of
+from cellferry.model import CellRequest, EnvironmentChoice, PackageRow, Worker, WorkerId
+from cellferry.parcels.parcel import Parcel
+
+AUTO, FULL, INTERPRETER = "auto", "full", "python:"
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+Note = Callable[[str], None]
+
+
+def modules_used(flow: Flow, values: Iterable[Any], parcel: Parcel, functions: Sequence[FunctionType]) -> set[str]:
+    """Dotted names of the modules that a cell imports or its values need: by themselves, or through their functions."""
+    found = set(flow.imports) | parcel.modules
+    found |= {value.__name__ for value in values if isinstance(value, ModuleType)}
+    return found.union(*(code_imports(function.__code__) for function in functions))
+
+
+@dataclass
+class Packages:
+    """What one worker's kernel has, and what the cells so far need. ``env``: the word after ``env=``, not empty.
+
+    Used by the thread that runs the notebook's cells. ``local``: finds the project's own modules among names.
+    """
+
+    env: str
+    local: Callable[[Iterable[str]], Sequence[Source]]
+    dists: set[str] = field(default_factory=set)
+    lock: Lock | None = None
+    target: Target = field(default_factory=lambda: Target(HERE))
+    _tops: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
+    _made: tuple[WorkerId, str] | None = None
+    _file_stamp: int = -1
+    _offered: WorkerId | None = None
+
+    @cached_property
+    def sources(self) -> Sources:
+        return read_sources(os.environ)
+
+    def need(self, modules: Iterable[str], note: Note) -> None:
+        """Make sure that the lock has what provides ``modules``; quick when they are known already.
+
+        Raises EnvironmentFailed or BadValue. Nothing is sent or started here.
+        """
+        fresh = set(modules) - self._tops
+        if not fresh and (self.lock is not None or self.env.startswith(INTERPRETER)) and not self._file_changed():
+            return
+        inventory = take_inventory()
+        through = self._through(fresh)
+        names = set(wanted(fresh | through, inventory).dists)
+        described = None if self.env.startswith(INTERPRETER) else self._described(names, inventory)
+        self._tops |= fresh
+        self.dists |= names
+        if described is not None:
+            self.lock = described.lock
+            for line in described.notes:
+                self._say(line, note)
+            self.warn(described.lock.versions, HERE, note)
+
+    def _described(self, names: set[str], inventory: Inventory) -> Described | None:
+        """A new lock, if one is due."""
+        if self.env == AUTO:
+            due = self.lock is None or not names <= self.dists
+            return lock_found(names | self.dists, inventory, self.target, self.sources) if due else None
+        if self.env == FULL:
+            return lock_all(inventory, self.target, self.sources) if self.lock is None else None
+        due = self.lock is None or self._file_changed()
+        path = relative(self.env)
+        self._file_stamp = path.stat().st_mtime_ns if path.is_file() else 0
+        return lock_file(path, self.target, self.sources) if due else None
+
+    def _file_changed(self) -> bool:
+        if self.env in (AUTO, FULL) or self.env.startswith(INTERPRETER):
+            return False
+        path = relative(self.env)
+        return path.is_file() and path.stat().st_mtime_ns != self._file_stamp
+
+    def _through(self, modules: Iterable[str]) -> set[str]:
+        """What the project's own modules among ``modules`` import."""
+        tops = {name.partition(".")[0] for name in modules}
+        found: set[str] = set()
+        for source in self.local(tops):
+            texts = (text_of(posixpath.join(source.root, f)) for f in source.files if f.endswith(".py"))
+            found.update(*(imports_in(text or "") for text in texts))
+        return found
+
+    def warn(self, there: dict[str, str], python: str, note: Note) -> None:
+        """Name the differences that can break a pickle; each once."""
+        here = {name: dist.version for name, dist in take_inventory().dists.items()}
+        found = risky(here, there, here)
+        if python and python != HERE:
+            found.insert(0, Difference("Python", HERE, python))
+        for difference in found:
+            self._say(f"{difference}: values pickled on one side may not be readable on the other", note)
+
+    def _say(self, line: str, note: Note) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            note(line)
+
+    def choice(self) -> EnvironmentChoice:
+        """In what the kernel of a new worker is to run."""
+        if self.env.startswith(INTERPRETER):
+            return EnvironmentChoice("python", python=self.env.removeprefix(INTERPRETER))
+        return EnvironmentChoice("made", self.lock.key if self.lock else "", self.target.python)
+
+    def begin(self, worker: Worker, note: Note) -> tuple[str, Future[EnvironmentThere] | None]:
+        """Have the worker make what the lock says, unless it has: a ticket for the kernel to wait for, and the outcome.
+
+        ("", None) when there is nothing to do. The work goes on in a thread while the cell's data is sent.
+        """
+        if self.lock is None or self._made == (worker.id, self.lock.key):
+            return "", None
+        lock, done = self.lock, Future[EnvironmentThere]()
+        order = Order(uuid.uuid4().hex, lock.key, lock.text, lock.versions, lock.files, self.sources.credentials)
+
+        def work() -> None:
+            try:
+                there = build_there(worker.endpoint, order, lambda line: None)
+            except BaseException as exc:
+                done.set_exception(exc)
+            else:
+                self._made = (worker.id, lock.key)
+                done.set_result(there)
+
+        Thread(target=work, name="cellferry-packages", daemon=True).start()
+        return order.ticket, done
+
+    def grow(self, module: str, worker: Worker, note: Note) -> bool:
+        """A running cell imports ``module``, which is not there: have it installed; False if that cannot be."""
+        try:
+            self.need([module], note)
+            _ticket, done = self.begin(worker, note)
+            if done is not None:
+                done.result()
+        except errors.CellferryError as error:
+            note(f"{module} could not be installed on the worker: {error.what}")
+            return False
+        return True
+
+    def offers(self, worker: Worker) -> list[str]:
+        """Import names that are installed here, for a kernel that does not know them yet; it asks for them when needed."""
+        if self.env != AUTO or self._offered == worker.id:
+            return []
+        self._offered = worker.id
+        return sorted(take_inventory().modules)
+
+    def check_there(self, worker: Worker, note: Note) -> None:
+        """For an interpreter that was there before: name what differs, and what the cell needs and it has not."""
+        if not self.env.startswith(INTERPRETER) or self._made is not None:
+            return
+        there = ask_versions(worker.endpoint)
+        self._made = (worker.id, "")
+        self.warn(dict(there.versions), there.python, note)
+        missing = sorted(self.dists - set(there.versions))
+        if missing:
+            self._say(
+                f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}", note
+            )
+
+
+def with_env(request: CellRequest, setting: str) -> CellRequest:
+    """``request`` with the setting's environment where it names none."""
+    return request if request.env or not setting else replace(request, env=setting)
+
+
+def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
+    """The rows of ``%remote env``: what is here and there, and why it differs."""
+    here = {name: dist.version for name, dist in take_inventory().dists.items()}
+    if packages is None or worker is None:
+        return rows(here, here, (), (), shared=True)
+    there = ask_versions(worker.endpoint)
+    sent = [p.name for p in packages.lock.packages if p.sent] if packages.lock else []
+    return rows(here, dict(there.versions), sent, packages.dists, shared=False)
+
+
+def planned(packages: Packages) -> tuple[PackageRow, ...]:
+    """For an estimate: what would be installed, with sizes."""
+    here = {name: dist.version for name, dist in take_inventory().dists.items()}
+    found = packages.lock.packages if packages.lock else ()
+    return tuple(
+        PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
+        for p in found
+    )
