@@ -119,11 +119,12 @@ class Session:
         clock: list[float], packages: Packages | None,
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
+        order, building = self._begin_packages(packages, there)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
-        building = self._begin_packages(packages, there, frame)
+        frame.update(order)
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -143,27 +144,32 @@ class Session:
         self._finish(returned, report)
         return report
 
-    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel) -> Packages | None:
-        """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment."""
+    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False) -> Packages | None:
+        """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment.
+
+        ``trial``: only for an estimate.
+        """
         if not request.env:
             return None
         name = self._fleet.peek(request)
         packages = self._packages.get(name)
         if packages is None or packages.env != request.env:
-            packages = self._packages[name] = Packages(request.env, local_modules)
+            packages = Packages(request.env, local_modules)
+        packages = packages.trial() if trial else self._packages.setdefault(name, packages)
         given = [self._namespace.get(root) for root in parcel.roots]
         packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
         return packages
 
-    def _begin_packages(self, packages: Packages | None, there: There, frame: dict[str, Any]) -> Future[Any] | None:
+    def _begin_packages(self, packages: Packages | None, there: There) -> tuple[dict[str, Any], Future[Any] | None]:
+        """Have them made while the rest is sent: what the kernel is told of it, and the outcome to come."""
         if packages is None:
-            return None
+            return {}, None
         note, worker = self._host.screen.note, there.worker
         packages.check_there(worker, note)
-        frame["offers"] = packages.offers(worker)
+        there.sources.without = packages.compiled
         there.link.on_need = lambda module: packages.grow(module, worker, note)
-        frame["packages"], building = packages.begin(worker, note)
-        return building
+        ticket, building = packages.begin(worker, note)
+        return {"offers": packages.offers(worker), "packages": ticket}, building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
@@ -291,7 +297,7 @@ class Session:
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
         parcel = pack_all(needs, heap, {}, self._host.hidden)
         rows = shipped_rows(parcel, heap, self._namespace)
-        packages = self._packages_for(request, flow, parcel)
+        packages = self._packages_for(request, flow, parcel, trial=True)
         name = known.worker.name if known else ""
         return CellReport(worker=name, status="ok", shipped=rows, packages=planned(packages) if packages else ())
 

@@ -21,9 +21,10 @@ from cellferry.capture.modules import imports_in
 from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
 from cellferry.environment.differences import Difference, risky, rows
 from cellferry.environment.found import wanted
-from cellferry.environment.installed import Inventory, take_inventory
+from cellferry.environment.installed import Inventory, canonicalize_name, take_inventory
 from cellferry.environment.lock import Lock, Target
 from cellferry.environment.sources import Sources, read_sources
+from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
 from cellferry.model import CellRequest, EnvironmentChoice, PackageRow, Worker, WorkerId
@@ -82,6 +83,20 @@ class Packages:
             for line in described.notes:
                 self._say(line, note)
             self.warn(described.lock.versions, HERE, note)
+
+    def trial(self) -> Packages:
+        """A copy to try something with: for an estimate."""
+        return Packages(self.env, self.local, set(self.dists), self.lock, self.target)
+
+    @property
+    def compiled(self) -> frozenset[str]:
+        """Import names of packages that went from here as wheels for this machine only."""
+        names = (
+            {canonicalize_name(path.name.split("-")[0]) for path in self.lock.files.values() if not fits(path.name, ())}
+            if self.lock
+            else set()
+        )
+        return frozenset(top for top, dists in take_inventory().modules.items() if not names.isdisjoint(dists))
 
     def _described(self, names: set[str], inventory: Inventory) -> Described | None:
         """A new lock, if one is due."""
