@@ -103,6 +103,8 @@ class Session:
             request = replace(request, environment=packages.choice())
         clock.append(time.perf_counter())
         there = known or self._arrive(request)
+        if there.heap.by_source and not known:  # another Python there: functions travel as source
+            parcel = pack_all(needs, there.heap, ambient, self._host.hidden)
         clock.append(time.perf_counter())
         try:
             return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages)
@@ -155,7 +157,9 @@ class Session:
         packages = self._packages.get(name)
         if packages is None or packages.env != request.env:
             packages = Packages(request.env, local_modules)
-        packages = packages.trial() if trial else self._packages.setdefault(name, packages)
+        packages = packages.trial() if trial else packages
+        if not trial:
+            self._packages[name] = packages
         given = [self._namespace.get(root) for root in parcel.roots]
         packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
         return packages
@@ -169,7 +173,7 @@ class Session:
         there.sources.without = packages.compiled
         there.link.on_need = lambda module: packages.grow(module, worker, note)
         ticket, building = packages.begin(worker, note)
-        return {"offers": packages.offers(worker), "packages": ticket}, building
+        return {"offers": packages.offers(there.link.pid), "packages": ticket}, building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""

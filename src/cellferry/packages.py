@@ -58,7 +58,7 @@ class Packages:
     _told: set[str] = field(default_factory=set)
     _made: tuple[WorkerId, str] | None = None
     _file_stamp: int = -1
-    _offered: WorkerId | None = None
+    _offered: int = 0
 
     @cached_property
     def sources(self) -> Sources:
@@ -179,11 +179,11 @@ class Packages:
             return False
         return True
 
-    def offers(self, worker: Worker) -> list[str]:
+    def offers(self, kernel_pid: int) -> list[str]:
         """Import names that are installed here, for a kernel that does not know them yet; it asks for them when needed."""
-        if self.env != AUTO or self._offered == worker.id:
+        if self.env != AUTO or self._offered == kernel_pid:
             return []
-        self._offered = worker.id
+        self._offered = kernel_pid
         return sorted(take_inventory().modules)
 
     def check_there(self, worker: Worker, note: Note) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,18 @@ def run(*args: object, cwd: Path | None = None, tmp: Path | None = None) -> None
     env = {**os.environ, **({"TMPDIR": str(tmp)} if tmp else {})}  # uv leaves locks of setuptools there
     done = subprocess.run([str(a) for a in args], cwd=cwd, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
+
+
+def another_python() -> tuple[str, str]:
+    """Minor version and path of a Python here that is not the one that runs the tests."""
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    for minor in ("3.12", "3.13", "3.11"):
+        found = shutil.which(f"python{minor}")  # pyenv's own names are scripts that fail where no version is chosen
+        managed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{minor}.*/bin/python"))
+        for python in [*managed, *([Path(found)] if found else [])]:
+            if minor != here and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
+                return minor, str(python)
+    raise AssertionError("this test needs a second Python: 3.11, 3.12 or 3.13")
 
 
 def project(folder: Path, name: str, code: str, version: str = "0.1") -> Path:
@@ -220,6 +233,30 @@ def test_an_interpreter_that_was_there_before(new_user, place: Place, tmp_path: 
     assert not list(venv.glob("lib/python*/site-packages/*.dist-info"))
     name, text = user.is_told("%%remote env=python:/no/such/python name=other\n1")
     assert name == "WorkerStartError" and "/no/such/python" in text and "->" in text
+
+
+def test_an_interpreter_of_another_minor_version(new_user, place: Place) -> None:
+    """Functions and classes of the notebook travel as source, both ways; nobody is shown a crash."""
+    minor, python = another_python()
+    user = new_user()
+    user.sees(
+        "base = 10\n\ndef outer(n):\n    def inner(x=[1]):\n        return n + base + sum(x)\n    return inner\n\n"
+        "class Thing:\n    def __init__(self, v): self.v = v\n    def twice(self): return [2 * i for i in (self.v,)]\n\n"
+        "add, thing, square = outer(5), Thing(4), lambda v: v * v"
+    )
+    word = f"env=python:{python}"
+    text = user.sees(
+        f"%%remote {word}\nimport sys\nprint('%d.%d' % sys.version_info[:2], add(), thing.twice(), square(3))\n"
+        "def made_there(x):\n    return f'{x} from {base}'\nthing.v = 8"
+    )
+    assert (
+        f"{minor} 16 [8] 9" in text
+        and f"Python {sys.version_info[0]}.{sys.version_info[1]} here, {minor} on the worker" in text
+    )
+    assert user.sees("print(made_there('x'), thing.twice())") == "x from 10 [16]\n"
+    user.sees("exec('def unknown(): pass')")
+    name, text = user.is_told(f"%%remote {word}\nunknown()")
+    assert name == "CannotTravel" and "source is not known" in text and "->" in text
 
 
 def test_a_package_that_cannot_be_had_is_said_before_a_worker_is_asked_for(new_user, place: Place) -> None:

@@ -44,6 +44,7 @@ ENDED_ITSELF = {
 
 PHASE_TEXT = {
     "": "the worker's process is started",
+    "environment": "the environment of the worker's kernel is made",
     "python": "the worker's Python runs, its kernel is starting",
     "listening": "the worker accepts connections",
     "kernel": "the kernel is up",
@@ -211,12 +212,14 @@ class LocalProvider(Provider):
 
     def _wait_until_ready(self, folder: Path, process: subprocess.Popen[bytes], progress: Progress) -> dict[str, Any]:
         """The content of ``ready.json``; WorkerStartError when the process ends or stands still."""
-        seen, deadline = "", time.monotonic() + self.config.start_timeout_s
+        seen, length, deadline = "", 0, time.monotonic() + self.config.start_timeout_s
         while not (folder / "ready.json").exists():
             phase = read_tail(folder / "phase", lines=1)
             if phase != seen:
-                seen, deadline = phase, time.monotonic() + self.config.start_timeout_s
+                seen = phase
                 progress(PHASE_TEXT.get(phase, phase))
+            if (size := _size(folder / "phase")) != length:
+                length, deadline = size, time.monotonic() + self.config.start_timeout_s
             if wait_for_exit(process.pid, LOOK_S):
                 raise _start_error(folder, f"ended while it started: its process {_how(process.wait())}")
             if time.monotonic() > deadline:
@@ -308,6 +311,13 @@ def _how(code: int | None) -> str:
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return content
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _age_s(path: Path) -> float:
