@@ -39,6 +39,9 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         help="Packages of the worker's kernel, as `env=`: auto (found in the cell), full, a file, python:PATH. Empty: a local "
         "worker shares the notebook's own environment.",
     ).tag(config=True)
+    cache_dir = Unicode(
+        "", help="Folder for environments, locks and wheels, which can be made again; empty: the user's cache folder."
+    ).tag(config=True)
     grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
         config=True
     )

@@ -27,6 +27,7 @@ from cellferry.capture.modules import Disk, LocalSource, local_sources, places_h
 from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
+from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
@@ -73,6 +74,7 @@ class Session:
         self._namespace = namespace
         self._host = host
         self._fleet = Fleet(config)
+        choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}

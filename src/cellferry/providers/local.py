@@ -200,7 +200,7 @@ class LocalProvider(Provider):
         if chosen.kind == "python":
             settings["kernel_python"] = chosen.python
         elif chosen.kind == "made":
-            settings["environment"] = {"key": chosen.key, "python": chosen.python}
+            settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": self.config.cache_dir}
         if self.config.local_transport == "tls":
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)
