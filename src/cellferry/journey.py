@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry import errands, errors
 from cellferry.baggage import pack_all
@@ -36,12 +36,15 @@ from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Host, Message, PackageRow, Worker, WorkerId
-from cellferry.packages import Packages, modules_used, planned, table, with_env
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import Parcel, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+
+if TYPE_CHECKING:
+    from cellferry.packages import Packages
+
 
 __all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
@@ -88,7 +91,8 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = with_env(request, self._config.env)
+        if self._config.env and not request.env:
+            request = replace(request, env=self._config.env)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self._fleet.peek(request))
@@ -155,6 +159,8 @@ class Session:
         """
         if not request.env:
             return None
+        from cellferry.packages import Packages, modules_used  # and uv's room: not for a cell that shares what is here
+
         name = self._fleet.peek(request)
         packages = self._packages.get(name)
         if packages is None or packages.env != request.env:
@@ -305,7 +311,7 @@ class Session:
         rows = shipped_rows(parcel, heap, self._namespace)
         packages = self._packages_for(request, flow, parcel, trial=True)
         name = known.worker.name if known else ""
-        return CellReport(worker=name, status="ok", shipped=rows, packages=planned(packages) if packages else ())
+        return CellReport(worker=name, status="ok", shipped=rows, packages=packages.planned() if packages else ())
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""
@@ -334,6 +340,8 @@ class Session:
 
     def env(self) -> Sequence[PackageRow]:
         """The packages here and on the worker used last: what differs, and why."""
+        from cellferry.packages import table
+
         there = next((t for t in reversed(self._there.values()) if t.link.lost is None), None)
         packages = self._packages.get(there.worker.name) if there else None
         return table(packages, there.worker if there else None)

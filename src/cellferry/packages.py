@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
 from types import FunctionType, ModuleType
@@ -27,7 +27,7 @@ from cellferry.environment.sources import Sources, read_sources
 from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
-from cellferry.model import CellRequest, EnvironmentChoice, PackageRow, Worker, WorkerId
+from cellferry.model import EnvironmentChoice, PackageRow, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
 
 AUTO, FULL, INTERPRETER = "auto", "full", "python:"
@@ -97,6 +97,15 @@ class Packages:
             else set()
         )
         return frozenset(top for top, dists in take_inventory().modules.items() if not names.isdisjoint(dists))
+
+    def planned(self) -> tuple[PackageRow, ...]:
+        """For an estimate: what would be installed, with sizes."""
+        here = {name: dist.version for name, dist in take_inventory().dists.items()}
+        found = self.lock.packages if self.lock else ()
+        return tuple(
+            PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
+            for p in found
+        )
 
     def _described(self, names: set[str], inventory: Inventory) -> Described | None:
         """A new lock, if one is due."""
@@ -200,11 +209,6 @@ class Packages:
             )
 
 
-def with_env(request: CellRequest, setting: str) -> CellRequest:
-    """``request`` with the setting's environment where it names none."""
-    return request if request.env or not setting else replace(request, env=setting)
-
-
 def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     """The rows of ``%remote env``: what is here and there, and why it differs."""
     here = {name: dist.version for name, dist in take_inventory().dists.items()}
@@ -213,13 +217,3 @@ def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     there = ask_versions(worker.endpoint)
     sent = [p.name for p in packages.lock.packages if p.sent] if packages.lock else []
     return rows(here, dict(there.versions), sent, packages.dists, shared=False)
-
-
-def planned(packages: Packages) -> tuple[PackageRow, ...]:
-    """For an estimate: what would be installed, with sizes."""
-    here = {name: dist.version for name, dist in take_inventory().dists.items()}
-    found = packages.lock.packages if packages.lock else ()
-    return tuple(
-        PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
-        for p in found
-    )
