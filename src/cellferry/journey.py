@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cellferry import errands, errors
-from cellferry.baggage import pack_all
+from cellferry.baggage import pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import paths_named, submodules_used
@@ -104,6 +104,7 @@ class Session:
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
+        secrets = refuse_secrets(request, self._config.secrets, cell, parcel, self._namespace, self._host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -113,7 +114,7 @@ class Session:
             parcel = pack_all(needs, there.heap, ambient, self._host.hidden)
         clock.append(time.perf_counter())
         try:
-            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages)
+            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
         except (RemoteError, errors.PreflightError, errors.DiskFull):
             raise
         except BaseException:
@@ -124,7 +125,7 @@ class Session:
 
     def _there_and_back(
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
-        clock: list[float], packages: Packages | None,
+        clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
         order, building = self._begin_packages(packages, there)
@@ -132,7 +133,7 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
-        frame.update(order)
+        frame.update(order, **secrets)
         self._current = there
         try:
             sent += there.link.run(frame, parcel)

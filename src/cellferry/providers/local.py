@@ -23,6 +23,7 @@ from typing import Any
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
 from cellferry.model import PROTOCOL, CellRequest, Endpoint, EnvironmentChoice, Hardware, Lease, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
+from cellferry.providers.environ import inherited
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
 
 PREFIX = "cf-"
@@ -233,8 +234,8 @@ def _is_short(base: Path) -> bool:
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
-    # JPY_*: what this notebook's server told this kernel about itself would make the remote one look for that server.
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("JPY_")}
+    # Nor JPY_*: what this notebook's server told this kernel about itself would make the remote one look for that server.
+    environ = inherited(os.environ)
     log = os.open(folder / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(
