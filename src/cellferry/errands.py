@@ -62,7 +62,8 @@ def _bring_home(there: There, name: str, placeholder: Placeholder, namespace: di
     settle(there.heap, returned.arrived)
     value = returned.arrived.roots[str(oid)]
     if isinstance(value, Placeholder):
-        raise errors.StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
+        reason = value.reason or returned.frame["stayed"].get(str(oid), "")
+        raise errors.StaysThere(f"{name} cannot come home: {reason}", "use it in a %%remote cell")
     for other, held in list(namespace.items()):
         if held is placeholder:
             namespace[other] = value

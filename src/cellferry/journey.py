@@ -193,7 +193,7 @@ class Session:
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
             worker.endpoint, self._host.screen, self._namespace, worker.name,
-            lambda closed: self._trouble(worker, closed, generation),
+            lambda closed: self._trouble(worker, closed, generation), self._config.trust == "data",
         )  # fmt: skip
         there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
         link.open()
