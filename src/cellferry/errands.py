@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,19 @@ def _bring_home(there: There, name: str, placeholder: Placeholder, namespace: di
     for other, held in list(namespace.items()):
         if held is placeholder:
             namespace[other] = value
+
+
+def imported_here(source: str, names: Container[str]) -> dict[str, Any]:
+    """What the import statements of a cell bind, of ``names``: for a notebook that takes only data from its workers, and
+    for which a module is none. ``source`` is the cell as the user typed it, in Python."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not any(a.name == "*" for a in node.names):
+            try:
+                exec(compile(ast.Module([node], []), "<imports of the cell>", "exec"), found)
+            except ImportError:
+                continue  # only the worker has it
+    return {name: value for name, value in found.items() if name in names}
 
 
 def get(path: str, workers: Sequence[There]) -> list[str]:

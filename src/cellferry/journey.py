@@ -144,6 +144,9 @@ class Session:
             if building is not None:
                 building.result()  # the kernel waits for the same
             returned = self._wait(there, request)
+            if there.link.data_only:  # a module is no data; but the cell says itself what it imports
+                imported = errands.imported_here(self._host.transform(cell.source), returned.frame["stayed"])
+                returned.take_instead(imported)
             notes = self._settle(there, returned)
         finally:
             self._current = None

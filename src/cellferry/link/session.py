@@ -37,6 +37,12 @@ class Returned:
     arrived: Arrived | PlainArrived
     received_bytes: int
 
+    def take_instead(self, values: dict[str, Any]) -> None:
+        """Bind these here, for values of that name that stayed on the worker."""
+        self.arrived.roots.update(values)
+        for name in values:
+            self.frame["stayed"].pop(name, None)
+
 
 class Interrupted(Exception):
     """Raised out of ``wait`` when the user interrupts; the run goes on until somebody says otherwise."""
@@ -310,7 +316,7 @@ class KernelLink:
                         done.set_result(None)
                 elif op != "leaf":
                     self._frames.put((frame, buffers))
-        except (WireClosed, MemoryError, OverflowError, ValueError, RecursionError, KeyError, TypeError):
+        except (WireClosed, MemoryError, OverflowError, ValueError, RecursionError, LookupError, TypeError):
             pass  # it is gone, or it does not speak as a worker of ours would: nothing more is read from it
         finally:
             for pending in list(self._comms.values()):
