@@ -43,3 +43,15 @@ def test_large_data_stays_until_it_is_named(new_user: NewUser) -> None:
     assert "on worker" in user.has("big") and user.has("words") == ["w"] * 3
     assert user.sees("print(big.sum(), type(big).__name__)") == "49995000 ndarray\n"
     assert user.sees("%%remote\nprint(big[-1])") == "9999\n"
+
+
+def test_a_change_that_is_no_data_does_not_break_the_next_cell(new_user: NewUser) -> None:
+    user = new_user(CELLFERRY_TRUST="data")
+    user.sees("import pandas as pd\nd, other = {}, [1]")
+    text = user.sees(
+        "%%remote\nd['lock'] = object()\nother.append(2)\nn = 3\np = pd.DataFrame({'p': pd.period_range('2020', periods=3, freq='M')})"
+    )
+    assert "cannot travel" in text and "p stayed on the worker" in text
+    assert user.has("(d, other, n)") == ({}, [1, 2], 3)
+    assert user.sees("%%remote\nother.append(len(d) + len(p))\nother").startswith("[1, 2, 4]\n")
+    assert user.has("other") == [1, 2, 4]

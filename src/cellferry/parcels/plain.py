@@ -18,6 +18,7 @@ import datetime
 import decimal
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ from cellferry.parcels import plain_media
 
 DEEPEST = 100
 """Containers inside of each other; more is refused on both ends."""
+_LONGEST_NUMBER = 1 << 20
+"""Digits of a whole number."""
+_SAME_HASH = 100
 _WHY = "it is not plain data, and trust is set to data"
 
 
@@ -44,6 +48,8 @@ class Encoder:
         if value is None or kind is bool or kind is str:
             return value
         if kind is int:
+            if value.bit_length() > 4 * (_LONGEST_NUMBER - 3):  # with a sign and 0x
+                raise CannotTravel("it has too many digits for plain data")
             return value if abs(value) < 1 << 53 else ["int", str(value) if abs(value) < 1 << 4096 else hex(value)]
         if kind is float:
             return value if math.isfinite(value) else ["float", repr(value)]
@@ -80,6 +86,16 @@ class Encoder:
         if media is None:
             raise CannotTravel(_WHY)
         return ["media", self._number(value), *media]
+
+    def mark(self) -> tuple[int, int]:
+        """Where it stands, for ``back_to``."""
+        return len(self.buffers), len(self._ids)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """As it was at ``mark``: what was begun since then did not travel, and nothing may refer to it."""
+        del self.buffers[mark[0] :]
+        while len(self._ids) > mark[1]:
+            self._ids.popitem()
 
     def branch(self) -> Encoder:
         """A copy to try one value with; ``adopt`` makes what it did count."""
@@ -169,14 +185,15 @@ class Decoder:
     def _dict(self, parts: list[Any], depth: int) -> Any:
         number, pairs = parts
         made: dict[Any, Any] = self.remember(number, {})
-        for key, value in _listed(pairs):
-            made[self.value(key, depth)] = self.value(value, depth)
+        items = [(self.value(key, depth), self.value(value, depth)) for key, value in _listed(pairs)]
+        _check_hashes([key for key, _value in items])
+        made.update(items)
         return made
 
     def _set(self, parts: list[Any], depth: int) -> Any:
         number, items = parts
         made: set[Any] = self.remember(number, set())
-        made.update([self.value(item, depth) for item in _listed(items)])
+        made.update(_check_hashes([self.value(item, depth) for item in _listed(items)]))
         return made
 
     def _ref(self, parts: list[Any], depth: int) -> Any:
@@ -204,8 +221,15 @@ def _listed(items: Any) -> list[Any]:
     return items
 
 
+def _check_hashes(keys: list[Any]) -> list[Any]:
+    """Refuse keys that were chosen to have one hash: a table of them takes time by the square of their number."""
+    if len(keys) > _SAME_HASH and max(Counter(map(hash, keys)).values()) > _SAME_HASH:
+        raise ValueError("keys that are chosen")
+    return keys
+
+
 def _integer(text: Any) -> int:
-    if len(text) > 1 << 20:
+    if len(text) > _LONGEST_NUMBER:
         raise ValueError("too long")
     return int(text, 16) if "x" in text else int(text)
 
@@ -246,7 +270,7 @@ _READERS: dict[str, _Reader] = {
     "dict": Decoder._dict,
     "set": Decoder._set,
     "tuple": lambda d, parts, depth: tuple([d.value(item, depth) for item in _listed(_only(parts))]),
-    "frozenset": lambda d, parts, depth: frozenset([d.value(item, depth) for item in _listed(_only(parts))]),
+    "frozenset": lambda d, parts, depth: frozenset(_check_hashes([d.value(item, depth) for item in _listed(_only(parts))])),
     "ref": Decoder._ref,
     "known": Decoder._object,
     "bytes": lambda d, parts, depth: bytes(d.buffer(_only(parts))),

@@ -13,7 +13,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_MODES = {"1", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F", "P"}
+from cellferry.parcels.plain_tables import carried, check_stream
+
+_MODES = {"1": 0, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "YCbCr": 3, "HSV": 3, "I": 4, "F": 4, "P": 1}
+"""Modes of images, with the bytes of a pixel; "1" has eight pixels in a byte, and rows that begin with a byte."""
+
 _TENSORS = {
     "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2, "float32": 4,
     "float64": 8, "complex64": 8, "complex128": 16,
@@ -40,7 +44,7 @@ def write(value: Any, keep: Keep) -> list[Any] | None:
     if name in ("pandas.Series", "pandas.core.series.Series"):
         return _write_table("series", value.to_frame("value"), keep, value.name)
     if name == "pyarrow.lib.Table":
-        return ["arrow", keep(_ipc(value))]
+        return ["arrow", keep(_ipc(value))] if carried(value.schema) else None
     pil = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(value, pil.Image) and value.mode in _MODES:
         palette = bytes(value.getpalette() or ()) if value.mode == "P" else b""
@@ -75,11 +79,13 @@ def _write_table(kind: str, frame: Any, keep: Keep, name: Any = None) -> list[An
         import pyarrow
 
         table = pyarrow.Table.from_pandas(frame)
+        memory = _ipc(table)
+        check_stream(memory)  # what home would refuse is better left here
     except Exception:  # no pyarrow there, or columns that hold what Arrow has no type for
         return None
-    if not (name is None or isinstance(name, (str, int))):
+    if not (name is None or isinstance(name, (str, int))) or not carried(table.schema):
         return None
-    return [kind, name, keep(_ipc(table))]
+    return [kind, name, keep(memory)]
 
 
 def _ipc(table: Any) -> Any:
@@ -170,9 +176,10 @@ def _read_tensor(parts: list[Any], take: Take) -> Any:
 def _table(memory: Any) -> Any:
     import pyarrow
 
+    check_stream(memory)
     table = pyarrow.ipc.open_stream(pyarrow.py_buffer(memory)).read_all()
-    if any(isinstance(field.type, pyarrow.BaseExtensionType) for field in table.schema):
-        raise ValueError("a column of an extension type")
+    if not carried(table.schema):
+        raise ValueError("a column of a type that does not travel")
     table.validate(full=True)
     return table
 
@@ -195,6 +202,8 @@ def _read_image(parts: list[Any], take: Take) -> Any:
     if mode not in _MODES:
         raise ValueError("not a mode")
     pixels, colours = bytes(take(number)), bytes(take(palette))
+    if len(pixels) != ((width + 7) // 8 if mode == "1" else width * _MODES[mode]) * height:
+        raise ValueError("memory of another size")  # the library would make room for it first
     image = importlib.import_module("PIL.Image").frombytes(mode, (width, height), pixels)
     if mode == "P" and colours:
         image.putpalette(colours)

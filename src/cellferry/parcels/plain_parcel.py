@@ -44,11 +44,13 @@ def pack_plain(heap: Heap, load: PlainLoad) -> list[Any]:
     known = dict.fromkeys([*walk.known, *heap.cheap()])
     changes = []
     for oid, seal in heap.changes(oid for oid in known if oid not in load.without):
-        obj = heap.objects[oid]
+        obj, mark = heap.objects[oid], encoder.mark()
         try:
             changes.append([oid, _change(encoder, obj)])
         except CannotTravel:
+            encoder.back_to(mark)
             load.lost.append(type(obj).__qualname__)
+            continue  # home knows nothing of this change, so both ends go on knowing the object as it was
         if _keeps_number(obj):
             heap.seals[oid] = heap.kinds[oid].seal(obj, heap) if heap.kinds[oid].leans else seal
         else:
