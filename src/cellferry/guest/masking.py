@@ -69,7 +69,7 @@ class Masking:
             return self.text(value)
         if isinstance(value, dict):
             return {
-                k: v
+                self.text(str(k)): v
                 if media and str(k).startswith("image/") and "svg" not in str(k)
                 else self.whole(v, media=k == "data")
                 for k, v in value.items()
