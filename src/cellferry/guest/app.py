@@ -19,6 +19,7 @@ from traitlets import Type, Unicode
 from zmq.eventloop.zmqstream import ZMQStream
 
 from cellferry.guest.door import Door
+from cellferry.guest.files import WORK
 
 _FLUSH_S = 0.02
 _NEVER_SENT = frozenset(["status", "execute_input", "debug_event", "iopub_welcome"])
@@ -136,7 +137,8 @@ class GuestApp(IPKernelApp):
 def start(folder: str, control: int) -> None:
     """Run the kernel of the worker in ``folder`` until its control socket ends. Called in a process of its own."""
     home = Path(folder)
-    work = home / "work"
+    work = home / "work" / WORK
+    work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     sys.path.insert(0, "")
     sys.path.append(str(home / "modules"))
