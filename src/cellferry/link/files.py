@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from cellferry.model import Screen
 from cellferry.parcels.placeholder import human_bytes
 
 _MOST_NAMED = 3
+_MOST_LISTED = 10
 
 Stamp = tuple[int, int]
 """(mtime in ns, bytes)."""
@@ -189,8 +191,19 @@ def _too_large(files: Mapping[str, Stamp], total: int, limit: int) -> PreflightE
 
 
 def not_found(path: str, places: Mapping[str, Mapping[str, int]]) -> BadValue:
-    """The error for a name that no worker and no store has; it lists what is there. ``places``: where -> name -> bytes."""
-    rows = [f"{name} ({human_bytes(size)}, {place})" for place, files in places.items() for name, size in files.items()]
-    more = f" and {len(rows) - 20} more" if len(rows) > 20 else ""
-    there = f"there is: {', '.join(rows[:20])}{more}" if rows else "there are no files"
+    """The error for a name that no worker and no store has; it lists what is there, the likeliest first.
+
+    ``places``: where -> name -> bytes.
+    """
+    rows = [
+        (name, f"{name} ({human_bytes(size)}, {place})")
+        for place, files in places.items()
+        for name, size in files.items()
+    ]
+    close = difflib.get_close_matches(path, [name for name, _text in rows], _MOST_LISTED, 0.5)
+    texts = [
+        text for _name, text in sorted(rows, key=lambda row: close.index(row[0]) if row[0] in close else len(close))
+    ]
+    more = f" and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
+    there = f"there is: {', '.join(texts[:_MOST_LISTED])}{more}" if texts else "there are no files"
     return BadValue(f"no file {path} on a worker or in the artifact store; {there}", "%remote get NAME")

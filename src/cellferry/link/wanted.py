@@ -55,6 +55,7 @@ def wanted(folder: Path, strings: Sequence[str], patterns: Iterable[str], exchan
                 continue  # no text that the file system takes for a path
     for pattern in patterns:
         found.asked += _by_pattern(found, folder, pattern)
+    found.ignored = [name for name in found.ignored if name not in found.asked]
     return found
 
 
