@@ -6,6 +6,7 @@ endpoint as it does everywhere (environment, profile, ``AWS_ENDPOINT_URL``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,20 +30,22 @@ class S3Store:
     def __init__(self, url: str) -> None:
         try:
             import boto3
-            from botocore.config import Config
         except ImportError:
             raise missing_package(url, "boto3") from None
+        del boto3
         parts = urlsplit(url)
         self.url = url
         self._bucket, prefix = parts.netloc, parts.path.strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
-        # other servers know this signature alone, and few of them the checksums that boto3 adds of itself
-        config = Config(
-            signature_version="s3v4", request_checksum_calculation="when_required",
-            response_checksum_validation="when_required", connect_timeout=10, read_timeout=60,
-        )  # fmt: skip
-        # a session of its own: the default one is shared with the user's threads
-        self._s3: Any = boto3.session.Session().client("s3", config=config)
+        self._client: tuple[Any, Any] = ((), None)
+
+    @property
+    def _s3(self) -> Any:
+        """boto3's client; a new one when the user has set other keys, or had none."""
+        settings = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        if self._client[0] != settings:
+            self._client = _connected(settings)
+        return self._client[1]
 
     def orders(self, name: str, size: int) -> Steps:
         """See ``artifacts.Store``. Large files go in parts; what is not finished is taken back."""
@@ -103,6 +106,20 @@ class S3Store:
             raise
         except Exception as exc:
             raise _told(self.url, exc) from exc
+
+
+def _connected(settings: dict[str, str]) -> tuple[Any, Any]:
+    """boto3's client, with the settings it was made under; without those if it has no keys yet."""
+    from boto3.session import Session
+    from botocore.config import Config
+
+    # other servers know this signature alone, and few of them the checksums that boto3 adds of itself
+    config = Config(
+        signature_version="s3v4", request_checksum_calculation="when_required",
+        response_checksum_validation="when_required", connect_timeout=10, read_timeout=60,
+    )  # fmt: skip
+    session = Session()  # one of our own: boto3's default one is shared with the user's threads
+    return settings if session.get_credentials() else None, session.client("s3", config=config)
 
 
 def batches(size: int) -> Iterator[list[tuple[int, int, int]]]:
