@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import os
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from cellferry import errors
 from cellferry.capture.needs import Needs, function_globals
 from cellferry.capture.preflight import find_culprit
+from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
+from cellferry.model import Cell, CellRequest, Host
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
@@ -46,6 +49,40 @@ def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Conta
         except StateFailed as failed:
             skip |= failed.oids
     raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
+
+
+def refuse_secrets(
+    request: CellRequest,
+    setting: Sequence[str],
+    cell: Cell,
+    parcel: Parcel,
+    namespace: Mapping[str, Any],
+    host: Host,
+) -> dict[str, dict[str, str]]:
+    """Refuse a cell that would send what looks like a credential; returns what the worker's kernel is to be given apart.
+
+    ``secrets``: the environment variables that the request and the setting name; ``masked``: what else must not be shown.
+    Raises LooksSecret, or BadValue for a variable that is not set here. Called before a worker is asked for.
+    """
+    missing = next((name for name in request.secrets if name not in os.environ), None)
+    if missing is not None:
+        raise errors.BadValue(
+            f"secrets={missing}: no environment variable of that name is set here",
+            f"set it in a cell of its own: import os, getpass; os.environ[{missing!r}] = getpass.getpass()",
+        )
+    secrets = {name: os.environ[name] for name in (*setting, *request.secrets) if name in os.environ}
+    values = {name: namespace[name] for name in parcel.roots if name in namespace}
+    allowed = {name: values.pop(name) for name in request.allow if name in values}
+    functions = [f for f in parcel.functions if f.__name__ not in request.allow and f is not allowed.get(f.__name__)]
+    certain = [*secret_variables(os.environ).values(), *secrets.values()]
+    suspect = (
+        find_in_source(host.transform(cell.source)) or find_in_values(values, certain) or find_in_functions(functions)
+    )
+    if suspect is not None:
+        raise suspect.error()
+    masked = {name: value for name, value in allowed.items() if isinstance(value, str)}
+    found = {"secrets": secrets, "masked": masked}
+    return {key: named for key, named in found.items() if named}
 
 
 def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.CellferryError:

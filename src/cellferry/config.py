@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from traitlets import Enum, Float, Integer, Unicode
+from traitlets import Enum, Float, Integer, List, Unicode
 from traitlets.config import Config, Configurable
 
 MIB = 1 << 20
@@ -44,6 +44,12 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         help="Packages of the worker's kernel, as `env=`: auto (found in the cell), full, a file, python:PATH. Empty: a local "
         "worker shares the notebook's own environment.",
     ).tag(config=True)
+    secrets = List(
+        Unicode(), help="Environment variables here that every remote cell may read there (`secrets=` adds more)."
+    ).tag(config=True)
+    cache_dir = Unicode(
+        "", help="Folder for environments, locks and wheels, which can be made again; empty: the user's cache folder."
+    ).tag(config=True)
     grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
         config=True
     )
@@ -63,7 +69,7 @@ def from_environment(environ: dict[str, str] | None = None) -> Config:
     for name, trait in Cellferry.class_traits(config=True).items():
         text = values.get(f"CELLFERRY_{name.upper()}")
         if text is not None:
-            found.Cellferry[name] = trait.from_string(text)
+            found.Cellferry[name] = text.split(",") if isinstance(trait, List) else trait.from_string(text)
     return found
 
 

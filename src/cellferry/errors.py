@@ -9,7 +9,8 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  |- CellSyntaxError           the cell does not compile
 |  |- UndefinedName             a name that the cell reads exists nowhere
 |  |- CannotTravel              a value that the cell needs cannot leave this process
-|  '- EnvironmentFailed         the packages that the cell needs cannot be had for the worker
+|  |- EnvironmentFailed         the packages that the cell needs cannot be had for the worker
+|  '- LooksSecret               something that would travel looks like a credential
 |- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
 |- ParcelError                  bytes did not arrive as they were sent
 |  '- ChunkMismatch             a chunk whose hash is not the promised one was refused
@@ -86,6 +87,10 @@ class CannotTravel(PreflightError):
 
 class EnvironmentFailed(PreflightError):
     """The packages that the cell needs cannot be found, built or resolved for the worker."""
+
+
+class LooksSecret(PreflightError):
+    """Something that would travel looks like a credential; the message says where it is, never what it is."""
 
 
 class StaysThere(CellferryError):

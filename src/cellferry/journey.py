@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import errands, errors
-from cellferry.baggage import pack_all
+from cellferry.baggage import pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import paths_named, submodules_used
@@ -27,6 +27,7 @@ from cellferry.capture.modules import Disk, LocalSource, local_sources, places_h
 from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
 from cellferry.config import Cellferry
+from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
@@ -35,12 +36,14 @@ from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Host, Message, PackageRow, Worker, WorkerId
-from cellferry.packages import Packages, modules_used, planned, table, with_env
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import Parcel, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+
+if TYPE_CHECKING:
+    from cellferry.packages import Packages
 
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class Session:
         self._namespace = namespace
         self._host = host
         self._fleet = Fleet(config)
+        choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
@@ -88,7 +92,8 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = with_env(request, self._config.env)
+        if self._config.env and not request.env:
+            request = replace(request, env=self._config.env)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self._fleet.peek(request))
@@ -100,14 +105,17 @@ class Session:
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
+        secrets = refuse_secrets(request, self._config.secrets, cell, parcel, self._namespace, self._host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
         clock.append(time.perf_counter())
         there = known or self._arrive(request)
+        if there.heap.by_source and not known:  # another Python there: functions travel as source
+            parcel = pack_all(needs, there.heap, ambient, self._host.hidden)
         clock.append(time.perf_counter())
         try:
-            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages)
+            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
         except (RemoteError, errors.PreflightError, errors.DiskFull):
             raise
         except BaseException:
@@ -118,14 +126,15 @@ class Session:
 
     def _there_and_back(
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
-        clock: list[float], packages: Packages | None,
+        clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
+        order, building = self._begin_packages(packages, there)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
-        building = self._begin_packages(packages, there, frame)
+        frame.update(order, **secrets)
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -145,27 +154,36 @@ class Session:
         self._finish(returned, report)
         return report
 
-    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel) -> Packages | None:
-        """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment."""
+    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False) -> Packages | None:
+        """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment.
+
+        ``trial``: only for an estimate.
+        """
         if not request.env:
             return None
+        from cellferry.packages import Packages, modules_used  # and uv's room: not for a cell that shares what is here
+
         name = self._fleet.peek(request)
         packages = self._packages.get(name)
         if packages is None or packages.env != request.env:
-            packages = self._packages[name] = Packages(request.env, local_modules)
+            packages = Packages(request.env, local_modules)
+        packages = packages.trial() if trial else packages
+        if not trial:
+            self._packages[name] = packages
         given = [self._namespace.get(root) for root in parcel.roots]
         packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
         return packages
 
-    def _begin_packages(self, packages: Packages | None, there: There, frame: dict[str, Any]) -> Future[Any] | None:
+    def _begin_packages(self, packages: Packages | None, there: There) -> tuple[dict[str, Any], Future[Any] | None]:
+        """Have them made while the rest is sent: what the kernel is told of it, and the outcome to come."""
         if packages is None:
-            return None
+            return {}, None
         note, worker = self._host.screen.note, there.worker
         packages.check_there(worker, note)
-        frame["offers"] = packages.offers(worker)
+        there.sources.without = packages.compiled
         there.link.on_need = lambda module: packages.grow(module, worker, note)
-        frame["packages"], building = packages.begin(worker, note)
-        return building
+        ticket, building = packages.begin(worker, note)
+        return {"offers": packages.offers(there.link.pid), "packages": ticket}, building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
@@ -297,9 +315,9 @@ class Session:
         heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
         parcel = pack_all(needs, heap, {}, self._host.hidden)
         rows = shipped_rows(parcel, heap, self._namespace)
-        packages = self._packages_for(request, flow, parcel)
+        packages = self._packages_for(request, flow, parcel, trial=True)
         name = known.worker.name if known else ""
-        return CellReport(worker=name, status="ok", shipped=rows, packages=planned(packages) if packages else ())
+        return CellReport(worker=name, status="ok", shipped=rows, packages=packages.planned() if packages else ())
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""
@@ -328,6 +346,8 @@ class Session:
 
     def env(self) -> Sequence[PackageRow]:
         """The packages here and on the worker used last: what differs, and why."""
+        from cellferry.packages import table
+
         there = next((t for t in reversed(self._there.values()) if t.link.lost is None), None)
         packages = self._packages.get(there.worker.name) if there else None
         return table(packages, there.worker if there else None)

@@ -65,6 +65,10 @@ class CellRequest:
     returns: tuple[str, ...] | None = None
     detach: bool = False
     estimate: bool = False
+    secrets: tuple[str, ...] = ()
+    """Environment variables here that the cell may read there."""
+    allow: tuple[str, ...] = ()
+    """Names of variables that may travel although they look like credentials."""
     env: str = ""
     """``auto``, ``full``, a file here, ``python:PATH`` there; "": as the setting says."""
     environment: EnvironmentChoice = field(default_factory=EnvironmentChoice)

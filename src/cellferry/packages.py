@@ -8,7 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Thread
 from types import FunctionType, ModuleType
@@ -21,12 +21,13 @@ from cellferry.capture.modules import imports_in
 from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
 from cellferry.environment.differences import Difference, risky, rows
 from cellferry.environment.found import wanted
-from cellferry.environment.installed import Inventory, take_inventory
+from cellferry.environment.installed import Inventory, canonicalize_name, take_inventory
 from cellferry.environment.lock import Lock, Target
 from cellferry.environment.sources import Sources, read_sources
+from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
-from cellferry.model import CellRequest, EnvironmentChoice, PackageRow, Worker, WorkerId
+from cellferry.model import EnvironmentChoice, PackageRow, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
 
 AUTO, FULL, INTERPRETER = "auto", "full", "python:"
@@ -57,7 +58,7 @@ class Packages:
     _told: set[str] = field(default_factory=set)
     _made: tuple[WorkerId, str] | None = None
     _file_stamp: int = -1
-    _offered: WorkerId | None = None
+    _offered: int = 0
 
     @cached_property
     def sources(self) -> Sources:
@@ -82,6 +83,29 @@ class Packages:
             for line in described.notes:
                 self._say(line, note)
             self.warn(described.lock.versions, HERE, note)
+
+    def trial(self) -> Packages:
+        """A copy to try something with: for an estimate."""
+        return Packages(self.env, self.local, set(self.dists), self.lock, self.target)
+
+    @property
+    def compiled(self) -> frozenset[str]:
+        """Import names of packages that went from here as wheels for this machine only."""
+        names = (
+            {canonicalize_name(path.name.split("-")[0]) for path in self.lock.files.values() if not fits(path.name, ())}
+            if self.lock
+            else set()
+        )
+        return frozenset(top for top, dists in take_inventory().modules.items() if not names.isdisjoint(dists))
+
+    def planned(self) -> tuple[PackageRow, ...]:
+        """For an estimate: what would be installed, with sizes."""
+        here = {name: dist.version for name, dist in take_inventory().dists.items()}
+        found = self.lock.packages if self.lock else ()
+        return tuple(
+            PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
+            for p in found
+        )
 
     def _described(self, names: set[str], inventory: Inventory) -> Described | None:
         """A new lock, if one is due."""
@@ -164,11 +188,11 @@ class Packages:
             return False
         return True
 
-    def offers(self, worker: Worker) -> list[str]:
+    def offers(self, kernel_pid: int) -> list[str]:
         """Import names that are installed here, for a kernel that does not know them yet; it asks for them when needed."""
-        if self.env != AUTO or self._offered == worker.id:
+        if self.env != AUTO or self._offered == kernel_pid:
             return []
-        self._offered = worker.id
+        self._offered = kernel_pid
         return sorted(take_inventory().modules)
 
     def check_there(self, worker: Worker, note: Note) -> None:
@@ -185,11 +209,6 @@ class Packages:
             )
 
 
-def with_env(request: CellRequest, setting: str) -> CellRequest:
-    """``request`` with the setting's environment where it names none."""
-    return request if request.env or not setting else replace(request, env=setting)
-
-
 def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     """The rows of ``%remote env``: what is here and there, and why it differs."""
     here = {name: dist.version for name, dist in take_inventory().dists.items()}
@@ -198,13 +217,3 @@ def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     there = ask_versions(worker.endpoint)
     sent = [p.name for p in packages.lock.packages if p.sent] if packages.lock else []
     return rows(here, dict(there.versions), sent, packages.dists, shared=False)
-
-
-def planned(packages: Packages) -> tuple[PackageRow, ...]:
-    """For an estimate: what would be installed, with sizes."""
-    here = {name: dist.version for name, dist in take_inventory().dists.items()}
-    found = packages.lock.packages if packages.lock else ()
-    return tuple(
-        PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
-        for p in found
-    )

@@ -42,7 +42,10 @@ def lock_found(names: Iterable[str], inventory: Inventory, target: Target, sourc
     sent = {dist.name for dist in not_on_an_index(inventory.dists[n] for n in inventory.closure(asked))}
     left_out: set[str] = set()
     for _try in range(_MOST_TRIES):
-        files = {f"wheels/{wheel.name}": (name, wheel) for name, wheel in _wheels(sent - left_out, inventory, target)}
+        files = {
+            f"wheels/{wheel.name}": (name, wheel)
+            for name, wheel in _wheels(sent - left_out, inventory, target, sources)
+        }
         paths = {name: f"./{path}" for path, (name, _wheel) in files.items()}
         lines, held = requirements((asked | sent) - left_out, inventory, paths)
         try:
@@ -68,9 +71,9 @@ def _left_out(names: Iterable[str]) -> Iterable[str]:
         yield f"{name} was installed by conda and PyPI does not have it: it is not on the worker"
 
 
-def _wheels(names: Iterable[str], inventory: Inventory, target: Target) -> Iterable[tuple[str, Path]]:
+def _wheels(names: Iterable[str], inventory: Inventory, target: Target, sources: Sources) -> Iterable[tuple[str, Path]]:
     for name in sorted(names):
-        wheel = wheel_of(inventory.dists[name], cache_folder() / "wheels")
+        wheel = wheel_of(inventory.dists[name], cache_folder() / "wheels", sources)
         if target.platform and not fits(wheel.name, ()):
             raise EnvironmentFailed(
                 f"{name} {inventory.dists[name].version} has no build for the worker ({target.platform}): it was built "
@@ -96,22 +99,24 @@ def lock_file(path: Path, target: Target, sources: Sources) -> Described:
         )
     folder, name = path.parent.resolve(), path.name
     if name == NAME or (name.startswith("pylock.") and path.suffix == ".toml"):
-        return Described(read_lock(path.read_text("utf-8"), folder, target.python))
+        return Described(read_lock(path.read_text("utf-8"), folder, target.python, sources))
     if name == "uv.lock":
-        return Described(read_lock(_exported(folder), folder, target.python))
+        return Described(read_lock(_exported(folder, sources), folder, target.python, sources))
     if path.suffix in (".yml", ".yaml"):
         return _conda_file(path, target, sources)
     if path.suffix in (".txt", ".in"):
-        return Described(read_lock(compile_lock([name], folder, target, sources), folder, target.python))
+        return Described(read_lock(compile_lock([name], folder, target, sources), folder, target.python, sources))
     raise BadValue(
         f"env={path}: not a kind of file that describes an environment",
         "requirements.txt, pylock.toml, uv.lock, environment.yml, or python:/path/to/python",
     )
 
 
-def _exported(folder: Path) -> str:
+def _exported(folder: Path, sources: Sources) -> str:
     outcome = run_uv(
-        ["export", "--quiet", "--frozen", "--no-header", "--format", NAME, "--project", str(folder)], cwd=folder
+        ["export", "--quiet", "--frozen", "--no-header", "--format", NAME, "--project", str(folder)],
+        cwd=folder,
+        credentials=sources.credentials,
     )
     if not outcome.ok:
         raise EnvironmentFailed(
@@ -136,7 +141,9 @@ def _conda_file(path: Path, target: Target, sources: Sources) -> Described:
                     raise
                 left_out |= missing
             else:
-                return Described(read_lock(text, path.parent.resolve(), target.python), tuple(_left_out(left_out)))
+                return Described(
+                    read_lock(text, path.parent.resolve(), target.python, sources), tuple(_left_out(left_out))
+                )
     raise EnvironmentFailed(f"most of {path.name} is not on PyPI", "choose them yourself: env=requirements.txt")
 
 

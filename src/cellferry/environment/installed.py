@@ -182,4 +182,4 @@ def record_files(info: Path) -> list[Path]:
     return [Path(os.path.normpath(info.parent / row)) for row in rows]
 
 
-__all__ = ["Installed", "Inventory", "NormalizedName", "Origin", "record_files", "take_inventory"]
+__all__ = ["Installed", "Inventory", "NormalizedName", "Origin", "canonicalize_name", "record_files", "take_inventory"]

@@ -113,7 +113,7 @@ def resolve(
         (folder / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
         (folder / "constraints.txt").write_text("\n".join(constraints) + "\n", "utf-8")
         text = compile_lock(["--constraint", "constraints.txt", "requirements.in"], folder, target, sources)
-        lock = read_lock(text, folder, target.python)
+        lock = read_lock(text, folder, target.python, sources)
     _remember(kept, lock)
     return lock
 
@@ -129,7 +129,7 @@ def compile_lock(args: Sequence[str], folder: Path, target: Target, sources: Sou
     return outcome.out
 
 
-def read_lock(text: str, folder: Path, python: str) -> Lock:
+def read_lock(text: str, folder: Path, python: str, sources: Sources) -> Lock:
     """A lock from its text; ``folder`` is where its relative paths begin.
 
     Files of this machine that it names, by path or ``file:``, become files that travel. Raises EnvironmentFailed for
@@ -144,15 +144,15 @@ def read_lock(text: str, folder: Path, python: str) -> Lock:
         ) from exc
     files: dict[str, Path] = {}
     for entry in entries:
-        _settle(entry, folder, files)
+        _settle(entry, folder, files, sources)
     return Lock(tomli_w.dumps(document), tuple(map(_package, entries)), python, files)
 
 
-def _settle(entry: dict[str, Any], folder: Path, files: dict[str, Path]) -> None:
+def _settle(entry: dict[str, Any], folder: Path, files: dict[str, Path], sources: Sources) -> None:
     """Make one package's sources such that they hold no credentials, and mean the same on another machine."""
     entry.pop("index", None)
     if "directory" in entry:
-        path = built(folder / entry.pop("directory")["path"], entry["name"])
+        path = built(folder / entry.pop("directory")["path"], entry["name"], sources)
         entry["archive"] = {"path": _travels(path, files), "hashes": {"sha256": _sha256(path)}}
     for source in [entry.get("archive"), entry.get("sdist"), *entry.get("wheels", ())]:
         if not source:
@@ -186,14 +186,14 @@ def _travels(path: Path, files: dict[str, Path]) -> str:
     return name
 
 
-def built(folder: Path, name: str) -> Path:
+def built(folder: Path, name: str, sources: Sources) -> Path:
     """A wheel of the project in ``folder``; raises EnvironmentFailed."""
     from cellferry.environment.installed import Installed, Origin
     from cellferry.environment.places import cache_folder
     from cellferry.environment.wheels import wheel_of
 
     project = Installed(canonicalize_name(name), "0", folder, Origin("editable", folder.resolve().as_uri()))
-    return wheel_of(project, cache_folder() / "wheels").resolve()
+    return wheel_of(project, cache_folder() / "wheels", sources).resolve()
 
 
 def _package(entry: Mapping[str, Any]) -> LockedPackage:
@@ -233,10 +233,10 @@ def _remember(kept: Path, lock: Lock) -> None:
 
 def named_by(said: str, candidates: Iterable[str]) -> set[str]:
     """Those of ``candidates`` (normalised names) that uv's words say no index has, or not in the version asked for."""
-    told = " ".join(said.split())
+    told = f" {' '.join(said.split())}"
     missing = set()
     for name in candidates:
-        signs = (f"{name} was not found in", f"there is no version of {name}==", f"{name} was not found because")
+        signs = (f" {name} was not found in", f"there is no version of {name}==", f" {name} was not found because")
         if any(sign in told for sign in signs):
             missing.add(name)
     return missing

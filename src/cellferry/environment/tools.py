@@ -25,8 +25,8 @@ ROOTS = ("ipykernel", "ipython", "jupyter-client", "cloudpickle", "blake3", "xxh
 """What a kernel on a worker imports of its own accord; the rest follows from their metadata."""
 
 
-def tools_folder(cache: Path, version: str = "") -> Path:
-    """The folder of tools for a Python of that minor version ("" for this one), made if it is not there.
+def tools_folder(cache: Path, version: str = "", python: str = "") -> Path:
+    """The folder of tools for the interpreter ``python`` of minor ``version`` ("" for this one), made if it is not there.
 
     Raises EnvironmentNotBuilt if the tools for another Python cannot be installed.
     """
@@ -42,7 +42,7 @@ def tools_folder(cache: Path, version: str = "") -> Path:
         if version in ("", here):
             _link(making, names, inventory)
         else:
-            _install(making, names, inventory, version)
+            _install(making, names, inventory, version, python or version)
         (making / "cellferry").symlink_to(_ourselves())
         try:
             making.rename(folder)
@@ -66,9 +66,9 @@ def _link(folder: Path, names: Iterable[str], inventory: Inventory) -> None:
                 (folder / top).symlink_to(info.parent / top)
 
 
-def _install(folder: Path, names: Iterable[str], inventory: Inventory, version: str) -> None:
+def _install(folder: Path, names: Iterable[str], inventory: Inventory, version: str, python: str) -> None:
     pins = [f"{name}=={inventory.dists[name].version}" for name in names]
-    outcome = run_uv(["pip", "install", "--quiet", "--python", version, "--target", str(folder), *pins])
+    outcome = run_uv(["pip", "install", "--quiet", "--python", python, "--target", str(folder), *pins])
     if not outcome.ok:
         shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentNotBuilt(

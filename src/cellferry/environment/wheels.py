@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from cellferry.environment.installed import Installed, record_files
+from cellferry.environment.sources import Sources
 from cellferry.environment.uv import run_uv
 from cellferry.errors import EnvironmentFailed
 
@@ -26,7 +27,7 @@ _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".pyx", ".pxd", ".rs", ".
 _HEADS = frozenset({"pyproject.toml", "setup.py", "setup.cfg", "Cargo.toml", "CMakeLists.txt", "meson.build"})
 
 
-def wheel_of(dist: Installed, cache: Path) -> Path:
+def wheel_of(dist: Installed, cache: Path, sources: Sources) -> Path:
     """A wheel of ``dist`` below ``cache``, made now or found there. Raises EnvironmentFailed with the builder's words.
 
     Editable installs are built by their own build backend; everything else is put together again from the files that
@@ -38,7 +39,7 @@ def wheel_of(dist: Installed, cache: Path) -> Path:
         return ready[0]
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".making-") as making:
-        wheel = _build(dist, Path(making)) if dist.origin.kind == "editable" else _repack(dist, Path(making))
+        wheel = _build(dist, Path(making), sources) if dist.origin.kind == "editable" else _repack(dist, Path(making))
         folder.mkdir(exist_ok=True)
         return wheel.rename(folder / wheel.name)
 
@@ -66,14 +67,18 @@ def _heads(folder: Path) -> Iterable[Path]:
     return sorted(found)
 
 
-def _build(dist: Installed, making: Path) -> Path:
+def _build(dist: Installed, making: Path, sources: Sources) -> Path:
     source = dist.origin.folder
     if source is None or not source.is_dir():
         raise EnvironmentFailed(
             f"{dist.name} is an editable install of {source}, which is not there any more",
             f"install it again: pip install -e PATH, or leave it out: pip uninstall {dist.name}",
         )
-    outcome = run_uv(["build", "--wheel", "--out-dir", str(making), str(source)])
+    outcome = run_uv(
+        ["build", "--wheel", "--out-dir", str(making), *sources.arguments(), str(source)],
+        credentials=sources.credentials,
+        env={"TMPDIR": str(making)},  # uv leaves locks there
+    )
     built = sorted(making.glob("*.whl"))
     if not outcome.ok or not built:
         tail = "\n".join(outcome.err.strip().splitlines()[-8:])

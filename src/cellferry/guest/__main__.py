@@ -18,11 +18,12 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     except (OSError, AttributeError):  # not Linux: the control socket's end says the same, a little later
         pass
-    if __package__ in (None, ""):  # run as a file, in an environment that cellferry is not installed in
+    foreign = not __package__
+    if foreign:  # run as a file, in an environment that cellferry is not installed in
         sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120
     from cellferry.guest.app import start
 
-    start(folder, control)
+    start(folder, control, foreign=foreign)
 
 
 if __name__ == "__main__":

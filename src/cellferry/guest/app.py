@@ -134,14 +134,18 @@ class GuestApp(IPKernelApp):
         return CellSession(parent=self)
 
 
-def start(folder: str, control: int) -> None:
-    """Run the kernel of the worker in ``folder`` until its control socket ends. Called in a process of its own."""
+def start(folder: str, control: int, *, foreign: bool = False) -> None:
+    """Run the kernel of the worker in ``folder`` until its control socket ends. Called in a process of its own.
+
+    ``foreign``: in an environment of its own, where an editable package is a wheel and its sources come from the notebook.
+    """
     home = Path(folder)
     work = home / "work" / WORK
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     sys.path.insert(0, "")
-    sys.path.append(str(home / "modules"))
+    first = next((i for i, path in enumerate(sys.path) if path.endswith("site-packages")), len(sys.path))
+    sys.path.insert(first if foreign else len(sys.path), str(home / "modules"))
     sys.argv = ["ipykernel_launcher.py"]
     # one history file for all workers would be shared state, and slow
     arguments = [

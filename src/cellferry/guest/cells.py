@@ -69,8 +69,13 @@ class Cells:
         namespace.update(arrived.roots)
         load_modules(meta["submodules"])
         before = dict(namespace)
+        door.masking.begin(meta.get("secrets", {}), meta.get("masked", {}))
         started = time.perf_counter()
-        reply = await self._execute(meta)
+        try:
+            reply = door.masking.whole(await self._execute(meta))
+        finally:
+            door.masking.end()
+            door.show_rest()
         ran_s = time.perf_counter() - started
         given = tuple(value for name, value in arrived.roots.items() if name not in meta["unchanged"])
         home = Home(before, dict(namespace), given, frozenset(self.shell.user_ns_hidden), self._unders())

@@ -11,11 +11,13 @@ import socket
 import sys
 import threading
 import traceback
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
+from cellferry.guest.masking import Masking
 from cellferry.guest.packages import Importer, Packages
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
@@ -24,6 +26,7 @@ from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream, Stream, WireC
 
 PROTOCOL = 1
 Job = Callable[[], Any]
+_MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
 
 class Link:
@@ -77,6 +80,7 @@ class Link:
 
     def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.vm = bool(meta.get("vm"))
+        self.cells.heap.by_source = meta.get("python", here := list(sys.version_info[:2])) != here
         self.cells.worker = meta.get("worker", "")
         self.send(
             {
@@ -195,6 +199,8 @@ class Door:
         self.busy = False
         self.own_error = False
         self.running: Link | None = None
+        self.masking = Masking()
+        self._last_stream: dict[str, Any] = {}
         self.packages = Packages()
         self.importer = Importer()
         self._streams = streams
@@ -220,15 +226,30 @@ class Door:
         return session is not None and any(session in link.sessions for link in self.links)
 
     def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        """One iopub message, to the client whose request is its parent."""
+        """One iopub message, to the client whose request is its parent; without the secrets of the cell."""
+        if self.masking.active:
+            kind = str(message["header"]["msg_type"])
+            if kind == "stream":
+                self._last_stream = message
+            else:
+                self.show_rest()
+            content = self.masking.content(kind, message["content"])
+            if content is None:
+                return
+            message = {**message, "content": content}
+        self._publish(message, buffers)
+
+    def show_rest(self) -> None:
+        """Show what was held back because it might have been the beginning of a secret; called when nothing follows."""
+        for content in self.masking.rest():
+            last = self._last_stream
+            self._publish({**last, "content": content, "header": {**last["header"], "msg_id": uuid.uuid4().hex}}, [])
+
+    def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
         session = message["parent_header"].get("session")
         for link in self.links:
             if session in link.sessions:
-                event = {
-                    key: message[key]
-                    for key in ("header", "parent_header", "metadata", "content", "msg_type")
-                    if key in message
-                }
+                event = {key: message[key] for key in _MESSAGE if key in message}
                 link.send({"op": "event", "message": event}, buffers)
                 return
 
@@ -239,7 +260,8 @@ class Door:
             raise EOFError
         while not link.answers.empty():
             link.answers.get_nowait()
-        link.send({"op": "ask", "prompt": str(prompt), "password": password})
+        self.show_rest()
+        link.send({"op": "ask", "prompt": self.masking.text(str(prompt)), "password": password})
         while True:
             try:
                 answer = link.answers.get(timeout=0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, un
 from cellferry.parcels.wire import WireClosed
 
 _BEAT_S = 0.5
+_PYTHON = list(sys.version_info[:2])
 
 
 @dataclass
@@ -73,13 +75,14 @@ class KernelLink:
         self._channel = dial(self._endpoint)
         threading.Thread(target=self._read, name="cellferry-read", daemon=True).start()
         local = self._endpoint.kind == "unix" and vm.available()
-        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name})
+        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name, "python": _PYTHON})
         welcome, _buffers = self.wait("welcome")
         if welcome["protocol"] != PROTOCOL:
             raise LinkError(
                 f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}",
                 "%remote down, then run the cell again",
             )
+        self.heap.by_source = welcome["python"][:2] != _PYTHON
         self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
 
     def run(self, frame: dict[str, Any], parcel: Parcel) -> int:

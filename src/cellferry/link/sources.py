@@ -34,6 +34,8 @@ class SourceSync:
 
     def __init__(self, find: Find) -> None:
         self._find = find
+        self.without: frozenset[str] = frozenset()
+        """Names that the worker has as packages, compiled: their sources would hide what is compiled."""
         self._sent: dict[str, tuple[int, int]] = {}
         self._seen: set[str] = set()
         self._modules = 0
@@ -47,7 +49,7 @@ class SourceSync:
         self._look(imports)
         files: list[str] = []
         contents: list[bytes] = []
-        for source in self._sources.values():
+        for source in [each for each in self._sources.values() if each.name not in self.without]:
             for file in source.files:
                 path = Path(source.root, file)
                 try:

@@ -47,6 +47,8 @@ class Heap:
         self.texts: dict[int, None] = {}
         """Numbers of long strings, which a walk does not meet."""
 
+        self.by_source = False
+        """The other end runs another minor version of Python."""
         self.next_oid = 0
         self._untold: dict[int, None] = {}
         self._sweep_at = _SWEEP_LEAST

@@ -88,6 +88,7 @@ class _Job:
         self.leaves: list[Leaf] = []
         self.packer = Packer(heap.namespace, self.leaves, going_home=plan.going_home)
         self.packer.stuck = dict(plan.stuck)
+        self.packer.by_source = heap.by_source
         self.walk = Walk(stuck=frozenset(plan.stuck))
         self.walk.seen.update(plan.stuck)
         self.changes: list[tuple[int, Any]] = []

@@ -79,6 +79,8 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         self.array_at: dict[int, Any] = {}
         self.reached: set[int] = set()
         self.bare_cells: set[int] = set()
+        self.by_source = False
+        """The other end has another Python: code travels as source."""
         self.kinds: set[type] = set()
         """Types of everything that went through here: their modules are needed on the other end."""
         self.modules: set[str] = set()
@@ -127,7 +129,7 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         there, would change other objects that only borrow it.
         """
         sub = Packer(self.namespace, self.leaves, going_home=self.going_home, sub=True)
-        sub.kinds, sub.modules = self.kinds, self.modules
+        sub.kinds, sub.modules, sub.by_source = self.kinds, self.modules, self.by_source
         sub.dump(obj)
         sub.release()
         return rebuild.sub_parcel, (b"".join(sub.sink.parts), sub.buffer_leaves)

@@ -46,7 +46,8 @@ class Parcel:
     @property
     def modules(self) -> set[str]:
         """Modules that the other end needs in order to make the values: of their types, and of what travels by name."""
-        return set(self.by_name) | {module for kind in self.kinds if type(module := kind.__module__) is str}
+        found = set(self.by_name) | {module for kind in self.kinds if type(module := kind.__module__) is str}
+        return {name for name in found if not name.startswith("cloudpickle")}  # the packer's own way of saying things
 
     @property
     def leaf_bytes(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle.cloudpickle as by_cloudpickle
 
-from cellferry.parcels import arrays, loggers, rebuild
+from cellferry.parcels import arrays, loggers, rebuild, recompiled
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def _code(packer: Packer, code: types.CodeType) -> Reduced:
 
     Names are copied, so that a pickle does not depend on which codes happen to share a string or tuple.
     """
+    if packer.by_source:
+        return recompiled.code_from_source, recompiled.source_parts(code)
     parts = {name: getattr(code, name) for name in _CODE_FIELDS}
     for name in _CODE_NAMES:
         parts[name] = "".join(list(parts[name])) if type(parts[name]) is str else (*list(parts[name]),)

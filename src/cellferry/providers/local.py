@@ -23,6 +23,7 @@ from typing import Any
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
 from cellferry.model import PROTOCOL, CellRequest, Endpoint, EnvironmentChoice, Hardware, Lease, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
+from cellferry.providers.environ import inherited
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
 
 PREFIX = "cf-"
@@ -44,6 +45,7 @@ ENDED_ITSELF = {
 
 PHASE_TEXT = {
     "": "the worker's process is started",
+    "environment": "the environment of the worker's kernel is made",
     "python": "the worker's Python runs, its kernel is starting",
     "listening": "the worker accepts connections",
     "kernel": "the kernel is up",
@@ -199,7 +201,7 @@ class LocalProvider(Provider):
         if chosen.kind == "python":
             settings["kernel_python"] = chosen.python
         elif chosen.kind == "made":
-            settings["environment"] = {"key": chosen.key, "python": chosen.python}
+            settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": self.config.cache_dir}
         if self.config.local_transport == "tls":
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)
@@ -211,12 +213,14 @@ class LocalProvider(Provider):
 
     def _wait_until_ready(self, folder: Path, process: subprocess.Popen[bytes], progress: Progress) -> dict[str, Any]:
         """The content of ``ready.json``; WorkerStartError when the process ends or stands still."""
-        seen, deadline = "", time.monotonic() + self.config.start_timeout_s
+        seen, length, deadline = "", 0, time.monotonic() + self.config.start_timeout_s
         while not (folder / "ready.json").exists():
             phase = read_tail(folder / "phase", lines=1)
             if phase != seen:
-                seen, deadline = phase, time.monotonic() + self.config.start_timeout_s
+                seen = phase
                 progress(PHASE_TEXT.get(phase, phase))
+            if (size := _size(folder / "phase")) != length:
+                length, deadline = size, time.monotonic() + self.config.start_timeout_s
             if wait_for_exit(process.pid, LOOK_S):
                 raise _start_error(folder, f"ended while it started: its process {_how(process.wait())}")
             if time.monotonic() > deadline:
@@ -230,8 +234,8 @@ def _is_short(base: Path) -> bool:
 
 
 def _launch(folder: Path) -> subprocess.Popen[bytes]:
-    # JPY_*: what this notebook's server told this kernel about itself would make the remote one look for that server.
-    environ = {key: value for key, value in os.environ.items() if not key.startswith("JPY_")}
+    # Nor JPY_*: what this notebook's server told this kernel about itself would make the remote one look for that server.
+    environ = inherited(os.environ)
     log = os.open(folder / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(
@@ -308,6 +312,13 @@ def _how(code: int | None) -> str:
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return content
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _age_s(path: Path) -> float:

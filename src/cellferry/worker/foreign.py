@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,38 @@ from cellferry.environment.instances import Instance, take
 from cellferry.environment.places import cache_folder
 from cellferry.environment.tools import tools_folder
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
+from cellferry.worker.settings import mark_phase
 
+BEAT_S = 1.0
 _MINOR = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
-def kernel_in(settings: dict[str, Any]) -> tuple[list[str], Instance | None]:
+def kernel_in(folder: str, settings: dict[str, Any]) -> tuple[list[str], Instance | None]:
     """The command that runs the kernel there, and the environment taken for it, if one was made.
 
     Called once, by ``launcher``, before anything else runs; an error ends the worker, with advice at the end of its log.
     """
+    done = threading.Event()
+    threading.Thread(target=_beat, args=(folder, done), name="cellferry-beat", daemon=True).start()
     try:
         if settings.get("kernel_python"):
             python = str(Path(settings["kernel_python"]).expanduser())
-            return _command(python, tools_folder(cache_folder(), minor_of(python))), None
+            return _command(python, tools_folder(cache_folder(), minor_of(python), python)), None
         told = settings["environment"]
         cache = Path(told.get("cache") or cache_folder())
         instance = take(cache / "environments", told["key"], told["python"])
         os.set_inheritable(instance.descriptor, False)
-        return _command(str(instance.python), tools_folder(cache, told["python"])), instance
+        return _command(str(instance.python), tools_folder(cache, told["python"], str(instance.python))), instance
     except CellferryError as error:
         sys.exit(str(error))
+    finally:
+        done.set()
+
+
+def _beat(folder: str, done: threading.Event) -> None:
+    """Tell the provider that the start gets on: tools for another Python may have to be fetched. uv gives up by itself."""
+    while not done.wait(BEAT_S):
+        mark_phase(folder, "environment")
 
 
 def _command(python: str, tools: Path) -> list[str]:

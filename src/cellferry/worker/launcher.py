@@ -58,7 +58,7 @@ def _kernel_argv(folder: str) -> tuple[list[str], Instance | None]:
     if settings.get("kernel_python") or settings.get("environment"):
         from cellferry.worker.foreign import kernel_in
 
-        return kernel_in(settings)
+        return kernel_in(folder, settings)
     return [sys.executable, "-P", "-m", module], None
 
 
