@@ -113,6 +113,16 @@ def test_what_is_named_but_stays_is_told(folder: Path) -> None:
     assert wanted(folder, ["data/z.txt"], (), {"data/z.txt"}).named == ["data/z.txt"], "both sides have it already"
 
 
+def test_a_link_is_judged_by_what_it_leads_to(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("x")
+    (folder / "data" / "harmless").symlink_to(tmp_path / ".aws" / "config")
+    (folder / "key.csv").symlink_to(folder / "data" / "server.pem")
+    (folder / "fine.csv").symlink_to(folder / "one.csv")
+    found = wanted(folder, ["data/harmless", "key.csv", "fine.csv"], (), ())
+    assert found.named == ["fine.csv"] and set(found.secret) == {"data/harmless", "key.csv"}
+
+
 def test_three_folders_up_are_within_reach(folder: Path) -> None:
     assert wanted(folder, ["../far.csv", "../../../far.csv"], (), ()).named == ["../far.csv", "../../../far.csv"]
     found = wanted(folder, ["../../../../far.csv", str(folder / "one.csv"), "/no/such/file"], (), ())

@@ -34,6 +34,7 @@ class WorkFiles:
     def __init__(self, around: Path) -> None:
         self.around = around
         self.root = around / WORK
+        self._bounds = os.path.realpath(around)
         self.known: dict[str, Stamp] = dict(self._scan())
         self._failed: dict[str, OSError] = {}
 
@@ -57,16 +58,19 @@ class WorkFiles:
 
         Of a file that had begun to arrive and is not whole yet: the digests of what is there.
         """
-        sizes, digests = [], []
+        sizes, digests, known = [], [], dict[str, str]()
         for path in paths:
+            size, found = -1, b""
             try:
-                target = self._inside(path)
-                whole = target.is_file()
-                sizes.append(target.stat().st_size if whole else -1)
-                digests.append(file_digests(target if whole else part_of(target)) if target.parent.is_dir() else b"")
+                target = self._inside(path, known)
+                if target.is_file():
+                    size, found = target.stat().st_size, file_digests(target)
+                else:
+                    found = file_digests(part_of(target))
             except OSError:
-                sizes[len(digests) :] = [-1]
-                digests.append(b"")
+                pass  # neither the file nor a part of it
+            sizes.append(size)
+            digests.append(found)
         return sizes, digests
 
     def seen(self, paths: list[str]) -> list[int]:
@@ -93,12 +97,12 @@ class WorkFiles:
         A file that is there is changed in place; a new one gets its name when it is whole (``placed``). What goes wrong
         is told there, too: nobody waits for an answer here.
         """
-        sums = bytes(buffers[-1])
+        sums, known = bytes(buffers[-1]), dict[str, str]()
         for index, (path, at) in enumerate(pieces):
             try:
                 if xxhash.xxh3_128_digest(buffers[index]) != sums[index * 16 : index * 16 + 16]:
                     raise OSError(f"a piece of {path} is not what was sent")
-                target = self._inside(path)
+                target = self._inside(path, known)
                 if not target.is_file():
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target = part_of(target)
@@ -112,20 +116,21 @@ class WorkFiles:
 
     def placed(self, files: list[list[Any]]) -> dict[str, list[Any]]:
         """All pieces of ``[path, bytes, mtime in ns, executable]`` are here; returns [errno, text] of those that failed."""
-        failed: dict[str, list[Any]] = {}
+        failed, known = dict[str, list[Any]](), dict[str, str]()
         for path, size, mtime_ns, executable in files:
             try:
                 if path in self._failed:
                     raise self._failed.pop(path)
-                target = self._inside(path)
+                target = self._inside(path, known)
                 if not target.is_file():
                     part_of(target).rename(target)
-                os.truncate(target, size)
-                if executable:
-                    target.chmod(target.stat().st_mode | 0o100)
-                os.utime(target, ns=(mtime_ns, mtime_ns))
                 status = target.stat()
-                self.known[path] = (status.st_mtime_ns, status.st_size)
+                if status.st_size != size:
+                    os.truncate(target, size)
+                if executable:
+                    target.chmod(status.st_mode | 0o100)
+                os.utime(target, ns=(mtime_ns, mtime_ns))
+                self.known[path] = (target.stat().st_mtime_ns, size)
             except OSError as exc:
                 failed[path] = [exc.errno, str(exc)]
         return failed
@@ -135,7 +140,7 @@ class WorkFiles:
 
         ``number`` names the request in each frame: its answers may outlive the client's interest in them.
         """
-        errors: dict[str, str] = {}
+        errors, known = dict[str, str](), dict[str, str]()
         pieces: list[list[Any]] = []
         buffers: list[bytearray] = []
         ready = 0
@@ -153,7 +158,7 @@ class WorkFiles:
             if ready + size > STEP_BYTES:
                 flush()
             try:
-                buffers.append(self._read(path, at, size))
+                buffers.append(self._read(self._inside(path, known), at, size))
             except OSError as exc:
                 errors[path] = str(exc)
                 continue
@@ -170,19 +175,35 @@ class WorkFiles:
             daemon=True,
         ).start()
 
-    def _read(self, path: str, at: int, size: int) -> bytearray:
+    def _read(self, target: Path, at: int, size: int) -> bytearray:
         buffer = bytearray(size)
-        with self._inside(path).open("rb", buffering=0) as file:
+        with target.open("rb", buffering=0) as file:
             file.seek(at)
             if read_full(file, memoryview(buffer)) != size:
-                raise OSError(f"{path} became shorter while it was read")
+                raise OSError(f"{target.name} became shorter while it was read")
         return buffer
 
-    def _inside(self, path: str) -> Path:
-        target = (self.root / path).resolve()
-        if not target.is_relative_to(self.around.resolve()):
+    def _inside(self, path: str, known: dict[str, str] | None = None) -> Path:
+        """Where a path of the client leads, links followed; raises OSError for what lies outside.
+
+        ``known``: folders that the same request has resolved before.
+        """
+        folder, name = os.path.split(path)
+        real = None if known is None else known.get(folder)
+        if real is None:
+            real = self._checked(path, folder)
+            if known is not None:
+                known[folder] = real
+        target = f"{real}/{name}"
+        if name in ("", ".", "..") or os.path.islink(target):  # noqa: PTH114 - thousands of files in one request
+            target = self._checked(path, path)
+        return Path(target)
+
+    def _checked(self, path: str, place: str) -> str:
+        real = os.path.realpath(self.root / place)
+        if real != self._bounds and not real.startswith(self._bounds + "/"):
             raise OSError(f"{path} is outside of the working directory")
-        return target
+        return real
 
     def _scan(self) -> Iterator[tuple[str, Stamp]]:
         stack, count = [str(self.root)], 0

@@ -14,7 +14,7 @@ from cellferry.link.chunked import Coming, bring_files, send_files
 from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
-from cellferry.link.wanted import MOST_UP, Wanted, wanted
+from cellferry.link.wanted import MOST_UP, Wanted, secret, wanted
 from cellferry.model import Screen
 from cellferry.parcels.placeholder import human_bytes
 
@@ -71,7 +71,8 @@ class FileSync:
         fresh |= named
         others = [name for name in self._agreed if name not in fresh and (folder / name).is_file()]
         for group in [*found.perhaps, *([name] for name in others)]:
-            more = {n: s for n, s in self._changed(folder, group).items() if n not in fresh}
+            # what both sides have had may have become a secret since
+            more = {n: s for n, s in self._changed(folder, group).items() if n not in fresh and not secret(folder, n)}
             size = sum(size for _mtime, size in more.values())
             if total + size <= self.limit_bytes:
                 fresh |= more

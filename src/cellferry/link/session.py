@@ -75,7 +75,16 @@ class KernelLink:
         self._channel = dial(self._endpoint)
         threading.Thread(target=self._read, name="cellferry-read", daemon=True).start()
         local = self._endpoint.kind == "unix" and vm.available()
-        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name, "python": _PYTHON})
+        self._send(
+            {
+                "op": "hello",
+                "protocol": PROTOCOL,
+                "pid": os.getpid(),
+                "vm": local,
+                "worker": self.name,
+                "python": _PYTHON,
+            }
+        )
         welcome, _buffers = self.wait("welcome")
         if welcome["protocol"] != PROTOCOL:
             raise LinkError(

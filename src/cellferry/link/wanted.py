@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,8 +72,7 @@ def _by_string(found: Wanted, folder: Path, text: str, ignored: Ignored, exchang
     elif any(mark in text for mark in "*?["):
         members, literal = _globbed(folder, text)[:_MOST_IN_FOLDER], any(map(str.isalnum, text))
     elif set(name) - {".", "/"} and (folder / name).is_dir():
-        below = itertools.islice((folder / name).rglob("*"), _MOST_IN_FOLDER)
-        members, literal = [os.path.relpath(path, folder) for path in below], False
+        members, literal = list(itertools.islice(_below(folder, name), _MOST_IN_FOLDER)), False
     else:
         return
     may = [member for member in members if _may(found, folder, member, ignored, exchanged, told=literal)]
@@ -89,7 +88,7 @@ def _may(
     path = folder / name
     if not path.is_file() or is_litter(name):
         return False
-    why = why_secret(name, head_of(path))
+    why = secret(folder, name)
     if why:
         if told:
             found.secret[name] = why
@@ -111,12 +110,12 @@ def _by_pattern(found: Wanted, folder: Path, pattern: str) -> list[str]:
     exact = (folder / name).is_file()
     names = [name] if exact else [n for n in _globbed(folder, pattern) if (folder / n).is_file()]
     if not names and (folder / name).is_dir():
-        names = [os.path.relpath(path, folder) for path in (folder / name).rglob("*") if path.is_file()]
+        names = list(_below(folder, name))
     if not names:
         raise BadValue(f"{pattern} matches no file in {folder}", _EXAMPLE)
     may = []
     for name in names:
-        why = why_secret(name, head_of(folder / name))
+        why = secret(folder, name)
         if why:
             found.secret[name] = why
         elif exact or not is_litter(name):
@@ -135,6 +134,16 @@ def reaches(name: str) -> bool:
     return not Path(name).is_absolute() and not name.startswith("~") and parts.count("..") <= MOST_UP
 
 
+def secret(folder: Path, name: str) -> str:
+    """``why_secret`` of the file ``name`` below ``folder``, by its content and by where links lead, too."""
+    path = folder / name
+    why = why_secret(name, head_of(path))
+    if not why:
+        real, plain = os.path.realpath(path), os.path.join(os.path.realpath(folder), name)  # noqa: PTH118
+        why = why_secret(real) if real != os.path.normpath(plain) else ""
+    return why
+
+
 def head_of(path: Path) -> bytes:
     """The first bytes of a file in which a private key could be; b"" for one that is too large for it."""
     try:
@@ -144,6 +153,14 @@ def head_of(path: Path) -> bytes:
             return file.read(HEAD_BYTES)
     except OSError:
         return b""
+
+
+def _below(folder: Path, name: str) -> Iterator[str]:
+    """Every file below the folder ``name``, relative to ``folder``; litter is not entered."""
+    for place, folders, files in os.walk(folder / name):
+        folders[:] = sorted(each for each in folders if not is_litter(each))
+        for file in sorted(files):
+            yield os.path.relpath(os.path.join(place, file), folder)  # noqa: PTH118 - os.walk gives texts
 
 
 def _globbed(folder: Path, pattern: str) -> list[str]:

@@ -36,9 +36,9 @@ def is_part(name: str) -> bool:
 
 def file_digests(path: Path) -> bytes:
     """XXH3-128 of every chunk, 16 bytes each. Raises OSError."""
-    digest, buffer = xxhash.xxh3_128_digest, bytearray(CHUNK_BYTES)
-    view, found = memoryview(buffer), []
+    digest, found = xxhash.xxh3_128_digest, []
     with path.open("rb", buffering=0) as file:
+        view = memoryview(bytearray(CHUNK_BYTES))
         while size := read_full(file, view):
             found.append(digest(view[:size]))
     return b"".join(found)
