@@ -39,6 +39,7 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dask": ("dask_peer:DaskPeer", {"tls": False}),
     "dask-tls": ("dask_peer:DaskPeer", {"tls": True}),
     "raw-unix": ("raw_unix:RawUnix", {}),
+    "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),
 }
 """Name -> (``module:Class`` in ``benchmarks.contenders``, keyword arguments of the class)."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import errands, errors
 from cellferry.baggage import pack_all, refuse_secrets
@@ -26,6 +26,7 @@ from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
@@ -45,6 +46,7 @@ from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
 if TYPE_CHECKING:
     from cellferry.packages import Packages
 
+T = TypeVar("T")
 
 __all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
@@ -189,7 +191,10 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        worker, _fresh = self._fleet.acquire(request, lambda _phase: None)  # a local one is there in a second
+        return self._connect(self._fleet.acquire(request, lambda _phase: None)[0])  # a local one is there in a second
+
+    def _connect(self, worker: Worker) -> There:
+        """This worker with an open link, the one that is there or a new one."""
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
@@ -198,7 +203,12 @@ class Session:
             worker.endpoint, self._host.screen, self._namespace, worker.name,
             lambda closed: self._trouble(worker, closed, generation), self._config.trust == "data",
         )  # fmt: skip
-        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
+        config = self._config
+        files = FileSync(
+            config.file_limit, self._host.screen, config.artifact_store, inspect=kind_of_secret,
+            data_only=config.trust == "data",
+        )  # fmt: skip
+        there = There(worker, link, files, SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
         return there
@@ -357,12 +367,23 @@ class Session:
         return self._fleet.down(name)
 
     def get(self, path: str) -> list[str]:
-        """Bring a file home from every worker that has it, whatever its size; returns the names here."""
-        return errands.get(path, list(self._there.values()))
+        """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
+        return self._between(lambda all_: errands.get(path, all_, self._config.artifact_store, self._host.screen))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""
-        return errands.put(patterns, list(self._there.values()))
+        return self._between(lambda all_: errands.put(patterns, all_))
+
+    def _between(self, act: Callable[[list[There]], T]) -> T:
+        """Do something with every worker, one whose connection was cut included."""
+        all_ = [self._connect(worker) for worker in self._fleet.workers()]
+        try:
+            return act(all_)
+        except BaseException as exc:
+            for there in all_:
+                if there.link.lost is not None or not isinstance(exc, errors.CellferryError):
+                    self._forget(there)  # answers may still be under way
+            raise
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""
