@@ -47,6 +47,12 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     secrets = List(
         Unicode(), help="Environment variables here that every remote cell may read there (`secrets=` adds more)."
     ).tag(config=True)
+    trust = Enum(
+        ["code", "data"],
+        "code",
+        help="What may come home from a worker: any value (pickles, which can run code here), or data alone (arrays, frames, "
+        "tensors, images, JSON-like values); other values stay there.",
+    ).tag(config=True)
     cache_dir = Unicode(
         "", help="Folder for environments, locks and wheels, which can be made again; empty: the user's cache folder."
     ).tag(config=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
 from cellferry.link.artifacts import open_store
+from cellferry.link.chunked import stays_inside
 from cellferry.link.files import not_found
 from cellferry.link.progress import Progress
 from cellferry.link.there import There
@@ -64,10 +66,24 @@ def _bring_home(there: There, name: str, placeholder: Placeholder, namespace: di
     settle(there.heap, returned.arrived)
     value = returned.arrived.roots[str(oid)]
     if isinstance(value, Placeholder):
-        raise errors.StaysThere(f"{name} cannot come home: {value.reason}", "use it in a %%remote cell")
+        reason = value.reason or returned.frame["stayed"].get(str(oid), "")
+        raise errors.StaysThere(f"{name} cannot come home: {reason}", "use it in a %%remote cell")
     for other, held in list(namespace.items()):
         if held is placeholder:
             namespace[other] = value
+
+
+def imported_here(source: str, names: Container[str]) -> dict[str, Any]:
+    """What the import statements of a cell bind, of ``names``: for a notebook that takes only data from its workers, and
+    for which a module is none. ``source`` is the cell as the user typed it, in Python."""
+    found: dict[str, Any] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and not any(a.name == "*" for a in node.names):
+            try:
+                exec(compile(ast.Module([node], []), "<imports of the cell>", "exec"), found)
+            except ImportError:
+                continue  # only the worker has it
+    return {name: value for name, value in found.items() if name in names}
 
 
 def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> list[str]:
@@ -84,7 +100,7 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
     if store_url:
         store = open_store(store_url)
         places[store.url] = kept = store.listing()
-        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path)}
+        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path) and stays_inside(name)}
         progress = Progress(f"files from {store.url}", sum(wanted.values()), screen.progress)
         try:
             for name in wanted:

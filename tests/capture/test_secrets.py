@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, kind_of_secret, secret_variables
+from cellferry.capture.secrets import (
+    find_in_functions,
+    find_in_source,
+    find_in_values,
+    kind_of_secret,
+    secret_variables,
+)
 
 
 def made_up(length: int, alphabet: str = string.ascii_letters + string.digits) -> str:
@@ -69,7 +75,13 @@ def test_credentials_are_seen_wherever_they_are(text: str) -> None:
 @pytest.mark.parametrize(("name", "text"), HOSTILE_BY_NAME)
 def test_names_give_them_away(name: str, text: str) -> None:
     assert find_in_values({name: text}) and find_in_values({"settings": {name: text}})
-    for source in (f"{name} = {text!r}", f"connect({name}={text!r})", f"c = {{{name!r}: {text!r}}}", f"c[{name!r}] = {text!r}", f"c.{name}: str = {text!r}"):
+    for source in (
+        f"{name} = {text!r}",
+        f"connect({name}={text!r})",
+        f"c = {{{name!r}: {text!r}}}",
+        f"c[{name!r}] = {text!r}",
+        f"c.{name}: str = {text!r}",
+    ):
         assert find_in_source(source), source
 
 
@@ -109,7 +121,10 @@ def test_a_pragma_lets_a_line_pass() -> None:
 
 def test_functions_that_go_along() -> None:
     scope: dict = {}
-    exec(f"def load():\n    def inner():\n        return {HOSTILE[2]!r}\n    return inner\n\ndef fine():\n    return 'x'", scope)
+    exec(
+        f"def load():\n    def inner():\n        return {HOSTILE[2]!r}\n    return inner\n\ndef fine():\n    return 'x'",
+        scope,
+    )
     assert find_in_functions([scope["fine"]]) is None
     found = find_in_functions([scope["fine"], scope["load"]])
     assert found and "load" in found.where and found.name == "load"

@@ -15,6 +15,7 @@ from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import settle, split_digests, unpack, verify
+from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
@@ -32,6 +33,8 @@ class Cells:
         self.files = WorkFiles(folder / "work")
         self.ambient = Ambient()
         self.worker = ""
+        self.data_only = False
+        """The client unpickles nothing: what goes home goes as plain data."""
         self.last: tuple[dict[str, Any], Load, Any] | None = None
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
@@ -143,6 +146,12 @@ class Cells:
         self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))
 
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
+        if self.data_only:
+            roots = {name: value for name, value in load.roots.items() if name != AMBIENT}
+            plain = PlainLoad(roots, load.given, load.limit, load.without)
+            buffers = pack_plain(self.heap, plain)
+            self.link.send({**frame, "stayed": plain.stayed, "lost": plain.lost}, buffers)
+            return
         parcel = pack_home(self.heap, load)
         self._send_parcel({**frame, "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost}, parcel)
         self.last = (frame, load, parcel)

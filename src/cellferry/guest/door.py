@@ -81,6 +81,7 @@ class Link:
     def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.vm = bool(meta.get("vm"))
         self.cells.heap.by_source = meta.get("python", here := list(sys.version_info[:2])) != here
+        self.cells.data_only = bool(meta.get("data_only"))
         self.cells.worker = meta.get("worker", "")
         self.send(
             {

@@ -10,7 +10,7 @@ from typing import Any
 
 from cellferry.errors import BadValue, PreflightError
 from cellferry.link.artifacts import Store, keep_in_store, open_store
-from cellferry.link.chunked import Coming, bring_files, send_files
+from cellferry.link.chunked import Coming, bring_files, send_files, stays_inside
 from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
@@ -106,6 +106,9 @@ class FileSync:
         notes: list[str] = []
         left = self.limit_bytes
         for name, size in sizes.items():
+            if not stays_inside(name):
+                notes.append(f"{name!r} was not taken: it would lie outside of the notebook's folder")
+                continue
             if size > left:
                 notes.append(
                     f"{name} ({human_bytes(size)}) stayed on the worker: over file_limit; bring it: %remote get {name}"
@@ -133,7 +136,8 @@ class FileSync:
     def listing(self, link: KernelLink) -> dict[str, int]:
         """Every file in the worker's working directory, with its bytes."""
         link.tell({"op": "listing"})
-        return {str(file["path"]): int(file["size"]) for file in link.wait("listing")[0]["files"]}
+        files = {str(file["path"]): int(file["size"]) for file in link.wait("listing")[0]["files"]}
+        return {name: size for name, size in files.items() if stays_inside(name)}
 
     def _bring(self, link: KernelLink, folder: Path, coming: Sequence[Coming]) -> None:
         if not coming:

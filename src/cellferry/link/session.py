@@ -21,6 +21,7 @@ from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
+from cellferry.parcels.plain_parcel import PlainArrived, unpack_plain
 from cellferry.parcels.wire import WireClosed
 
 _BEAT_S = 0.5
@@ -32,8 +33,14 @@ class Returned:
     """What came back for a cell or a fetch; ``arrived`` is not applied yet."""
 
     frame: dict[str, Any]
-    arrived: Arrived
+    arrived: Arrived | PlainArrived
     received_bytes: int
+
+    def take_instead(self, values: dict[str, Any]) -> None:
+        """Bind these here, for values of that name that stayed on the worker."""
+        self.arrived.roots.update(values)
+        for name in values:
+            self.frame["stayed"].pop(name, None)
 
 
 class Interrupted(Exception):
@@ -44,7 +51,7 @@ class KernelLink:
     """A connection to one kernel. One thread runs cells on it; a reader thread shows outputs as they come.
 
     ``alive``: asked now and then while waiting, and with True when the connection ended; returns None, or the error that
-    explains why nothing will come.
+    explains why nothing will come. ``data_only``: nothing that the worker sends is unpickled (``parcels.plain``).
     """
 
     def __init__(
@@ -54,9 +61,11 @@ class KernelLink:
         namespace: dict[str, Any],
         name: str,
         alive: Callable[[bool], Exception | None],
+        data_only: bool = False,
     ) -> None:
         self.name = name
         self.heap = Heap(namespace)
+        self.data_only = data_only
         self.screen = screen
         self.lost: Exception | None = None
         self.on_need: Callable[[str], bool] = lambda _module: False
@@ -83,6 +92,7 @@ class KernelLink:
                 "vm": local,
                 "worker": self.name,
                 "python": _PYTHON,
+                "data_only": self.data_only,
             }
         )
         welcome, _buffers = self.wait("welcome")
@@ -137,6 +147,10 @@ class KernelLink:
         before = self._channel.received_bytes
         while True:
             frame, buffers = self.wait("home", deadline)
+            if self.data_only:
+                return Returned(
+                    frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before
+                )
             meta = frame["parcel"]
             beside = 0
             if meta["bulk"]:
@@ -293,8 +307,8 @@ class KernelLink:
                         done.set_result(None)
                 elif op != "leaf":
                     self._frames.put((frame, buffers))
-        except WireClosed:
-            pass
+        except (WireClosed, MemoryError, OverflowError, ValueError, RecursionError, LookupError, TypeError):
+            pass  # it is gone, or it does not speak as a worker of ours would: nothing more is read from it
         finally:
             for pending in list(self._comms.values()):
                 pending.cancel()

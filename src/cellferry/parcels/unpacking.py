@@ -16,6 +16,7 @@ from cellferry.parcels.calm import calm
 from cellferry.parcels.context import Unpacking, unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import DIGEST_BYTES, Leaf, bytes_of, changed_chunks, chunk_count, digests
+from cellferry.parcels.plain_parcel import PlainArrived, settle_plain
 
 
 @dataclass
@@ -180,12 +181,14 @@ def _load(unpickler: pickle.Unpickler, name: str) -> Any:
         raise Refused(name, exc) from exc
 
 
-def settle(heap: Heap, arrived: Arrived) -> list[tuple[Any, Any]]:
+def settle(heap: Heap, arrived: Arrived | PlainArrived) -> list[tuple[Any, Any]]:
     """Apply an arrived parcel to the objects that are here, and know the new ones.
 
     Returns (old, new) for each object whose type did not allow a change in place; the caller rebinds its names, known
     containers and ``arrived.roots`` refer to the new one already.
     """
+    if isinstance(arrived, PlainArrived):
+        return settle_plain(heap, arrived)
     replaced = []
     heap.register(arrived.fresh, arrived.leaves)
     # containers that hash what they store come last: a hash may depend on a state that is about to be applied
