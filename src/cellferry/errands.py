@@ -12,7 +12,8 @@ from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
 from cellferry.link.artifacts import open_store
-from cellferry.link.files import is_below, not_found
+from cellferry.link.chunked import stays_inside
+from cellferry.link.files import not_found
 from cellferry.link.progress import Progress
 from cellferry.link.there import There
 from cellferry.model import Host, Screen
@@ -99,7 +100,7 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
     if store_url:
         store = open_store(store_url)
         places[store.url] = kept = store.listing()
-        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path) and is_below(name)}
+        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path) and stays_inside(name)}
         progress = Progress(f"files from {store.url}", sum(wanted.values()), screen.progress)
         try:
             for name in wanted:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cellferry.errors import BadValue
-from cellferry.link.files import is_below, left_behind, not_found
+from cellferry.link.files import left_behind, not_found
 from cellferry.link.ignored import Ignored
 from cellferry.link.never_sent import is_litter, why_secret
 from cellferry.link.progress import Progress, bar
@@ -211,8 +211,3 @@ def test_an_unknown_name_is_answered_with_what_there_is() -> None:
         not_found("x", {})
     )
 
-
-@pytest.mark.parametrize(("name", "good"), [("a/b.csv", True), ("a", True), ("../a", False), ("a/../../b", False), ("/etc/x", False),
-                                            ("", False), (".", False), ("__pycache__/a.pyc", False), (".git/config", False)])  # fmt: skip
-def test_names_from_a_worker_stay_below_the_folder(name: str, good: bool) -> None:
-    assert is_below(name) is good

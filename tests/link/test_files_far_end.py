@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import xxhash
 
+from cellferry.errors import ChunkMismatch, ParcelError
 from cellferry.guest.files import WorkFiles
-from cellferry.link.files import left_behind
+from cellferry.link.chunked import Coming, bring_files, stays_inside
+from cellferry.link.files import FileSync, left_behind
 from cellferry.link.wanted import Wanted
 from cellferry.parcels.filechunks import chunk_names, file_digests, part_of
 from cellferry.parcels.leaves import CHUNK_BYTES
@@ -100,3 +102,49 @@ def test_absolute_paths_are_told_apart_by_what_the_worker_sees(files: WorkFiles,
     assert files.seen([str(here), str(tmp_path / "elsewhere.csv")]) == [3, -1]
     (line,) = left_behind(Wanted(), ["/data/x.csv"])
     assert "not on the worker" in line and "!ln -s /data/x.csv ." in line
+
+
+class Liar:
+    """A worker that answers as this test says, through the frames of a link."""
+
+    def __init__(self, answers: Sequence[tuple[dict[str, object], list[bytes]]]) -> None:
+        self._answers = iter(answers)
+
+    def tell(self, meta: dict[str, object], buffers: Sequence[object] = ()) -> None:
+        self._number = meta.get("number")
+
+    def wait(self, op: str) -> tuple[dict[str, object], list[bytes]]:
+        meta, buffers = next(self._answers)
+        return {"op": op, "number": self._number, **meta}, buffers
+
+
+class Quiet:
+    """A screen that nobody looks at."""
+
+    def note(self, text: str) -> None: ...
+    def progress(self, text: str) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out", "", "a\0b"])
+def test_a_name_that_leads_outside_is_not_taken(tmp_path: Path, name: str) -> None:
+    assert not stays_inside(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    sync = FileSync(1000, Quiet())  # type: ignore[arg-type]
+    came, notes = sync.bring(Liar([]), home, [{"path": name, "size": 1}], 0)  # type: ignore[arg-type]
+    assert not came and "not taken" in notes[0]
+    assert sync.get(Liar([({"files": [{"path": name, "size": 1}]}, [])]), home, "*") == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("piece", [["other", 0], ["f", 5], ["f", -1]])
+def test_a_piece_that_nobody_asked_for_is_refused(tmp_path: Path, piece: list[object]) -> None:
+    liar = Liar([({"pieces": [piece]}, [b"abc", _sums(b"abc")])])
+    with pytest.raises(ParcelError, match="nobody asked"):
+        bring_files(liar, [Coming("f", 6, tmp_path / "f")], lambda _size: None)  # type: ignore[arg-type]
+
+
+def test_a_piece_that_was_damaged_on_the_way_home_is_refused(tmp_path: Path) -> None:
+    liar = Liar([({"pieces": [["f", 0]]}, [b"abc", _sums(b"abd")])])
+    with pytest.raises(ChunkMismatch):
+        bring_files(liar, [Coming("f", 3, tmp_path / "f")], lambda _size: None)  # type: ignore[arg-type]
+    assert not (tmp_path / "f").exists()

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import xxhash
@@ -182,6 +182,12 @@ class Coming:
         self.part.replace(self.target)
 
 
+def stays_inside(name: str) -> bool:
+    """Whether a name that somebody else gave leads to a place below the folder that it is relative to. Pure."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
 def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None:
     """Bring files home; what has come of one stays beside its place if this is cut, and is taken up again by the next try.
 
@@ -212,6 +218,8 @@ def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None
                     raise ChunkMismatch(
                         f"a piece of {name} is not what was sent; it was not used", f"%remote get {name}"
                     )
+                if name not in by_name or not 0 <= at <= by_name[name].size - len(data):
+                    raise ParcelError(f"the worker sent a piece of {name} that nobody asked for", "%remote down")
                 _here(by_name[name], lambda n=name, a=at, d=data: by_name[n].write(a, d))  # type: ignore[misc]
                 moved(len(data))
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from cellferry.errors import BadValue, LooksSecret, PreflightError
 from cellferry.link.artifacts import Store, keep_in_store, open_store
-from cellferry.link.chunked import Coming, bring_files, send_files
+from cellferry.link.chunked import Coming, bring_files, send_files, stays_inside
 from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
@@ -127,13 +127,16 @@ class FileSync:
         A file that changed here since the two sides agreed (or since ``started_ns``) is kept; the worker's is put
         beside it. Raises DiskFull, ParcelError.
         """
-        sizes = {str(file["path"]): int(file["size"]) for file in files if is_below(str(file["path"]))}
+        sizes = {str(file["path"]): int(file["size"]) for file in files if not is_litter(str(file["path"]))}
         if self.store is not None:
             return [], keep_in_store(self.store, link, sizes, self._screen)
         coming: list[Coming] = []
         notes: list[str] = []
         left = self.limit_bytes
         for name, size in sizes.items():
+            if not stays_inside(name):
+                notes.append(f"{name!r} was not taken: it would lie outside of the notebook's folder")
+                continue
             if self._data_only and Path(name).suffix in _RUNS:
                 notes.append(f"{name} stayed on the worker: trust is set to data, and Python runs such files; %remote get {name}")
                 continue
@@ -164,8 +167,8 @@ class FileSync:
     def listing(self, link: KernelLink) -> dict[str, int]:
         """Every file in the worker's working directory, with its bytes."""
         link.tell({"op": "listing"})
-        found = link.wait("listing")[0]["files"]
-        return {str(file["path"]): int(file["size"]) for file in found if is_below(str(file["path"]))}
+        files = {str(file["path"]): int(file["size"]) for file in link.wait("listing")[0]["files"]}
+        return {name: size for name, size in files.items() if stays_inside(name)}
 
     def _bring(self, link: KernelLink, folder: Path, coming: Sequence[Coming]) -> None:
         if not coming:
@@ -191,12 +194,6 @@ class FileSync:
         while (beside := target.with_name(f"{target.stem}.remote-{count}{target.suffix}")).exists():
             count += 1
         return beside
-
-
-def is_below(name: str) -> bool:
-    """Whether a name from a worker or a store is that of a file below a folder, and not of what tools leave behind. Pure."""
-    path = PurePath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not is_litter(name)
 
 
 def _text(path: Path) -> str:

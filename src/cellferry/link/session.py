@@ -148,7 +148,9 @@ class KernelLink:
         while True:
             frame, buffers = self.wait("home", deadline)
             if self.data_only:
-                return Returned(frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
+                return Returned(
+                    frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before
+                )
             meta = frame["parcel"]
             beside = 0
             if meta["bulk"]:
