@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -130,7 +129,7 @@ class Session:
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
-        order, building = self._begin_packages(packages, there)
+        order, building = packages.start(there, self._host.screen.note) if packages else ({}, None)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
@@ -165,29 +164,15 @@ class Session:
         """
         if not request.env:
             return None
-        from cellferry.packages import Packages, modules_used  # and uv's room: not for a cell that shares what is here
+        from cellferry.packages import plan  # and uv's room: not for a cell that shares what is here
 
+        given = [self._namespace.get(root) for root in parcel.roots]
         name = self._fleet.peek(request)
-        packages = self._packages.get(name)
-        if packages is None or packages.env != request.env:
-            packages = Packages(request.env, local_modules)
-        packages = packages.trial() if trial else packages
+        before = self._packages.get(name)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self._host, trial=trial)
         if not trial:
             self._packages[name] = packages
-        given = [self._namespace.get(root) for root in parcel.roots]
-        packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
         return packages
-
-    def _begin_packages(self, packages: Packages | None, there: There) -> tuple[dict[str, Any], Future[Any] | None]:
-        """Have them made while the rest is sent: what the kernel is told of it, and the outcome to come."""
-        if packages is None:
-            return {}, None
-        note, worker = self._host.screen.note, there.worker
-        packages.check_there(worker, note)
-        there.sources.without = packages.compiled
-        there.link.on_need = lambda module: packages.grow(module, worker, note)
-        ticket, building = packages.begin(worker, note)
-        return {"offers": packages.offers(there.link.pid), "packages": ticket}, building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""

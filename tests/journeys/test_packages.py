@@ -266,6 +266,15 @@ def test_a_package_that_cannot_be_had_is_said_before_a_worker_is_asked_for(new_u
     assert not user.workers() and PASSWORD not in text
 
 
+def test_a_url_brings_what_fsspec_needs_for_it(new_user, place: Place) -> None:
+    """``s3fs`` is nowhere in the notebook's environment as a module that is imported; the protocol asks for it."""
+    user = new_user(CELLFERRY_ENV="auto")
+    shown = user.sees("%%remote estimate\nimport fsspec\nfsspec.open('s3://bucket/data.csv')")
+    assert "s3fs" in shown and "fsspec" in shown
+    user.sees("def read():\n    import fsspec\n    return fsspec.get_filesystem_class('s3').__name__\n\ndef where():\n    return 's3://b/x'")
+    assert user.sees("%%remote\nwhere and print(read())") == "S3FileSystem\n"
+
+
 def test_tables(new_user, place: Place) -> None:
     user = new_user(CELLFERRY_ENV="auto")
     shown = user.sees("%%remote estimate\nimport of_index, numpy")
