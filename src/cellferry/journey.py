@@ -26,6 +26,7 @@ from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
@@ -202,7 +203,11 @@ class Session:
             worker.endpoint, self._host.screen, self._namespace, worker.name,
             lambda closed: self._trouble(worker, closed, generation), self._config.trust == "data",
         )  # fmt: skip
-        files = FileSync(self._config.file_limit, self._host.screen, self._config.artifact_store)
+        config = self._config
+        files = FileSync(
+            config.file_limit, self._host.screen, config.artifact_store, inspect=kind_of_secret,
+            data_only=config.trust == "data",
+        )  # fmt: skip
         there = There(worker, link, files, SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there

@@ -17,7 +17,7 @@ import pytest
 
 from environment.wheelhouse import Index, make_wheel, serving
 
-from .conftest import User, is_worker
+from .conftest import User, is_worker, worker_folder
 from .kernel import kernel
 
 pytestmark = pytest.mark.slow
@@ -197,8 +197,7 @@ def test_the_password_of_an_index_is_nowhere_on_the_worker(new_user, place: Plac
     def look(pid: int) -> None:
         for process in [p for p in [psutil.Process(pid), *psutil.Process(pid).parents()] if is_worker(p)]:
             seen.append(Path(f"/proc/{process.pid}/cmdline").read_bytes())
-        folder = Path(psutil.Process(pid).cwd()).parent
-        for root in (folder, place.cache):
+        for root in (worker_folder(pid), place.cache):
             seen.extend(p.read_bytes() for p in root.rglob("*") if p.is_file() and p.suffix != ".whl")
 
     at = meeting(look)

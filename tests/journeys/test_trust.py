@@ -43,3 +43,10 @@ def test_large_data_stays_until_it_is_named(new_user: NewUser) -> None:
     assert "on worker" in user.has("big") and user.has("words") == ["w"] * 3
     assert user.sees("print(big.sum(), type(big).__name__)") == "49995000 ndarray\n"
     assert user.sees("%%remote\nprint(big[-1])") == "9999\n"
+
+
+def test_files_that_python_runs_stay(new_user: NewUser) -> None:
+    user = new_user(CELLFERRY_TRUST="data")
+    shown = user.sees("%%remote\nopen('made.py', 'w').write('1')\nopen('made.csv', 'w').write('1')\nNone")
+    assert "made.py stayed on the worker" in shown
+    assert (user.folder / "made.csv").exists() and not (user.folder / "made.py").exists()

@@ -210,3 +210,4 @@ def test_an_unknown_name_is_answered_with_what_there_is() -> None:
     assert "a.bin (5 B, default)" in str(not_found("x", {"default": {"a.bin": 5}})) and "no files" in str(
         not_found("x", {})
     )
+

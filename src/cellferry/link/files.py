@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import BadValue, PreflightError
+from cellferry.errors import BadValue, LooksSecret, PreflightError
 from cellferry.link.artifacts import Store, keep_in_store, open_store
 from cellferry.link.chunked import Coming, bring_files, send_files, stays_inside
 from cellferry.link.never_sent import is_litter
@@ -21,6 +21,13 @@ from cellferry.parcels.placeholder import human_bytes
 _MOST_NAMED = 3
 _MOST_LISTED = 10
 
+_SMALL_BYTES = 64 << 10
+"""Larger files are data: they are not searched for credentials."""
+_RUNS = frozenset({".py", ".pyc", ".pyo", ".pyd", ".so", ".pth", ".egg", ".ipynb"})
+
+Inspect = Callable[[str], str | None]
+"""What kind of credential is in a text (``capture.secrets.kind_of_secret``), or None."""
+
 Stamp = tuple[int, int]
 """(mtime in ns, bytes)."""
 
@@ -32,10 +39,14 @@ class FileSync:
     used.
     """
 
-    def __init__(self, limit_bytes: int, screen: Screen, store_url: str = "") -> None:
+    def __init__(
+        self, limit_bytes: int, screen: Screen, store_url: str = "", *, inspect: Inspect = lambda _text: None,
+        data_only: bool = False,
+    ) -> None:  # fmt: skip
         self.limit_bytes = limit_bytes
         self.store: Store | None = open_store(store_url) if store_url else None
         self._screen = screen
+        self._inspect, self._data_only = inspect, data_only
         self._agreed: dict[str, Stamp] = {}
 
     def send(self, link: KernelLink, folder: Path, strings: Sequence[str], patterns: Sequence[str]) -> int:
@@ -77,7 +88,24 @@ class FileSync:
             if total + size <= self.limit_bytes:
                 fresh |= more
                 total += size
-        return fresh
+        return self._without_credentials(folder, fresh, found)
+
+    def _without_credentials(self, folder: Path, fresh: dict[str, Stamp], found: Wanted) -> dict[str, Stamp]:
+        """Raises LooksSecret for a small file with a credential in it that the cell names, but nobody asked for; one that
+        would go because of its folder stays."""
+        kept = dict(fresh)
+        for name, (_mtime, size) in fresh.items():
+            kind = self._inspect(_text(folder / name)) if size <= _SMALL_BYTES and name not in found.asked else None
+            if kind is None:
+                continue
+            if name in found.named:
+                raise LooksSecret(
+                    f"the file {name}, which this cell names, seems to hold a credential ({kind}); it was not sent",
+                    f"keep it in an environment variable and name that: %%remote secrets=NAME; or, if it may go: files={name}",
+                )
+            self._screen.note(f"{name} was not sent: it seems to hold a credential ({kind}); if it may go: files={name}")
+            del kept[name]
+        return kept
 
     def _changed(self, folder: Path, names: Sequence[str]) -> dict[str, Stamp]:
         stamps = {name: _stamp(folder / name) for name in dict.fromkeys(names)}
@@ -108,6 +136,9 @@ class FileSync:
         for name, size in sizes.items():
             if not stays_inside(name):
                 notes.append(f"{name!r} was not taken: it would lie outside of the notebook's folder")
+                continue
+            if self._data_only and Path(name).suffix in _RUNS:
+                notes.append(f"{name} stayed on the worker: trust is set to data, and Python runs such files; %remote get {name}")
                 continue
             if size > left:
                 notes.append(
@@ -163,6 +194,13 @@ class FileSync:
         while (beside := target.with_name(f"{target.stem}.remote-{count}{target.suffix}")).exists():
             count += 1
         return beside
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError:
+        return ""
 
 
 def left_behind(found: Wanted, unseen: Sequence[str]) -> list[str]:
