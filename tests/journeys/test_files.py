@@ -168,6 +168,27 @@ def test_a_slow_transfer_shows_how_far_it_is(user: User) -> None:
     assert len(shown) == 1 and shown[0]["data"]["text/plain"] == "", "one display, empty at the end"
 
 
+def test_the_line_of_a_slow_transfer_in_a_notebook() -> None:
+    """As messages, for a saved notebook shows only the last of them."""
+    from types import SimpleNamespace
+
+    from cellferry.jupyter.relay import KernelScreen
+
+    sent: list[tuple[str, bool, str]] = []
+
+    def publish(data: dict[str, str], _metadata: object, *, transient: dict[str, str], update: bool) -> None:
+        sent.append((data["text/plain"], update, transient["display_id"]))
+
+    screen = object.__new__(KernelScreen)
+    screen._shell, screen._bar = SimpleNamespace(display_pub=SimpleNamespace(publish=publish)), ""
+    for text in ("a", "b", "", "c", ""):
+        screen.progress(text)
+    assert [(text, update) for text, update, _display in sent] == [
+        ("a", False), ("b", True), ("", True), ("c", False), ("", True)
+    ]  # fmt: skip
+    assert sent[0][2] == sent[2][2] != sent[3][2]
+
+
 def _peak(pid: int, reset: bool = False) -> int:
     """Peak resident memory of a process in bytes, without pages of files; ``reset`` begins anew."""
     if reset:

@@ -28,7 +28,7 @@ class Progress:
         """So many more bytes have arrived."""
         self._moved += size_bytes
         now = self._clock()
-        if now >= self._next:
+        if size_bytes and now >= self._next:
             self._next, self._shown = now + _STEP_S, True
             self._show(bar(self._what, self._moved, self._total, now - self._began))
 

@@ -84,17 +84,8 @@ class KernelLink:
         self._channel = dial(self._endpoint)
         threading.Thread(target=self._read, name="cellferry-read", daemon=True).start()
         local = self._endpoint.kind == "unix" and vm.available()
-        self._send(
-            {
-                "op": "hello",
-                "protocol": PROTOCOL,
-                "pid": os.getpid(),
-                "vm": local,
-                "worker": self.name,
-                "python": _PYTHON,
-                "data_only": self.data_only,
-            }
-        )
+        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name,
+                    "python": _PYTHON, "data_only": self.data_only})
         welcome, _buffers = self.wait("welcome")
         if welcome["protocol"] != PROTOCOL:
             raise LinkError(
@@ -148,9 +139,7 @@ class KernelLink:
         while True:
             frame, buffers = self.wait("home", deadline)
             if self.data_only:
-                return Returned(
-                    frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before
-                )
+                return Returned(frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
             meta = frame["parcel"]
             beside = 0
             if meta["bulk"]:
