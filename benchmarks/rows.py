@@ -233,6 +233,20 @@ def _files() -> tuple[Row, ...]:
     )  # fmt: skip
 
 
+def _environment() -> Row:
+    return Row(
+        "environment", "first result in a new environment of about 20 packages, their files in uv's cache", "environment",
+        ("environment", "uv-sync", "pip"), rounds=5, quick_rounds=2,
+        targets=(
+            time_ratio("all but one second / uv pip sync and the imports", "new_less_1_s", "uv-sync", 1.3,
+                       ours="environment", peer_metric="new_s"),
+            time_ratio("the whole / uv pip sync and the imports", "new_s", "uv-sync", None, ours="environment"),
+            time_ratio("the whole / pip install and the imports", "new_s", "pip", 1.0, ours="environment"),
+            bound("cached: added to a worker with the notebook's packages", "added_s", 300.0, "ms", 1e3, ours="environment"),
+        ),
+    )  # fmt: skip
+
+
 ROWS: tuple[Row, ...] = (
     _tiny("tiny-pass", "tiny", "tiny cell, worker warm: pass"),
     _tiny("tiny-value", "value", "tiny cell, worker warm: y = x + 1, x sent and y home"),
@@ -247,6 +261,7 @@ ROWS: tuple[Row, ...] = (
     _tls(256, ("uvloop-tls", "dask-tls", "ipyparallel-curve"), 7, 3, {"ipyparallel-curve": 1}),
     _tls(1024, ("uvloop-tls", "dask-tls"), 5, 2, {}),
     *_files(),
+    _environment(),
     _load(),
     _cold(),
 )
