@@ -39,6 +39,10 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dask": ("dask_peer:DaskPeer", {"tls": False}),
     "dask-tls": ("dask_peer:DaskPeer", {"tls": True}),
     "raw-unix": ("raw_unix:RawUnix", {}),
+    "environment": ("environments:EnvironmentCell", {}),
+    "uv-sync": ("environments:Installer", {"by": "uv"}),
+    "pip": ("environments:Installer", {"by": "pip"}),
+    "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),
 }
 """Name -> (``module:Class`` in ``benchmarks.contenders``, keyword arguments of the class)."""

@@ -213,6 +213,40 @@ def _cold() -> Row:
     )
 
 
+def _files() -> tuple[Row, ...]:
+    size, count = 256 * MIB, 1000
+    targets = tuple(
+        speed_ratio(f"{way}: speed / rsync over ssh{told}", f"{way}_s", "rsync", limit, ours=ours)
+        for way in ("out", "home")
+        for ours, told, limit in (("cellferry-tls", ", ours over TLS", 1.0), ("cellferry", "", 1.0))
+    )
+    names = ("cellferry", "cellferry-tls", "rsync")
+    return (
+        Row(
+            "files-256", "a file of 256 MiB by %remote put, another home by %remote get", "file", names, targets,
+            steps=(Step({"size": size}, payload_bytes=size, needs_bytes=6 * size),), rounds=5, quick_rounds=3, turns=True,
+        ),
+        Row(
+            "files-small", "1,000 files of 4 KiB, the same way", "small", names, targets,
+            steps=(Step({"count": count}, payload_bytes=count * 4096),), rounds=7, quick_rounds=3, turns=True,
+        ),
+    )  # fmt: skip
+
+
+def _environment() -> Row:
+    return Row(
+        "environment", "first result in a new environment of about 20 packages, their files in uv's cache", "environment",
+        ("environment", "uv-sync", "pip"), rounds=5, quick_rounds=2,
+        targets=(
+            time_ratio("all but one second / uv pip sync and the imports", "new_less_1_s", "uv-sync", 1.3,
+                       ours="environment", peer_metric="new_s"),
+            time_ratio("the whole / uv pip sync and the imports", "new_s", "uv-sync", None, ours="environment"),
+            time_ratio("the whole / pip install and the imports", "new_s", "pip", 1.0, ours="environment"),
+            bound("cached: added to a worker with the notebook's packages", "added_s", 300.0, "ms", 1e3, ours="environment"),
+        ),
+    )  # fmt: skip
+
+
 ROWS: tuple[Row, ...] = (
     _tiny("tiny-pass", "tiny", "tiny cell, worker warm: pass"),
     _tiny("tiny-value", "value", "tiny cell, worker warm: y = x + 1, x sent and y home"),
@@ -226,6 +260,8 @@ ROWS: tuple[Row, ...] = (
     _growth_names(),
     _tls(256, ("uvloop-tls", "dask-tls", "ipyparallel-curve"), 7, 3, {"ipyparallel-curve": 1}),
     _tls(1024, ("uvloop-tls", "dask-tls"), 5, 2, {}),
+    *_files(),
+    _environment(),
     _load(),
     _cold(),
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.contender import Samples, Step
+from benchmarks.contender import Samples, Step, timed
+from benchmarks.files import check_file, check_small, make_file, make_small
 from benchmarks.notebook import LineWatch, Notebook, printing_cell
 from benchmarks.pages import PeakMeter, resident_bytes, warm_pages
 
@@ -21,6 +25,14 @@ MAKE = """
 _begin = time.perf_counter()
 y = np.arange({first}, {first} + {count}, dtype="f8")
 made_s = time.perf_counter() - _begin
+"""
+MAKE_THERE = """%%remote returns=
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import benchmarks.files as bench_files
+sys.path.remove({root!r})
+{action}
 """
 CHECK_OUT = "arrived = (float(x[0]), float(x[-1]), bool(x.flags.writeable))"
 
@@ -40,8 +52,10 @@ class CellferryCell:
         self.steps: Mapping[str, Step] = {
             "tiny": self.tiny, "value": self.value, "rate": self.rate, "lines": self.lines, "array": self.array,
             "again": self.again, "memory": self.memory, "names": self.names, "load": self.load, "cold": self.cold,
+            "file": self.file, "small": self.small,
         }
-        self._environ = os.environ | {"CELLFERRY_LOCAL_TRANSPORT": transport, "CELLFERRY_FETCH_LIMIT": NO_LIMIT}
+        self._environ = os.environ | {"CELLFERRY_LOCAL_TRANSPORT": transport, "CELLFERRY_FETCH_LIMIT": NO_LIMIT,
+                                      "CELLFERRY_FILE_LIMIT": "0"}  # fmt: skip
         self._notebook: Notebook | None = None
         self._turn = 0
 
@@ -132,6 +146,37 @@ class CellferryCell:
         home_s = self._remote("\n".join(f"w{at} = {turn}.5 + {at}" for at in range(count)))
         assert self._number(f"w{count - 1}") == turn + 0.5 + count - 1
         return {"out_s": out_s, "home_s": home_s}
+
+    def file(self, size: int, turn: int) -> Samples:
+        """One large file out by ``%remote put``, another home by ``%remote get``, as the frontend sees them."""
+        return self._moved(partial(make_file, size=size, turn=turn), partial(check_file, size=size),
+                           f"bench_files.make_file(Path('home.bin'), {size}, {-turn})", "out.bin", "home.bin", turn)  # fmt: skip
+
+    def small(self, count: int, turn: int) -> Samples:
+        """Many small files out, others home."""
+        return self._moved(partial(make_small, count=count, turn=turn), partial(check_small, count=count),
+                           f"bench_files.make_small(Path('home'), {count}, {-turn})", "out/*", "home/*", turn)  # fmt: skip
+
+    def _moved(self, make: Any, check: Any, make_there: str, out: str, home: str, turn: int) -> Samples:
+        notebook = self._open()
+        here = Path(tempfile.mkdtemp(prefix="cff-"))
+        notebook.run(f"import os\nos.chdir({str(here)!r})")
+        notebook.run("%%remote\nimport os\ncwd_there = os.getcwd()")
+        there = Path(notebook.value("cwd_there"))
+        first, second = out.partition("/")[0], home.partition("/")[0]
+        make(here / first)
+        notebook.run(MAKE_THERE.format(root=str(INSIDE.parent.parent), action=make_there))
+        samples = {
+            "out_s": [timed(lambda: notebook.run(f"%remote put {out}"))],
+            "home_s": [timed(lambda: notebook.run(f"%remote get {home}"))],
+        }
+        check(there / first, turn=turn)
+        check(here / second, turn=-turn)
+        notebook.run("os.chdir('/')")
+        shutil.rmtree(here)
+        for path in (there / first, there / second):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return samples
 
     def load(self) -> Samples:
         """``%load_ext cellferry`` in a new kernel, as a user's first cell."""

@@ -31,6 +31,11 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         100 * MIB,
         help="Files written by a cell beyond this total (bytes) stay on the worker; `%remote get PATH` fetches them.",
     ).tag(config=True)
+    artifact_store = Unicode(
+        "",
+        help="Where files written by cells go instead of beside the notebook: s3://bucket/prefix, file:///folder or "
+        "another fsspec URL; `%remote get NAME` fetches them. Empty: beside the notebook.",
+    ).tag(config=True)
     idle_s = Float(600.0, help="How long an unused worker is kept (seconds); `idle=` on the cell line wins.").tag(
         config=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import time
+import fnmatch
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
-from cellferry.link.files import FileSync
+from cellferry.link.artifacts import open_store
+from cellferry.link.chunked import stays_inside
+from cellferry.link.files import not_found
+from cellferry.link.progress import Progress
 from cellferry.link.there import There
-from cellferry.model import Host
+from cellferry.model import Host, Screen
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.parcel import settle
 from cellferry.parcels.placeholder import Placeholder
@@ -83,18 +86,32 @@ def imported_here(source: str, names: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in names}
 
 
-def get(path: str, workers: Sequence[There]) -> list[str]:
-    """Bring a file home from every worker that has it, whatever its size; returns the names here."""
-    found: list[str] = []
+def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> list[str]:
+    """Bring files (a name or a pattern) home from every worker that has them, or from the artifact store.
+
+    Returns the names here. Raises BadValue, listing what there is, when nobody has them; DiskFull, LinkError.
+    """
+    folder, found = Path.cwd(), list[str]()
     for there in workers:
+        found += there.files.get(there.link, folder, path)
+    if found:
+        return list(dict.fromkeys(found))
+    places = {there.worker.name: there.files.listing(there.link) for there in workers}
+    if store_url:
+        store = open_store(store_url)
+        places[store.url] = kept = store.listing()
+        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path) and stays_inside(name)}
+        progress = Progress(f"files from {store.url}", sum(wanted.values()), screen.progress)
         try:
-            wanted = [{"path": path, "size": 0}]
-            found += FileSync(1 << 62).bring(there.link, Path.cwd(), wanted, time.time_ns())[0]
-        except errors.ParcelError:
-            continue  # another worker may have it
-    return found
+            for name in wanted:
+                store.fetch(name, folder / name, progress.moved)
+        finally:
+            progress.done()
+        if wanted:
+            return list(wanted)
+    raise not_found(path, places)
 
 
 def put(patterns: Sequence[str], workers: Sequence[There]) -> int:
-    """Send files to every worker now; returns the bytes."""
+    """Send files to every worker now, whatever their size; returns the bytes."""
     return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in workers)

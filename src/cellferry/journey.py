@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import errands, errors
 from cellferry.baggage import pack_all, refuse_secrets
@@ -26,6 +25,7 @@ from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed, written_globals
 from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
@@ -45,6 +45,7 @@ from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
 if TYPE_CHECKING:
     from cellferry.packages import Packages
 
+T = TypeVar("T")
 
 __all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
@@ -128,7 +129,7 @@ class Session:
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
-        order, building = self._begin_packages(packages, there)
+        order, building = packages.start(there, self._host.screen.note) if packages else ({}, None)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
@@ -163,33 +164,22 @@ class Session:
         """
         if not request.env:
             return None
-        from cellferry.packages import Packages, modules_used  # and uv's room: not for a cell that shares what is here
+        from cellferry.packages import plan  # and uv's room: not for a cell that shares what is here
 
+        given = [self._namespace.get(root) for root in parcel.roots]
         name = self._fleet.peek(request)
-        packages = self._packages.get(name)
-        if packages is None or packages.env != request.env:
-            packages = Packages(request.env, local_modules)
-        packages = packages.trial() if trial else packages
+        before = self._packages.get(name)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self._host, trial=trial)
         if not trial:
             self._packages[name] = packages
-        given = [self._namespace.get(root) for root in parcel.roots]
-        packages.need(modules_used(flow, given, parcel, parcel.functions), self._host.screen.note)
         return packages
-
-    def _begin_packages(self, packages: Packages | None, there: There) -> tuple[dict[str, Any], Future[Any] | None]:
-        """Have them made while the rest is sent: what the kernel is told of it, and the outcome to come."""
-        if packages is None:
-            return {}, None
-        note, worker = self._host.screen.note, there.worker
-        packages.check_there(worker, note)
-        there.sources.without = packages.compiled
-        there.link.on_need = lambda module: packages.grow(module, worker, note)
-        ticket, building = packages.begin(worker, note)
-        return {"offers": packages.offers(there.link.pid), "packages": ticket}, building
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        worker, _fresh = self._fleet.acquire(request, lambda _phase: None)  # a local one is there in a second
+        return self._connect(self._fleet.acquire(request, lambda _phase: None)[0])  # a local one is there in a second
+
+    def _connect(self, worker: Worker) -> There:
+        """This worker with an open link, the one that is there or a new one."""
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
             return there
@@ -198,7 +188,12 @@ class Session:
             worker.endpoint, self._host.screen, self._namespace, worker.name,
             lambda closed: self._trouble(worker, closed, generation), self._config.trust == "data",
         )  # fmt: skip
-        there = There(worker, link, FileSync(self._config.file_limit), SourceSync(local_modules))
+        config = self._config
+        files = FileSync(
+            config.file_limit, self._host.screen, config.artifact_store, inspect=kind_of_secret,
+            data_only=config.trust == "data",
+        )  # fmt: skip
+        there = There(worker, link, files, SourceSync(local_modules))
         link.open()
         self._there[worker.name] = there
         return there
@@ -357,12 +352,23 @@ class Session:
         return self._fleet.down(name)
 
     def get(self, path: str) -> list[str]:
-        """Bring a file home from every worker that has it, whatever its size; returns the names here."""
-        return errands.get(path, list(self._there.values()))
+        """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
+        return self._between(lambda all_: errands.get(path, all_, self._config.artifact_store, self._host.screen))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""
-        return errands.put(patterns, list(self._there.values()))
+        return self._between(lambda all_: errands.put(patterns, all_))
+
+    def _between(self, act: Callable[[list[There]], T]) -> T:
+        """Do something with every worker, one whose connection was cut included."""
+        all_ = [self._connect(worker) for worker in self._fleet.workers()]
+        try:
+            return act(all_)
+        except BaseException as exc:
+            for there in all_:
+                if there.link.lost is not None or not isinstance(exc, errors.CellferryError):
+                    self._forget(there)  # answers may still be under way
+            raise
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""

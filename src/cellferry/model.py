@@ -187,6 +187,9 @@ class Screen(Protocol):
     def note(self, text: str) -> None:
         """Show one short line from cellferry itself under the cell."""
 
+    def progress(self, text: str) -> None:
+        """Show ``text`` in the one line that tells how far a transfer is, in place of what stood there; "": take it away."""
+
 
 @dataclass(frozen=True)
 class Cell:

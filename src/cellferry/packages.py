@@ -16,8 +16,9 @@ from typing import Any
 
 from cellferry import errors
 from cellferry.capture.dataflow import Flow
-from cellferry.capture.globals_of import code_imports
+from cellferry.capture.globals_of import code_imports, code_strings
 from cellferry.capture.modules import imports_in
+from cellferry.capture.protocols import protocol_packages
 from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
 from cellferry.environment.differences import Difference, risky, rows
 from cellferry.environment.found import wanted
@@ -27,7 +28,8 @@ from cellferry.environment.sources import Sources, read_sources
 from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
-from cellferry.model import EnvironmentChoice, PackageRow, Worker, WorkerId
+from cellferry.link.there import There
+from cellferry.model import EnvironmentChoice, Host, PackageRow, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
 
 AUTO, FULL, INTERPRETER = "auto", "full", "python:"
@@ -42,6 +44,12 @@ def modules_used(flow: Flow, values: Iterable[Any], parcel: Parcel, functions: S
     return found.union(*(code_imports(function.__code__) for function in functions))
 
 
+def backends_used(flow: Flow, functions: Sequence[FunctionType]) -> set[str]:
+    """Distributions that fsspec needs for the URLs in a cell and its functions (``s3://`` needs s3fs)."""
+    texts = {*flow.strings}.union(*(code_strings(function.__code__) for function in functions))
+    return {str(canonicalize_name(name)) for name in protocol_packages(texts).values()}
+
+
 @dataclass
 class Packages:
     """What one worker's kernel has, and what the cells so far need. ``env``: the word after ``env=``, not empty.
@@ -54,6 +62,8 @@ class Packages:
     dists: set[str] = field(default_factory=set)
     lock: Lock | None = None
     target: Target = field(default_factory=lambda: Target(HERE))
+    more: set[str] = field(default_factory=set)
+    """Distributions that the cells need there although they are not installed here."""
     _tops: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _made: tuple[WorkerId, str] | None = None
@@ -64,20 +74,27 @@ class Packages:
     def sources(self) -> Sources:
         return read_sources(os.environ)
 
-    def need(self, modules: Iterable[str], note: Note) -> None:
-        """Make sure that the lock has what provides ``modules``; quick when they are known already.
+    def need(self, modules: Iterable[str], note: Note, backends: Iterable[str] = ()) -> None:
+        """Make sure that the lock has what provides ``modules``, and ``backends``; quick when they are known already.
 
         Raises EnvironmentFailed or BadValue. Nothing is sent or started here.
         """
-        fresh = set(modules) - self._tops
-        if not fresh and (self.lock is not None or self.env.startswith(INTERPRETER)) and not self._file_changed():
+        fresh, behind = set(modules) - self._tops, set(backends) - self.dists - self.more
+        if (
+            not fresh
+            and not behind
+            and (self.lock is not None or self.env.startswith(INTERPRETER))
+            and not self._file_changed()
+        ):
             return
         inventory = take_inventory()
         through = self._through(fresh)
-        names = set(wanted(fresh | through, inventory).dists)
-        described = None if self.env.startswith(INTERPRETER) else self._described(names, inventory)
+        names = set(wanted(fresh | through, inventory).dists) | {name for name in behind if name in inventory.dists}
+        more = self.more | {name for name in behind if name not in inventory.dists}
+        described = None if self.env.startswith(INTERPRETER) else self._described(names, more, inventory)
         self._tops |= fresh
         self.dists |= names
+        self.more = more
         if described is not None:
             self.lock = described.lock
             for line in described.notes:
@@ -86,7 +103,7 @@ class Packages:
 
     def trial(self) -> Packages:
         """A copy to try something with: for an estimate."""
-        return Packages(self.env, self.local, set(self.dists), self.lock, self.target)
+        return Packages(self.env, self.local, set(self.dists), self.lock, self.target, set(self.more))
 
     @property
     def compiled(self) -> frozenset[str]:
@@ -107,11 +124,11 @@ class Packages:
             for p in found
         )
 
-    def _described(self, names: set[str], inventory: Inventory) -> Described | None:
+    def _described(self, names: set[str], more: set[str], inventory: Inventory) -> Described | None:
         """A new lock, if one is due."""
         if self.env == AUTO:
-            due = self.lock is None or not names <= self.dists
-            return lock_found(names | self.dists, inventory, self.target, self.sources) if due else None
+            due = self.lock is None or not names <= self.dists or more != self.more
+            return lock_found(names | self.dists, inventory, self.target, self.sources, sorted(more)) if due else None
         if self.env == FULL:
             return lock_all(inventory, self.target, self.sources) if self.lock is None else None
         due = self.lock is None or self._file_changed()
@@ -176,6 +193,14 @@ class Packages:
         Thread(target=work, name="cellferry-packages", daemon=True).start()
         return order.ticket, done
 
+    def start(self, there: There, note: Note) -> tuple[dict[str, Any], Future[EnvironmentThere] | None]:
+        """Have what the lock says made there while the rest is sent: what the kernel is told of it, and the outcome to come."""
+        self.check_there(there.worker, note)
+        there.sources.without = self.compiled
+        there.link.on_need = lambda module: self.grow(module, there.worker, note)
+        ticket, building = self.begin(there.worker, note)
+        return {"offers": self.offers(there.link.pid), "packages": ticket}, building
+
     def grow(self, module: str, worker: Worker, note: Note) -> bool:
         """A running cell imports ``module``, which is not there: have it installed; False if that cannot be."""
         try:
@@ -207,6 +232,21 @@ class Packages:
             self._say(
                 f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}", note
             )
+
+
+def plan(
+    before: Packages | None, env: str, flow: Flow, given: Sequence[Any], parcel: Parcel,
+    local: Callable[[Iterable[str]], Sequence[Source]], host: Host, *, trial: bool = False,
+) -> Packages:  # fmt: skip
+    """What a worker's kernel is to have, this cell included. ``before``: what it has so far; left as it is in a ``trial``.
+
+    Raises EnvironmentFailed, BadValue. Nothing is sent or started here.
+    """
+    packages = before if before is not None and before.env == env else Packages(env, local)
+    packages = packages.trial() if trial else packages
+    functions = parcel.functions
+    packages.need(modules_used(flow, given, parcel, functions), host.screen.note, backends_used(flow, functions))
+    return packages
 
 
 def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:

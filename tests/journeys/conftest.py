@@ -76,6 +76,12 @@ def is_worker(process: psutil.Process) -> bool:
         return False
 
 
+def worker_folder(kernel_pid: int) -> Path:
+    """The private folder of the worker whose kernel this is."""
+    place = Path(psutil.Process(kernel_pid).cwd())
+    return next(folder for folder in place.parents if (folder / "worker.json").exists())
+
+
 NewUser = Callable[..., User]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from environment.wheelhouse import Index, make_wheel, serving
 
-from .conftest import User, is_worker
+from .conftest import User, is_worker, worker_folder
 from .kernel import kernel
 
 pytestmark = pytest.mark.slow
@@ -197,8 +197,7 @@ def test_the_password_of_an_index_is_nowhere_on_the_worker(new_user, place: Plac
     def look(pid: int) -> None:
         for process in [p for p in [psutil.Process(pid), *psutil.Process(pid).parents()] if is_worker(p)]:
             seen.append(Path(f"/proc/{process.pid}/cmdline").read_bytes())
-        folder = Path(psutil.Process(pid).cwd()).parent
-        for root in (folder, place.cache):
+        for root in (worker_folder(pid), place.cache):
             seen.extend(p.read_bytes() for p in root.rglob("*") if p.is_file() and p.suffix != ".whl")
 
     at = meeting(look)
@@ -265,6 +264,15 @@ def test_a_package_that_cannot_be_had_is_said_before_a_worker_is_asked_for(new_u
     name, text = user.is_told("%%remote env=requirements.txt\n1")
     assert name == "Unsolved" and "of-index" in text and "->" in text
     assert not user.workers() and PASSWORD not in text
+
+
+def test_a_url_brings_what_fsspec_needs_for_it(new_user, place: Place) -> None:
+    """``s3fs`` is nowhere in the notebook's environment as a module that is imported; the protocol asks for it."""
+    user = new_user(CELLFERRY_ENV="auto")
+    shown = user.sees("%%remote estimate\nimport fsspec\nfsspec.open('s3://bucket/data.csv')")
+    assert "s3fs" in shown and "fsspec" in shown
+    user.sees("def read():\n    import fsspec\n    return fsspec.get_filesystem_class('s3').__name__\n\ndef where():\n    return 's3://b/x'")
+    assert user.sees("%%remote\nwhere and print(read())") == "S3FileSystem\n"
 
 
 def test_tables(new_user, place: Place) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import NewUser, is_worker
+from .conftest import NewUser, is_worker, worker_folder
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def test_it_is_nowhere_else_on_the_worker(new_user: NewUser, meeting, transport:
                 data = Path(f"/proc/{process.pid}/{name}").read_bytes()
                 found.extend(f"{name} of {process.pid}" for word in (SECRET, "0therk3y") if word.encode() in data)
                 looked += 1
-        for path in Path(psutil.Process(pid).cwd()).parent.rglob("*"):
+        for path in worker_folder(pid).rglob("*"):
             if path.is_file():
                 found.extend(str(path) for word in (SECRET, "0therk3y") if word.encode() in path.read_bytes())
                 looked += 1
@@ -92,3 +92,17 @@ def test_what_looks_like_a_credential_stops_the_cell(new_user: NewUser) -> None:
     name, text = user.is_told("%%remote\nlen(db_password)")
     assert name == "LooksSecret" and "db_password" in text and "c0rrect" not in text
     assert user.sees("%%remote allow=db_password\nprint(db_password)") == "[db_password]\n"
+
+
+def test_files_with_credentials_in_them(new_user: NewUser) -> None:
+    user = new_user()
+    key = "AKIA" + "QWERTYUIOPASDFGH"
+    (user.folder / "config.json").write_text(f'{{"id": "{key}"}}')
+    (user.folder / "data").mkdir()
+    (user.folder / "data" / "notes.txt").write_text(key)
+    (user.folder / "data" / "x.csv").write_text("a\n1\n")
+    name, text = user.is_told("%%remote\nopen('config.json').read()")
+    assert name == "LooksSecret" and "config.json" in text and "files=config.json" in text and key not in text
+    shown = user.sees("%%remote\nimport os\nprint(sorted(os.listdir('data')))")
+    assert "['x.csv']" in shown and "notes.txt was not sent" in shown
+    assert user.sees("%%remote files=config.json\nprint(len(open('config.json').read()))") == "30\n"

@@ -55,3 +55,10 @@ def test_a_change_that_is_no_data_does_not_break_the_next_cell(new_user: NewUser
     assert user.has("(d, other, n)") == ({}, [1, 2], 3)
     assert user.sees("%%remote\nother.append(len(d) + len(p))\nother").startswith("[1, 2, 4]\n")
     assert user.has("other") == [1, 2, 4]
+
+
+def test_files_that_python_runs_stay(new_user: NewUser) -> None:
+    user = new_user(CELLFERRY_TRUST="data")
+    shown = user.sees("%%remote\nopen('made.py', 'w').write('1')\nopen('made.csv', 'w').write('1')\nNone")
+    assert "made.py stayed on the worker" in shown
+    assert (user.folder / "made.csv").exists() and not (user.folder / "made.py").exists()

@@ -115,3 +115,12 @@ def test_status(terminal):
     assert "default" in terminal.run("%remote status")
     assert "default" in terminal.run("%remote down")
     assert "no worker is running" in terminal.run("%remote status")
+
+
+def test_a_long_transfer_is_one_line_that_is_written_over(terminal, tmp_path):
+    terminal.run(f"import os; os.chdir({str(tmp_path)!r}); import cellferry.link.progress as p; p._PATIENCE_S = p._STEP_S = 0")
+    (tmp_path / "slow.bin").write_bytes(bytes(9 << 20))
+    shown = terminal.remote("print(open('slow.bin', 'rb').read(1))", "files=slow.bin")
+    assert "files to the worker  [##" in shown and shown.count("b'\\x00'") == 1
+    # jupyter console shows no updates of a display
+    assert "9.0 MiB of 9.0 MiB" in shown or shown.count("files to the worker") == 1

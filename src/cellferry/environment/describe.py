@@ -32,8 +32,12 @@ class Described:
     notes: tuple[str, ...] = ()
 
 
-def lock_found(names: Iterable[str], inventory: Inventory, target: Target, sources: Sources) -> Described:
+def lock_found(
+    names: Iterable[str], inventory: Inventory, target: Target, sources: Sources, more: Iterable[str] = ()
+) -> Described:
     """The lock for distributions that are installed here, with all that they need, at the versions that are here.
+
+    ``more``: requirements beside these, of what is not installed here.
 
     What no index has is made to a wheel here. A package of conda that PyPI does not have is left out and named.
     Raises EnvironmentFailed.
@@ -47,10 +51,10 @@ def lock_found(names: Iterable[str], inventory: Inventory, target: Target, sourc
             for name, wheel in _wheels(sent - left_out, inventory, target, sources)
         }
         paths = {name: f"./{path}" for path, (name, _wheel) in files.items()}
-        lines, held = requirements((asked | sent) - left_out, inventory, paths)
+        found, held = requirements((asked | sent) - left_out, inventory, paths)
         try:
             lock = resolve(
-                lines, [line for line in held if line.partition("==")[0] not in left_out],
+                [*found, *more], [line for line in held if line.partition("==")[0] not in left_out],
                 {path: wheel for path, (_name, wheel) in files.items()}, target, sources, cache_folder() / "locks",
             )  # fmt: skip
         except Unsolved as unsolved:

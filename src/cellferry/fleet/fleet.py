@@ -67,6 +67,12 @@ class Fleet:
         with self._changed:
             return choose(request, self._entries).name
 
+    def workers(self) -> list[Worker]:
+        """The workers of this fleet that have been started and not ended; whether they live, ``alive`` says."""
+        with self._changed:
+            entries = list(self._entries.values())
+        return [entry.worker for entry in entries if entry.worker is not None and self.alive(entry.worker)]
+
     def alive(self, worker: Worker) -> bool:
         """Whether the worker still exists; quick, for whoever waits on it."""
         return self._provider(worker.provider).alive(worker)

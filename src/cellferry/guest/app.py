@@ -19,6 +19,7 @@ from traitlets import Type, Unicode
 from zmq.eventloop.zmqstream import ZMQStream
 
 from cellferry.guest.door import Door
+from cellferry.guest.files import WORK
 
 _FLUSH_S = 0.02
 _NEVER_SENT = frozenset(["status", "execute_input", "debug_event", "iopub_welcome"])
@@ -139,7 +140,8 @@ def start(folder: str, control: int, *, foreign: bool = False) -> None:
     ``foreign``: in an environment of its own, where an editable package is a wheel and its sources come from the notebook.
     """
     home = Path(folder)
-    work = home / "work"
+    work = home / "work" / WORK
+    work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     sys.path.insert(0, "")
     first = next((i for i, path in enumerate(sys.path) if path.endswith("site-packages")), len(sys.path))

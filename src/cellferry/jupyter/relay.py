@@ -54,6 +54,7 @@ class KernelScreen:
         self._display_pub = self._shell.display_pub
         self._topics: dict[str, bytes] = {}
         self.comms = CommRelay(self._kernel)
+        self._bar = ""
 
     def connect(self, port: CommPort) -> None:
         """See ``DoorScreen``."""
@@ -114,6 +115,17 @@ class KernelScreen:
         page = f'<div style="opacity: 0.7; font-size: 90%">{html.escape(text)}</div>'
         self._shell.display_pub.publish({"text/plain": text, "text/html": page}, {})
 
+    def progress(self, text: str) -> None:
+        """See ``model.Screen``: one display that is updated; an empty one is left, for a frontend cannot take one away."""
+        fresh = not self._bar
+        if fresh:
+            self._bar = uuid.uuid4().hex
+        page = f'<pre style="opacity: 0.7; margin: 0">{html.escape(text)}</pre>' if text else ""
+        data = {"text/plain": text, "text/html": page}
+        self._shell.display_pub.publish(data, {}, transient={"display_id": self._bar}, update=not fresh)
+        if not text:
+            self._bar = ""
+
     def _redirected(self, message: Message) -> bool:
         """Where ``sys.stdout`` was replaced (``%%capture``, ``redirect_stdout``), text goes there like local text."""
         content: Any = message["content"]
@@ -138,6 +150,7 @@ class TerminalScreen:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._session = uuid.uuid4().hex
+        self._bar_chars = 0
 
     def connect(self, port: CommPort) -> None:
         """There are no widgets in a terminal."""
@@ -183,6 +196,12 @@ class TerminalScreen:
     def note(self, text: str) -> None:
         """See ``model.Screen``."""
         self._shell.display_pub.publish({"text/plain": text}, {})
+
+    def progress(self, text: str) -> None:
+        """See ``model.Screen``: one line of stderr, written over."""
+        sys.stderr.write("\r" + text.ljust(self._bar_chars) + ("" if text else "\r"))
+        sys.stderr.flush()
+        self._bar_chars = len(text)
 
 
 def show_by_shell(shell: Any, kind: str, message: Message) -> None:

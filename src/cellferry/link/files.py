@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-import errno
-import glob
-import itertools
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import difflib
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import BadValue, DiskFull, PreflightError
+from cellferry.errors import BadValue, LooksSecret, PreflightError
+from cellferry.link.artifacts import Store, keep_in_store, open_store
+from cellferry.link.chunked import Coming, bring_files, send_files, stays_inside
+from cellferry.link.never_sent import is_litter
+from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
+from cellferry.link.wanted import MOST_UP, Wanted, secret, wanted
+from cellferry.model import Screen
 from cellferry.parcels.placeholder import human_bytes
 
-_STEP_BYTES = 4 << 20
-_LONGEST_NAME = 512
-_MOST_IN_FOLDER = 1000
-_NEVER = (".env", ".git", ".ssh", ".aws", ".netrc", "id_rsa", "id_ed25519", "credentials")
+_MOST_NAMED = 3
+_MOST_LISTED = 10
+
+_SMALL_BYTES = 64 << 10
+"""Larger files are data: they are not searched for credentials."""
+_RUNS = frozenset({".py", ".pyc", ".pyo", ".pyd", ".so", ".pth", ".egg", ".ipynb"})
+
+Inspect = Callable[[str], str | None]
+"""What kind of credential is in a text (``capture.secrets.kind_of_secret``), or None."""
 
 Stamp = tuple[int, int]
 """(mtime in ns, bytes)."""
 
 
 class FileSync:
-    """The files that one worker and the notebook's folder have exchanged, and how they looked then."""
+    """The files that one worker and the notebook's folder have exchanged, and how they looked here then.
 
-    def __init__(self, limit_bytes: int) -> None:
+    ``store_url``: where files that cells write go instead of home; "": home. Raises PreflightError for one that cannot be
+    used.
+    """
+
+    def __init__(
+        self, limit_bytes: int, screen: Screen, store_url: str = "", *, inspect: Inspect = lambda _text: None,
+        data_only: bool = False,
+    ) -> None:  # fmt: skip
         self.limit_bytes = limit_bytes
+        self.store: Store | None = open_store(store_url) if store_url else None
+        self._screen = screen
+        self._inspect, self._data_only = inspect, data_only
         self._agreed: dict[str, Stamp] = {}
 
     def send(self, link: KernelLink, folder: Path, strings: Sequence[str], patterns: Sequence[str]) -> int:
@@ -35,63 +54,92 @@ class FileSync:
 
         Files that are there and have changed here since go along while there is room, whether the cell names them or
         not: the cell may have their names from elsewhere.
-        Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing.
+        Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing or
+        names a secret.
         """
-        names = [
-            *(n for n in strings if _is_file(folder, n)),
-            *_matched(folder, patterns),
-            *self._in_folders(folder, strings),
-        ]
-        wanted = {name: _stamp(folder / name) for name in dict.fromkeys(os.path.normpath(n) for n in names)}
-        fresh = {name: stamp for name, stamp in wanted.items() if self._agreed.get(name) != stamp}
+        found = wanted(folder, strings, patterns, self._agreed)
+        for line in left_behind(found, self._unseen(link, folder, found.far)):
+            self._screen.note(line)
+        fresh = self._choose(folder, found)
+        if not fresh:
+            return 0
         total = sum(size for _mtime, size in fresh.values())
+        progress = Progress("files to the worker", total, self._screen.progress)
+        try:
+            sent = send_files(link, folder, list(fresh), progress.moved)
+        finally:
+            progress.done()
+        self._agreed |= fresh
+        return sent
+
+    def _choose(self, folder: Path, found: Wanted) -> dict[str, Stamp]:
+        """What is to be sent, with its stamp; raises PreflightError over the limit, which counts what is not asked for."""
+        fresh = self._changed(folder, found.asked)
+        named = {n: s for n, s in self._changed(folder, found.named).items() if n not in fresh}
+        total = sum(size for _mtime, size in named.values())
         if total > self.limit_bytes:
-            raise _too_large(fresh, total, self.limit_bytes)
-        for name in [name for name in self._agreed if name not in wanted and _is_file(folder, name)]:
-            stamp = _stamp(folder / name)
-            if stamp != self._agreed[name] and total + stamp[1] <= self.limit_bytes:
-                fresh[name] = stamp
-                total += stamp[1]
-        for name, stamp in fresh.items():
-            link.put(name, _pieces(folder / name), stamp[1])
-            self._agreed[name] = stamp
-        return total
+            raise _too_large(named, total, self.limit_bytes)
+        fresh |= named
+        others = [name for name in self._agreed if name not in fresh and (folder / name).is_file()]
+        for group in [*found.perhaps, *([name] for name in others)]:
+            # what both sides have had may have become a secret since
+            more = {n: s for n, s in self._changed(folder, group).items() if n not in fresh and not secret(folder, n)}
+            size = sum(size for _mtime, size in more.values())
+            if total + size <= self.limit_bytes:
+                fresh |= more
+                total += size
+        return self._without_credentials(folder, fresh, found)
 
-    def _in_folders(self, folder: Path, strings: Sequence[str]) -> list[str]:
-        """Files of the folders (and globs) that the strings name; a folder too large for the limit is left alone.
+    def _without_credentials(self, folder: Path, fresh: dict[str, Stamp], found: Wanted) -> dict[str, Stamp]:
+        """Raises LooksSecret for a small file with a credential in it that the cell names, but nobody asked for; one that
+        would go because of its folder stays."""
+        kept = dict(fresh)
+        for name, (_mtime, size) in fresh.items():
+            kind = self._inspect(_text(folder / name)) if size <= _SMALL_BYTES and name not in found.asked else None
+            if kind is None:
+                continue
+            if name in found.named:
+                raise LooksSecret(
+                    f"the file {name}, which this cell names, seems to hold a credential ({kind}); it was not sent",
+                    f"keep it in an environment variable and name that: %%remote secrets=NAME; or, if it may go: files={name}",
+                )
+            self._screen.note(f"{name} was not sent: it seems to hold a credential ({kind}); if it may go: files={name}")
+            del kept[name]
+        return kept
 
-        A string may name a folder by chance, so here nothing is an error.
-        """
-        found: list[str] = []
-        for text in strings:
-            if not _may_travel(text) or os.path.normpath(text) == ".":
-                continue
-            if any(mark in text for mark in "*?["):
-                names = _globbed(folder, text)[:_MOST_IN_FOLDER]
-            elif (folder / text).is_dir():
-                names = [
-                    str(p.relative_to(folder)) for p in itertools.islice((folder / text).rglob("*"), _MOST_IN_FOLDER)
-                ]
-            else:
-                continue
-            files = [name for name in names if _is_file(folder, name) and "__pycache__" not in name]
-            if sum((folder / name).stat().st_size for name in files) <= self.limit_bytes:
-                found += files
-        return found
+    def _changed(self, folder: Path, names: Sequence[str]) -> dict[str, Stamp]:
+        stamps = {name: _stamp(folder / name) for name in dict.fromkeys(names)}
+        return {name: stamp for name, stamp in stamps.items() if self._agreed.get(name) != stamp}
+
+    def _unseen(self, link: KernelLink, folder: Path, far: Sequence[str]) -> list[str]:
+        """Those of the files outside of the notebook's folder that the worker does not see as this machine does."""
+        if not far:
+            return []
+        link.tell({"op": "seen", "paths": list(far)})
+        sizes = link.wait("seen")[0]["sizes"]
+        return [path for path, size in zip(far, sizes, strict=True) if (folder / path).stat().st_size != size]
 
     def bring(
         self, link: KernelLink, folder: Path, files: Sequence[dict[str, Any]], started_ns: int
     ) -> tuple[list[str], list[str]]:
-        """Write files that the cell made beside the notebook. Returns their names here and notes for the user.
+        """Write files that the cell made beside the notebook, or into the store. Returns their names here and notes.
 
         A file that changed here since the two sides agreed (or since ``started_ns``) is kept; the worker's is put
-        beside it. Raises DiskFull.
+        beside it. Raises DiskFull, ParcelError.
         """
-        came: list[str] = []
+        sizes = {str(file["path"]): int(file["size"]) for file in files if not is_litter(str(file["path"]))}
+        if self.store is not None:
+            return [], keep_in_store(self.store, link, sizes, self._screen)
+        coming: list[Coming] = []
         notes: list[str] = []
         left = self.limit_bytes
-        for file in files:
-            name, size = str(file["path"]), int(file["size"])
+        for name, size in sizes.items():
+            if not stays_inside(name):
+                notes.append(f"{name!r} was not taken: it would lie outside of the notebook's folder")
+                continue
+            if self._data_only and Path(name).suffix in _RUNS:
+                notes.append(f"{name} stayed on the worker: trust is set to data, and Python runs such files; %remote get {name}")
+                continue
             if size > left:
                 notes.append(
                     f"{name} ({human_bytes(size)}) stayed on the worker: over file_limit; bring it: %remote get {name}"
@@ -103,11 +151,36 @@ class FileSync:
                 notes.append(
                     f"{name} changed here meanwhile: yours is kept, the worker's is {target.relative_to(folder)}"
                 )
-            self._write(link, name, target)
-            came.append(str(target.relative_to(folder)))
-            if target == folder / name:
-                self._agreed[name] = _stamp(target)
-        return came, notes
+            coming.append(Coming(name, size, target))
+        self._bring(link, folder, coming)
+        return [str(file.target.relative_to(folder)) for file in coming], notes
+
+    def get(self, link: KernelLink, folder: Path, pattern: str) -> list[str]:
+        """Bring files home whatever their size, in place of those here; returns their names.
+
+        What an earlier try has brought is not brought again. Raises DiskFull.
+        """
+        sizes = {name: size for name, size in self.listing(link).items() if fnmatch.fnmatchcase(name, pattern)}
+        self._bring(link, folder, [Coming(name, size, folder / name) for name, size in sizes.items()])
+        return list(sizes)
+
+    def listing(self, link: KernelLink) -> dict[str, int]:
+        """Every file in the worker's working directory, with its bytes."""
+        link.tell({"op": "listing"})
+        files = {str(file["path"]): int(file["size"]) for file in link.wait("listing")[0]["files"]}
+        return {name: size for name, size in files.items() if stays_inside(name)}
+
+    def _bring(self, link: KernelLink, folder: Path, coming: Sequence[Coming]) -> None:
+        if not coming:
+            return
+        progress = Progress("files from the worker", sum(file.size for file in coming), self._screen.progress)
+        try:
+            bring_files(link, coming, progress.moved)
+        finally:
+            progress.done()
+        for file in coming:
+            if file.target == folder / file.name:
+                self._agreed[file.name] = _stamp(file.target)
 
     def _target(self, folder: Path, name: str, started_ns: int) -> Path:
         target = folder / name
@@ -122,22 +195,27 @@ class FileSync:
             count += 1
         return beside
 
-    def _write(self, link: KernelLink, name: str, target: Path) -> None:
-        part = target.with_name(f".{target.name}.cellferry-part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as out:
-                for piece in link.get(name):
-                    out.write(piece)
-            part.replace(target)
-        except BaseException as exc:
-            part.unlink(missing_ok=True)
-            if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(
-                    f"no space is left beside the notebook for {name}; it is safe on the worker",
-                    f"make room, then: %remote get {name}",
-                ) from exc
-            raise
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("latin-1")
+    except OSError:
+        return ""
+
+
+def left_behind(found: Wanted, unseen: Sequence[str]) -> list[str]:
+    """One line for each reason for which files that the cell names do not travel. Pure."""
+    lines = [f"{name} was not sent: {why}; files with secrets never travel" for name, why in found.secret.items()]
+    if found.ignored:
+        more = len(found.ignored) - _MOST_NAMED
+        names = ", ".join(found.ignored[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"not sent, for .gitignore names them: {names}; send them: files={found.ignored[0]}")
+    lines += [
+        f"{path} is here but not on the worker, which mirrors the notebook's folder and {MOST_UP} above it; "
+        f"link it beside the notebook: !ln -s {path} ."
+        for path in unseen
+    ]
+    return lines
 
 
 def _stamp(path: Path) -> Stamp:
@@ -145,53 +223,30 @@ def _stamp(path: Path) -> Stamp:
     return status.st_mtime_ns, status.st_size
 
 
-def _may_travel(text: str) -> bool:
-    """Whether a string could be the name of something inside the notebook's folder that is no secret."""
-    if not text or len(text) > _LONGEST_NAME or "\n" in text or "\0" in text or text.startswith(("/", "~")):
-        return False
-    parts = Path(os.path.normpath(text)).parts
-    return ".." not in parts and not any(part.startswith(_NEVER) for part in parts)
-
-
-def _is_file(folder: Path, text: str) -> bool:
-    """Whether a string of the cell names a file inside the notebook's folder that may travel."""
-    try:
-        return _may_travel(text) and (folder / os.path.normpath(text)).is_file()
-    except OSError:
-        return False
-
-
-def _matched(folder: Path, patterns: Iterable[str]) -> list[str]:
-    found: list[str] = []
-    for pattern in patterns:
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-            raise BadValue(
-                f"files={pattern} is outside of the notebook's folder", "files=data/*.csv  (relative to the notebook)"
-            )
-        names = [n for n in _globbed(folder, pattern) if (folder / n).is_file()]
-        if not names:
-            raise BadValue(
-                f"files={pattern} matches no file in {folder}", "files=data/*.csv  (relative to the notebook)"
-            )
-        found += names
-    return found
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(_STEP_BYTES):
-            yield piece
-
-
-def _too_large(files: dict[str, Stamp], total: int, limit: int) -> PreflightError:
+def _too_large(files: Mapping[str, Stamp], total: int, limit: int) -> PreflightError:
     top = sorted(files.items(), key=lambda item: -item[1][1])[:5]
     rows = ", ".join(f"{name} {human_bytes(stamp[1])}" for name, stamp in top)
     return PreflightError(
         f"the files that this cell names are {human_bytes(total)}, over file_limit ({human_bytes(limit)}): {rows}",
-        f"c.Cellferry.file_limit = {total}, or name fewer files, or read them there from a URL",
+        f"%%remote files={top[0][0]}   sends what you name, whatever its size; so does %remote put {top[0][0]}; "
+        "or let the cell read it from a URL (s3://, https://)",
     )
 
 
-def _globbed(folder: Path, pattern: str) -> list[str]:
-    """Names relative to ``folder``; glob's own hidden-file rule keeps ``.env`` and its like out, which Path.glob has not."""
-    return glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+def not_found(path: str, places: Mapping[str, Mapping[str, int]]) -> BadValue:
+    """The error for a name that no worker and no store has; it lists what is there, the likeliest first.
+
+    ``places``: where -> name -> bytes.
+    """
+    rows = [
+        (name, f"{name} ({human_bytes(size)}, {place})")
+        for place, files in places.items()
+        for name, size in files.items()
+    ]
+    close = difflib.get_close_matches(path, [name for name, _text in rows], _MOST_LISTED, 0.5)
+    texts = [
+        text for _name, text in sorted(rows, key=lambda row: close.index(row[0]) if row[0] in close else len(close))
+    ]
+    more = f" and {len(texts) - _MOST_LISTED} more" if len(texts) > _MOST_LISTED else ""
+    there = f"there is: {', '.join(texts[:_MOST_LISTED])}{more}" if texts else "there are no files"
+    return BadValue(f"no file {path} on a worker or in the artifact store; {there}", "%remote get NAME")

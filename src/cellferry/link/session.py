@@ -7,7 +7,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,6 @@ from cellferry.parcels.wire import WireClosed
 
 _BEAT_S = 0.5
 _PYTHON = list(sys.version_info[:2])
-_FILE_STEP_BYTES = 4 << 20
 
 
 @dataclass
@@ -194,28 +193,9 @@ class KernelLink:
     def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
         self._send({"op": "modules", "files": list(files)}, contents)
 
-    def put(self, path: str, pieces: Iterator[bytes], size: int) -> None:
-        """Write a file in the remote working directory."""
-        at = 0
-        for piece in pieces:
-            self._send({"op": "put", "path": path, "at": at, "last": at + len(piece) >= size}, [piece])
-            at += len(piece)
-        if size == 0:
-            self._send({"op": "put", "path": path, "at": 0, "last": True}, [b""])
-
-    def get(self, path: str) -> Iterator[bytes]:
-        """The pieces of a file in the remote working directory; raises ParcelError if it cannot be read."""
-        self._send({"op": "file", "path": path})
-        while True:
-            frame, buffers = self.wait("file")
-            if frame.get("error"):
-                raise ParcelError(
-                    f"{path} could not be read on the worker: {frame['error']}",
-                    f"look at it there: %%remote\n     !ls -l {path}",
-                )
-            if frame.get("last"):
-                return
-            yield bytes(buffers[0])
+    def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
+        """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``)."""
+        self._send(meta, buffers)
 
     def interrupt(self) -> None:
         """Interrupt the running cell, as the stop button does; from any thread."""

@@ -1,0 +1,267 @@
+"""Files over a link, in pieces: only chunks that the other end has not, never more than a few MiB in memory.
+
+Nothing is remembered here: what the other end has of a file is asked, so a transfer that was cut goes on where it
+stopped, whoever cut it.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import xxhash
+
+from cellferry.errors import ChunkMismatch, DiskFull, ParcelError
+from cellferry.link.session import KernelLink
+from cellferry.parcels.filechunks import (
+    STEP_BYTES,
+    Range,
+    chunk_names,
+    file_digests,
+    missing_ranges,
+    part_of,
+    read_full,
+    same_chunks,
+)
+from cellferry.parcels.leaves import CHUNK_BYTES
+
+_WINDOW_BYTES = 8 << 20
+_MOST_IN_FRAME = 256
+_WINDOWS = 2
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+Moved = Callable[[int], None]
+_numbers = itertools.count(1)
+
+
+def send_files(link: KernelLink, folder: Path, names: Sequence[str], moved: Moved) -> int:
+    """Bring these files to the worker as they are here now; returns the bytes that travelled.
+
+    ``moved`` is told of bytes that need not travel, too. Raises DiskFull (the worker's), ParcelError, OSError.
+    """
+    if not names:
+        return 0
+    plans = _plans_out(link, folder, names, moved)
+    with _Sending(link) as out:
+        for name, ranges in plans.items():
+            with (folder / name).open("rb", buffering=0) as file:
+                for at, size in ranges:
+                    moved(out.add(name, at, size, file))
+    rows = []
+    for name in names:
+        status = (folder / name).stat()
+        rows.append([name, status.st_size, status.st_mtime_ns, bool(status.st_mode & 0o100)])
+    link.tell({"op": "placed", "files": rows})
+    failed = link.wait("placed")[0]["failed"]
+    for name, (number, text) in failed.items():
+        if number in _NO_ROOM:
+            raise DiskFull(f"no space is left on the worker for {name}", "free some there, or name fewer files")
+        raise ParcelError(f"{name} could not be written on the worker: {text}", "run the cell again")
+    return out.sent_bytes
+
+
+def _plans_out(link: KernelLink, folder: Path, names: Sequence[str], moved: Moved) -> dict[str, list[Range]]:
+    """What of each file must travel; the worker is asked what it has of them."""
+    link.tell({"op": "digests", "paths": list(names)})
+    _meta, theirs = link.wait("digests")
+    plans = {}
+    for name, digests in zip(names, theirs, strict=True):
+        path, size = folder / name, (folder / name).stat().st_size
+        same = same_chunks(file_digests(path), bytes(digests)) if digests else []
+        if same:
+            link.tell({"op": "check", "path": name, "chunks": same}, [chunk_names(path, same)])
+            same = sorted(set(same) - set(link.wait("check")[0]["wrong"]))
+        plans[name] = missing_ranges(size, same)
+        moved(size - sum(length for _at, length in plans[name]))
+    return plans
+
+
+class _Sending:
+    """Gathers pieces into ``put`` frames of about 4 MiB; one buffer serves all of them."""
+
+    def __init__(self, link: KernelLink) -> None:
+        self._link = link
+        self._memory = memoryview(bytearray(STEP_BYTES))
+        self._used = 0
+        self._pieces: list[list[Any]] = []
+        self._views: list[memoryview] = []
+        self.sent_bytes = 0
+
+    def __enter__(self) -> _Sending:
+        return self
+
+    def __exit__(self, kind: object, *_rest: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def add(self, name: str, at: int, size: int, file: Any) -> int:
+        """Take one piece of a file; returns its bytes, fewer than ``size`` if it became shorter meanwhile."""
+        if self._used + size > STEP_BYTES or len(self._pieces) >= _MOST_IN_FRAME:
+            self._flush()
+        view = self._memory[self._used : self._used + size]
+        file.seek(at)
+        view = view[: read_full(file, view)]
+        self._used += len(view)
+        self._pieces.append([name, at])
+        self._views.append(view)
+        return len(view)
+
+    def _flush(self) -> None:
+        if self._pieces:
+            sums = b"".join(xxhash.xxh3_128_digest(view) for view in self._views)
+            self._link.tell({"op": "put", "pieces": self._pieces}, [*self._views, sums])
+        self.sent_bytes += self._used
+        self._used, self._pieces, self._views = 0, [], []
+
+
+@dataclass
+class Coming:
+    """A file on its way home: ``size`` bytes there under ``name``, to become ``target`` here."""
+
+    name: str
+    size: int
+    target: Path
+    left: int = 0
+    ranges: list[Range] = field(default_factory=list)
+    file: Any = None
+
+    @property
+    def part(self) -> Path:
+        return part_of(self.target)
+
+    def plan(self, link: KernelLink, moved: Moved) -> None:
+        """What must travel: nothing that an earlier attempt has brought, nor what the file here has already."""
+        source = self.part if self.part.is_file() else self.target if self.target.is_file() else None
+        self.ranges = missing_ranges(self.size, self._same(link, source) if source and self.size else [])
+        self.left = len(self.ranges)
+        moved(self.size - sum(length for _at, length in self.ranges))
+
+    def _same(self, link: KernelLink, source: Path) -> list[int]:
+        link.tell({"op": "digests", "paths": [self.name]})
+        _meta, (theirs,) = link.wait("digests")
+        same = same_chunks(file_digests(source), bytes(theirs))
+        if same:
+            link.tell({"op": "check", "path": self.name, "chunks": same}, [chunk_names(source, same)])
+            same = sorted(set(same) - set(link.wait("check")[0]["wrong"]))
+        if source != self.part and same:
+            self._take_over(source, same)
+        return same
+
+    def _take_over(self, source: Path, chunks: Sequence[int]) -> None:
+        view = memoryview(bytearray(CHUNK_BYTES))
+        with source.open("rb", buffering=0) as old, self.part.open("wb", buffering=0) as new:
+            for chunk in chunks:
+                old.seek(chunk * CHUNK_BYTES)
+                new.seek(chunk * CHUNK_BYTES)
+                new.write(view[: read_full(old, view)])
+
+    def write(self, at: int, data: Any) -> None:
+        if self.file is None:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.part.open("r+b" if self.part.exists() else "wb", buffering=0)
+        self.file.seek(at)
+        view = memoryview(data)
+        while view:
+            view = view[self.file.write(view) :]
+        self.left -= 1
+        if self.left == 0:
+            self.finish()
+
+    def finish(self) -> None:
+        """All of it is here: give it its name."""
+        if self.file is None:
+            self.file = self.part.open("r+b")
+        self.file.truncate(self.size)
+        self.file.close()
+        self.file = None
+        self.part.replace(self.target)
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a name that somebody else gave leads to a place below the folder that it is relative to. Pure."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None:
+    """Bring files home; what has come of one stays beside its place if this is cut, and is taken up again by the next try.
+
+    Raises DiskFull (ours), ParcelError for a file that the worker cannot read, WorkerLost, KeyboardInterrupt.
+    """
+    by_name = {file.name: file for file in files}
+    for file in files:
+        _here(file, lambda file=file: file.plan(link, moved))  # type: ignore[misc]
+        if not file.ranges:
+            _here(file, file.finish)
+    number, errors = next(_numbers), dict[str, str]()
+    windows = _windows(files)
+    asked = sum(_ask(link, number, window) for window in itertools.islice(windows, _WINDOWS))
+    try:
+        while asked:
+            meta, buffers = link.wait("file")
+            if meta["number"] != number:
+                continue  # what an interrupted request left behind
+            if meta.get("last"):
+                errors |= meta["errors"]
+                asked -= 1
+                asked += sum(_ask(link, number, window) for window in itertools.islice(windows, 1))
+                continue
+            sums = bytes(buffers[-1])
+            for index, (name, at) in enumerate(meta["pieces"]):
+                data = buffers[index]
+                if xxhash.xxh3_128_digest(data) != sums[index * 16 : index * 16 + 16]:
+                    raise ChunkMismatch(
+                        f"a piece of {name} is not what was sent; it was not used", f"%remote get {name}"
+                    )
+                if name not in by_name or not 0 <= at <= by_name[name].size - len(data):
+                    raise ParcelError(f"the worker sent a piece of {name} that nobody asked for", "%remote down")
+                _here(by_name[name], lambda n=name, a=at, d=data: by_name[n].write(a, d))  # type: ignore[misc]
+                moved(len(data))
+    finally:
+        for file in files:
+            if file.file is not None:
+                file.file.close()
+    for name, why in errors.items():
+        raise ParcelError(
+            f"{name} could not be read on the worker: {why}", f"look at it there: %%remote\n     !ls -l {name}"
+        )
+
+
+def _here(file: Coming, act: Callable[[], None]) -> None:
+    """Do something to the file here; a full disk is told as such, and its part removed, for room is what is needed."""
+    try:
+        act()
+    except OSError as exc:
+        if exc.errno not in _NO_ROOM:
+            raise
+        with suppress(OSError):
+            file.part.unlink()
+        raise DiskFull(
+            f"no space is left beside the notebook for {file.name}; it is safe on the worker",
+            f"make room, then: %remote get {file.name}",
+        ) from exc
+
+
+def _windows(files: Sequence[Coming]) -> Iterator[list[list[Any]]]:
+    """The ranges of all files in requests of at most 8 MiB, so that what is under way has a bound."""
+    window: list[list[Any]] = []
+    size = 0
+    for file in files:
+        for at, length in file.ranges:
+            if window and (size + length > _WINDOW_BYTES or len(window) >= _MOST_IN_FRAME):
+                yield window
+                window, size = [], 0
+            window.append([file.name, at, length])
+            size += length
+    if window:
+        yield window
+
+
+def _ask(link: KernelLink, number: int, ranges: list[list[Any]]) -> int:
+    link.tell({"op": "take", "number": number, "ranges": ranges})
+    return 1
