@@ -224,7 +224,7 @@ def test_a_kernel_that_ended_itself(fleet: Fleet) -> None:
 
 
 def test_a_kernel_that_dies_before_the_server_is_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STANDIN_EXIT", "9")
+    monkeypatch.setenv("CELLFERRY_STANDIN_EXIT", "9")
     worker, _ = acquire(fleet)
     assert isinstance(error := diagnosed(fleet, worker), KernelDied) and "exit code 9" in error.what
     assert eventually(lambda: answering(worker)["kernel"]["state"] == "dead")

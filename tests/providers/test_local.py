@@ -286,11 +286,11 @@ def test_what_this_notebooks_server_told_it_is_not_passed_on(
     provider: StandinProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JPY_PARENT_PID", "1")
-    monkeypatch.setenv("MY_SETTING", "kept")
+    monkeypatch.setenv("OMP_NUM_THREADS", "kept")
     worker = start(provider)
     assert worker.pid is not None
     environ = psutil.Process(worker.pid).environ()
-    assert "JPY_PARENT_PID" not in environ and environ["MY_SETTING"] == "kept"
+    assert "JPY_PARENT_PID" not in environ and environ["OMP_NUM_THREADS"] == "kept"
 
 
 # -- ending processes -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Answers each connection line by line: ``pid``; ``cwd``; ``run`` / ``done`` (busy or not); ``spawn`` starts a sleeping
 child, ``daemon`` one that has left its session and its parent, and both tell its pid; ``say TEXT``; ``eat MIB``;
-``exit N``. With ``STANDIN_EXIT=N`` it ends before it is ready; with ``STANDIN_STUBBORN`` it ignores SIGTERM.
+``exit N``. With ``CELLFERRY_STANDIN_EXIT=N`` it ends before it is ready; with ``CELLFERRY_STANDIN_STUBBORN`` it ignores SIGTERM.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ class Standin:
 
 
 def main() -> None:
-    if code := os.environ.get("STANDIN_EXIT"):
+    if code := os.environ.get("CELLFERRY_STANDIN_EXIT"):
         print("the stand-in was told to end")
         sys.exit(int(code))
     signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-    if "STANDIN_STUBBORN" in os.environ:
+    if "CELLFERRY_STANDIN_STUBBORN" in os.environ:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG, as the real kernel does
     fd = int(sys.argv[sys.argv.index("--control") + 1])

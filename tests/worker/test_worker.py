@@ -159,7 +159,7 @@ def test_interrupt_reaches_the_kernels_group(shared: Any, wait: Wait) -> None:
 
 
 def test_a_kernel_that_never_starts_is_given_up(start: Any, wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STANDIN_EXIT", "7")
+    monkeypatch.setenv("CELLFERRY_STANDIN_EXIT", "7")
     bench = start()
     kernel = wait(lambda: (k := bench.kernel())["state"] == "dead" and k, "given up")
     assert kernel["exitcode"] == 7 and kernel["generation"] == 3
@@ -242,7 +242,7 @@ def test_whichever_is_killed_all_end(start: Any, ended: Wait, victim: str) -> No
 
 
 def test_a_kernel_that_ignores_sigterm_ends_too(start: Any, ended: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STANDIN_STUBBORN", "1")
+    monkeypatch.setenv("CELLFERRY_STANDIN_STUBBORN", "1")
     bench = start()
     processes = family(bench)
     bench.provider.stop(bench.worker)
