@@ -81,8 +81,8 @@ def imported_here(source: str, names: Container[str]) -> dict[str, Any]:
         if isinstance(node, (ast.Import, ast.ImportFrom)) and not any(a.name == "*" for a in node.names):
             try:
                 exec(compile(ast.Module([node], []), "<imports of the cell>", "exec"), found)
-            except ImportError:
-                continue  # only the worker has it
+            except Exception:
+                continue  # only the worker has it, or only there it can be imported
     return {name: value for name, value in found.items() if name in names}
 
 

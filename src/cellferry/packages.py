@@ -19,11 +19,13 @@ from cellferry.capture.dataflow import Flow
 from cellferry.capture.globals_of import code_imports, code_strings
 from cellferry.capture.modules import imports_in
 from cellferry.capture.protocols import protocol_packages
+from cellferry.environment.asked import recall, remember
 from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
 from cellferry.environment.differences import Difference, risky, rows
 from cellferry.environment.found import wanted
 from cellferry.environment.installed import Inventory, canonicalize_name, take_inventory
 from cellferry.environment.lock import Lock, Target
+from cellferry.environment.places import cache_folder
 from cellferry.environment.sources import Sources, read_sources
 from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
@@ -90,6 +92,8 @@ class Packages:
         inventory = take_inventory()
         through = self._through(fresh)
         names = set(wanted(fresh | through, inventory).dists) | {name for name in behind if name in inventory.dists}
+        if self.env == AUTO:
+            names = recall(cache_folder(), names | self.dists) & set(inventory.dists)
         more = self.more | {name for name in behind if name not in inventory.dists}
         described = None if self.env.startswith(INTERPRETER) else self._described(names, more, inventory)
         self._tops |= fresh
@@ -203,6 +207,7 @@ class Packages:
 
     def grow(self, module: str, worker: Worker, note: Note) -> bool:
         """A running cell imports ``module``, which is not there: have it installed; False if that cannot be."""
+        before = set(self.dists)
         try:
             self.need([module], note)
             _ticket, done = self.begin(worker, note)
@@ -211,6 +216,7 @@ class Packages:
         except errors.CellferryError as error:
             note(f"{module} could not be installed on the worker: {error.what}")
             return False
+        remember(cache_folder(), before, self.dists - before)
         return True
 
     def offers(self, kernel_pid: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cellferry.environment.asked import recall, remember
 from cellferry.environment.describe import conda_requirements, lock_file, lock_found
 from cellferry.environment.found import wanted
 from cellferry.environment.installed import take_inventory
@@ -257,3 +258,9 @@ def test_what_is_needed_there_and_not_installed_here(site: Path, index: Index, t
     make_wheel(tmp_path / "index" / "s3fs", "s3fs", "1", {"s3fs.py": ""}, ["lib-b"])
     lock = lock_found(["lib-a"], take_inventory([str(site)]), TARGET, sources_of(index), ["s3fs"]).lock
     assert lock.versions == {"lib-a": "1.0", "lib-b": "1.5", "s3fs": "1"}
+
+
+def test_what_was_asked_for_is_recalled_step_by_step(tmp_path: Path) -> None:
+    remember(tmp_path, {"a"}, {"b"})
+    remember(tmp_path, {"b", "a"}, {"c"})
+    assert recall(tmp_path, ["a"]) == {"a", "b", "c"} and recall(tmp_path, ["c"]) == {"c"}

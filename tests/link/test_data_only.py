@@ -147,6 +147,7 @@ def pickles(mark: Path) -> bytes:
     return pickle.dumps(Evil(mark))
 
 
+NOTHING = written({"roots": [], "changes": []})
 HOSTILE = {
     "no buffers": lambda mark: lambda channel: channel.send(HOME),
     "a pickle for a text": lambda mark: lambda channel: channel.send(HOME, [pickles(mark)]),
@@ -166,6 +167,10 @@ HOSTILE = {
     "a frame of another length": lambda mark: lambda channel: channel.stream.sendv([b"\0\0\0\2\0\0\0\1" + b"\xff" * 8 + b"{}"]),
     "a frame that is no JSON": lambda mark: lambda channel: channel.stream.sendv([b"\0\0\0\2\0\0\0\0" + b"\x80\x04"]),
     "a head that nests": lambda mark: lambda channel: channel.stream.sendv([b"\0\1\0\0\0\0\0\0" + b"[" * 65536]),
+    "a shell's name deleted": lambda mark: lambda channel: channel.send({**HOME, "deleted": ["get_ipython"]}, [NOTHING]),
+    "files that are none": lambda mark: lambda channel: channel.send({**HOME, "files": [3]}, [NOTHING]),
+    "a reply that is none": lambda mark: lambda channel: channel.send({**HOME, "reply": "ok"}, [NOTHING]),
+    "a frame without its fields": lambda mark: lambda channel: channel.send({"op": "home"}, [NOTHING]),
     "silence": lambda mark: lambda channel: None,
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
-from cellferry.parcels.plain_parcel import PlainArrived, unpack_plain
+from cellferry.parcels.plain_parcel import PlainArrived, checked_frame, unpack_plain
 from cellferry.parcels.wire import WireClosed
 
 _BEAT_S = 0.5
@@ -139,7 +139,7 @@ class KernelLink:
         while True:
             frame, buffers = self.wait("home", deadline)
             if self.data_only:
-                return Returned(frame, unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
+                return Returned(checked_frame(frame), unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
             meta = frame["parcel"]
             beside = 0
             if meta["bulk"]:

@@ -89,7 +89,11 @@ def _change(encoder: Encoder, obj: Any) -> Any:
     kind = type(obj)
     if kind in _CONTAINERS or kind.__module__ != "__main__" or not isinstance(getattr(obj, "__dict__", None), dict):
         return encoder.node(obj, itself=True)
-    if isinstance(obj, type) or hasattr(kind, "__slots__") or getattr(kind, "__reduce_ex__", None) is not object.__reduce_ex__:
+    if (
+        isinstance(obj, type)
+        or hasattr(kind, "__slots__")
+        or getattr(kind, "__reduce_ex__", None) is not object.__reduce_ex__
+    ):
         raise CannotTravel("it is not plain data")
     return ["attributes", [[key, encoder.node(value)] for key, value in vars(obj).items()]]
 
@@ -127,6 +131,25 @@ def unpack_plain(heap: Heap, buffers: Sequence[Any], worker: str) -> PlainArrive
     except (KeyError, TypeError, ValueError) as exc:
         raise ParcelError("data from the worker is not as it should be; it was refused") from exc
     return PlainArrived(roots, changes, stays)
+
+
+def checked_frame(frame: dict[str, Any]) -> dict[str, Any]:
+    """The head of a ``home`` frame, every field of the type that it has to have; what it would have the frontend do is left
+    out. Raises ParcelError."""
+    try:
+        reply = {key: frame["reply"].get(key) for key in ("status", "ename", "evalue", "traceback")}
+        texts = [reply["status"], reply["ename"] or "", reply["evalue"] or "", *(reply["traceback"] or ())]
+        texts += [*frame["kept"], *frame["lost"], *frame["stayed"], *frame["stayed"].values()]
+        texts += [str(file["path"]) for file in frame["files"]]
+        sizes = [frame["flags"], *(file["size"] for file in frame["files"])]
+        good = all(type(text) is str for text in texts) and all(type(size) is int for size in sizes)
+        deleted = [_name(name) for name in frame["deleted"]]
+        ran_s = float(frame["ran_s"])
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise ParcelError("an answer of the worker is not as it should be; it was refused") from exc
+    if not good:
+        raise ParcelError("an answer of the worker is not as it should be; it was refused")
+    return {**frame, "reply": {**reply, "payload": []}, "deleted": deleted, "ran_s": ran_s}
 
 
 def _name(name: Any) -> str:
