@@ -70,7 +70,11 @@ def test_it_is_nowhere_else_on_the_worker(new_user: NewUser, meeting, transport:
                 looked += 1
 
     at = meeting(look)
-    user.sees(f"%%remote secrets=MY_TOKEN\nimport os, sys\n{at.cell}print(os.environ['MY_TOKEN'], file=sys.stderr)")
+    shown = user.sees(
+        "%%remote secrets=MY_TOKEN\nimport os, sys\nprint(os.environ['MY_TOKEN'], file=sys.stderr)\n"
+        f"os.system('printf %s\\\\n \"$MY_TOKEN\"')\nos.write(2, os.environ['MY_TOKEN'].encode())\n{at.cell}"
+    )
+    assert SECRET not in shown
     assert looked > 6 and not found
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cellferry.guest.door import Door
 from cellferry.guest.files import WORK
 
 _FLUSH_S = 0.02
+_PIPE_BYTES = 1000
 _NEVER_SENT = frozenset(["status", "execute_input", "debug_event", "iopub_welcome"])
 
 
@@ -29,10 +31,23 @@ class CellStream(OutStream):  # type: ignore[misc, unused-ignore]
     """stdout and stderr: shown within 20 ms; a flush with nothing to flush costs nothing."""
 
     flush_interval = _FLUSH_S
+    logs: Callable[[], bool] = staticmethod(lambda: True)
+    """Whether what programs write past Python goes to the kernel's log as well; not when that may be a secret."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._flush_lock = threading.RLock()
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call, unused-ignore]
+
+    def _watch_pipe_fd(self) -> None:
+        """As ipykernel does it, in a thread of its own: what is written to the descriptor itself is shown, and logged."""
+        assert self._fid is not None
+        try:
+            while (data := os.read(self._fid, _PIPE_BYTES)) and self._should_watch:
+                self.write(data.decode(errors="replace"))
+                if self.logs():
+                    os.write(self._original_stdstream_copy, data)
+        except Exception:
+            self._exc = sys.exc_info()
 
     def flush(self) -> None:
         """In the caller's own thread: the link's channel may be used from any thread, unlike a ZMQ socket."""
@@ -163,6 +178,7 @@ def start(folder: str, control: int, *, foreign: bool = False) -> None:
     assert app.kernel is not None and app.iopub_thread is not None
     door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
     app.session.door = door
+    CellStream.logs = staticmethod(lambda: not door.masking.active)
     app.iopub_thread.forward = app.session.forward
     app.kernel.door = door
     _mark_own_errors(app.kernel.shell, door)
