@@ -76,7 +76,7 @@ def refuse_secrets(
     functions = [f for f in parcel.functions if f.__name__ not in request.allow and f is not allowed.get(f.__name__)]
     certain = [*secret_variables(os.environ).values(), *secrets.values()]
     suspect = (
-        find_in_source(host.transform(cell.source)) or find_in_values(values, certain) or find_in_functions(functions)
+        find_in_source(host.transform(cell.source), cell.lineno_offset) or find_in_values(values, certain) or find_in_functions(functions)
     )
     if suspect is not None:
         raise suspect.error()

@@ -129,7 +129,7 @@ class Session:
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
-        order, building = packages.start(there, self._host.screen.note) if packages else ({}, None)
+        order, building = packages.start(there, self._host.screen) if packages else ({}, None)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
@@ -142,8 +142,8 @@ class Session:
             there.names |= {name for name in parcel.roots if name != AMBIENT}
             parcel.sealed(there.heap)
             clock.append(time.perf_counter())
-            if building is not None:
-                building.result()  # the kernel waits for the same
+            if packages and building is not None:
+                packages.wait(building, self._host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self._host.transform(cell.source), returned.frame["stayed"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -31,11 +32,13 @@ from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
 from cellferry.link.there import There
-from cellferry.model import EnvironmentChoice, Host, PackageRow, Worker, WorkerId
+from cellferry.model import EnvironmentChoice, Host, PackageRow, Screen, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
+from cellferry.parcels.placeholder import human_bytes
 
 AUTO, FULL, INTERPRETER = "auto", "full", "python:"
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+_PATIENCE_S = 0.5
 Note = Callable[[str], None]
 
 
@@ -66,6 +69,8 @@ class Packages:
     target: Target = field(default_factory=lambda: Target(HERE))
     more: set[str] = field(default_factory=set)
     """Distributions that the cells need there although they are not installed here."""
+    _line: str = ""
+    """What the installer said last."""
     _tops: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
     _made: tuple[WorkerId, str] | None = None
@@ -175,7 +180,7 @@ class Packages:
             return EnvironmentChoice("python", python=self.env.removeprefix(INTERPRETER))
         return EnvironmentChoice("made", self.lock.key if self.lock else "", self.target.python)
 
-    def begin(self, worker: Worker, note: Note) -> tuple[str, Future[EnvironmentThere] | None]:
+    def begin(self, worker: Worker) -> tuple[str, Future[EnvironmentThere] | None]:
         """Have the worker make what the lock says, unless it has: a ticket for the kernel to wait for, and the outcome.
 
         ("", None) when there is nothing to do. The work goes on in a thread while the cell's data is sent.
@@ -187,34 +192,57 @@ class Packages:
 
         def work() -> None:
             try:
-                there = build_there(worker.endpoint, order, lambda line: None)
+                there = build_there(worker.endpoint, order, self._heard)
             except BaseException as exc:
                 done.set_exception(exc)
             else:
                 self._made = (worker.id, lock.key)
                 done.set_result(there)
 
+        self._line = ""
         Thread(target=work, name="cellferry-packages", daemon=True).start()
         return order.ticket, done
 
-    def start(self, there: There, note: Note) -> tuple[dict[str, Any], Future[EnvironmentThere] | None]:
+    def wait(self, building: Future[EnvironmentThere], progress: Note) -> None:
+        """Until the environment is there; a line tells how it gets on. Raises what ``build_there`` raises."""
+        began, shown = time.monotonic(), False
+        size = f", {human_bytes(self.lock.size_bytes)}" if self.lock and self.lock.size_bytes else ""
+        try:
+            while True:
+                try:
+                    building.result(timeout=_PATIENCE_S)
+                    return
+                except TimeoutError:
+                    if building.done():
+                        raise
+                    shown = True
+                    count = len(self.lock.packages) if self.lock else 0
+                    progress(f"packages of the worker: {count}{size}  {time.monotonic() - began:.0f} s  {self._line}")
+        finally:
+            if shown:
+                progress("")
+
+    def start(self, there: There, screen: Screen) -> tuple[dict[str, Any], Future[EnvironmentThere] | None]:
         """Have what the lock says made there while the rest is sent: what the kernel is told of it, and the outcome to come."""
-        self.check_there(there.worker, note)
+        self.check_there(there.worker, screen.note)
         there.sources.without = self.compiled
-        there.link.on_need = lambda module: self.grow(module, there.worker, note)
-        ticket, building = self.begin(there.worker, note)
+        there.link.on_need = lambda module: self.grow(module, there.worker, screen)
+        ticket, building = self.begin(there.worker)
         return {"offers": self.offers(there.link.pid), "packages": ticket}, building
 
-    def grow(self, module: str, worker: Worker, note: Note) -> bool:
+    def _heard(self, line: str) -> None:
+        self._line = line.strip()
+
+    def grow(self, module: str, worker: Worker, screen: Screen) -> bool:
         """A running cell imports ``module``, which is not there: have it installed; False if that cannot be."""
         before = set(self.dists)
         try:
-            self.need([module], note)
-            _ticket, done = self.begin(worker, note)
+            self.need([module], screen.note)
+            _ticket, done = self.begin(worker)
             if done is not None:
-                done.result()
+                self.wait(done, screen.progress)
         except errors.CellferryError as error:
-            note(f"{module} could not be installed on the worker: {error.what}")
+            screen.note(f"{module} could not be installed on the worker: {error.what}")
             return False
         remember(cache_folder(), before, self.dists - before)
         return True

@@ -90,7 +90,7 @@ def test_what_looks_like_a_credential_stops_the_cell(new_user: NewUser) -> None:
     assert name == "LooksSecret" and "client" in text
     assert user.sees("%%remote allow=client\nlen(client())") == "20\n"
     name, text = user.is_told(f"%%remote\nx = 1\nkey = {key!r}")
-    assert name == "LooksSecret" and "line 2" in text and "pragma" in text
+    assert name == "LooksSecret" and "line 3" in text and "pragma" in text
     assert user.sees(f"%%remote\nlen({key!r})  # pragma: allowlist secret") == "20\n"
     user.sees("db_password = 'c0rrect-horse'")
     name, text = user.is_told("%%remote\nlen(db_password)")

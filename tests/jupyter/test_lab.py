@@ -42,6 +42,15 @@ KEYBOARD = [
     "print('back here:', name, total, round(float(wave.max()), 2), large.shape)",
 ]
 
+PACKAGES = [
+    "%load_ext cellferry\nimport os, numpy as np\nx = np.arange(4)\nos.environ['DEMO_TOKEN'] = 'demo-' + 'v4lue-of-it'",
+    "%%remote env=auto estimate\nimport packaging\nx",
+    "%%remote env=auto secrets=DEMO_TOKEN\nimport os\nprint('token:', os.environ['DEMO_TOKEN'], x.sum())",
+    "%remote env",
+    "%%remote env=auto\nfor n in range(40):\n    open(f'part{n}.bin', 'wb').write(os.urandom(2 << 20) if n else b'x')",
+    "%%remote env=auto\npassword = 'hunter2-and-more'",
+]
+
 
 def free_port():
     with socket.socket() as probe:
@@ -174,3 +183,17 @@ def test_questions_pictures_progress_and_the_stop_button(page, tmp_path):
     expect(page.get_by_text(re.compile("stays on worker default until a local cell names it: large"))).to_be_visible()
     expect(page.get_by_text("back here: somebody 19 1.0 (3000, 4000)", exact=True)).to_be_visible()
     shoot(page, tmp_path, "keyboard")
+
+
+@pytest.mark.parametrize("lab", [PACKAGES], ids=["packages"], indirect=True)
+def test_packages_secrets_and_files(page, tmp_path):
+    from playwright.sync_api import expect
+
+    page.context.set_default_timeout(3 * PATIENCE_MS)
+    run_all(page)
+    expect(page.get_by_text(re.compile(r"to be installed on the worker: \d+ packages"))).to_be_visible()
+    expect(page.get_by_text("token: [DEMO_TOKEN] 6", exact=True)).to_be_visible(timeout=3 * PATIENCE_MS)
+    expect(page.locator("td", has_text="numpy").first).to_be_visible()
+    expect(page.get_by_text(re.compile("LooksSecret"))).to_be_visible(timeout=3 * PATIENCE_MS)
+    assert page.get_by_text("v4lue-of-it'", exact=True).count() == 0
+    shoot(page, tmp_path, "packages")

@@ -176,8 +176,10 @@ def _inside(item: object) -> list[tuple[str, str, object]]:
     return [(f".{key}", key, value) for key, value in list(table.items())[:_MOST]] if type(table) is dict else []
 
 
-def find_in_source(source: str) -> Suspect | None:
-    """The first string literal of a cell that is a credential; ``source`` is Python. A pragma on its line lets it pass."""
+def find_in_source(source: str, above: int = 0) -> Suspect | None:
+    """The first string literal of a cell that is a credential; ``source`` is Python, ``above``: lines of the cell before it.
+
+    A pragma on its line lets it pass."""
     if not (_HALLMARKS.search(source) or _SUSPICIOUS.search(source)):
         return None
     try:
@@ -189,7 +191,7 @@ def find_in_source(source: str) -> Suspect | None:
         text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")  # type: ignore[union-attr]
         kind = kind_of_secret(text) or (kind_by_name(name, text) if name else None)
         if kind is not None and not any(PRAGMA.search(line) for line in lines[node.lineno - 1 : node.end_lineno]):
-            return Suspect(f"the text in line {node.lineno} of the cell", kind)
+            return Suspect(f"the text in line {node.lineno + above} of the cell", kind)
     return None
 
 
