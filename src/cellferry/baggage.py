@@ -52,13 +52,9 @@ def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Conta
 
 
 def refuse_secrets(
-    request: CellRequest,
-    setting: Sequence[str],
-    cell: Cell,
-    parcel: Parcel,
-    namespace: Mapping[str, Any],
+    request: CellRequest, setting: Sequence[str], cell: Cell, parcel: Parcel, heap: Heap | None, namespace: Mapping[str, Any],
     host: Host,
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, str]]:  # fmt: skip
     """Refuse a cell that would send what looks like a credential; returns what the worker's kernel is to be given apart.
 
     ``secrets``: the environment variables that the request and the setting name; ``masked``: what else must not be shown.
@@ -76,13 +72,33 @@ def refuse_secrets(
     functions = [f for f in parcel.functions if f.__name__ not in request.allow and f is not allowed.get(f.__name__)]
     certain = [*secret_variables(os.environ).values(), *secrets.values()]
     suspect = (
-        find_in_source(host.transform(cell.source), cell.lineno_offset) or find_in_values(values, certain) or find_in_functions(functions)
+        find_in_source(host.transform(cell.source), cell.lineno_offset, certain)
+        or find_in_values(values, certain)
+        or find_in_functions(functions, certain)
+        or find_in_values(_changed(parcel, heap, namespace, request.allow), certain)
     )
     if suspect is not None:
         raise suspect.error()
     masked = {name: value for name, value in allowed.items() if isinstance(value, str)}
     found = {"secrets": secrets, "masked": masked}
     return {key: named for key, named in found.items() if named}
+
+
+def _changed(
+    parcel: Parcel, heap: Heap | None, namespace: Mapping[str, Any], allow: Container[str]
+) -> dict[str, Any]:
+    """Values that travel because they have changed since they were sent, whether the cell names them or not; by a name of
+    the notebook, or as "changed" where they have none."""
+    found: dict[str, Any] = {}
+    unnamed = []
+    for oid, _seal in parcel.changes if heap is not None else ():
+        value = heap.objects[oid]  # type: ignore[union-attr]
+        name = next((name for name, named in namespace.items() if named is value), None)
+        if name is None:
+            unnamed.append(value)
+        elif name not in allow:
+            found[name] = value
+    return found | ({"changed": unnamed} if unnamed and "changed" not in allow else {})
 
 
 def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.CellferryError:

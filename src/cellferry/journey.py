@@ -105,7 +105,8 @@ class Session:
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
-        secrets = refuse_secrets(request, self._config.secrets, cell, parcel, self._namespace, self._host)
+        heap = known.heap if known else None
+        secrets = refuse_secrets(request, self._config.secrets, cell, parcel, heap, self._namespace, self._host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())

@@ -141,3 +141,16 @@ def test_a_value_that_contains_itself_ends() -> None:
     loop: list = []
     loop.append(loop)
     assert find_in_values({"loop": loop}) is None
+
+
+def test_constants_and_defaults_of_functions() -> None:
+    scope: dict = {}
+    exec(f"def a(key={HOSTILE[2]!r}): pass\ndef b(*, key={HOSTILE[2]!r}): pass\ndef c(): return ({HOSTILE[2]!r}, 1)\n"
+         f"def d(): return {HOSTILE[2].encode()!r}\ndef e(): return 'abcdefgh1'", scope)  # fmt: skip
+    for name in "abcd":
+        assert find_in_functions([scope[name]]), name
+    assert find_in_functions([scope["e"]]) is None and find_in_functions([scope["e"]], ["abcdefgh1"])
+
+
+def test_a_secret_variable_written_into_the_cell() -> None:
+    assert find_in_source("x = 'abcdefgh1'", 0, ["abcdefgh1"]) and not find_in_source("x = 'abcdefgh1'")

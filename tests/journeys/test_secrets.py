@@ -110,3 +110,13 @@ def test_files_with_credentials_in_them(new_user: NewUser) -> None:
     shown = user.sees("%%remote\nimport os\nprint(sorted(os.listdir('data')))")
     assert "['x.csv']" in shown and "notes.txt was not sent" in shown
     assert user.sees("%%remote files=config.json\nprint(len(open('config.json').read()))") == "30\n"
+
+
+def test_a_change_of_what_was_sent_before_is_looked_at_too(new_user: NewUser) -> None:
+    user = new_user()
+    user.sees("settings = {'a': {}}\ninner = settings['a']\nother = 1")
+    user.sees("%%remote\nlen(settings)")
+    user.sees("inner['password'] = 'hunter2-and-more'")
+    name, text = user.is_told("%%remote\nother")
+    assert name == "LooksSecret" and "inner['password']" in text and "allow=inner" in text and "hunter2" not in text
+    assert user.sees("%%remote allow=inner\nother") == "1\n"

@@ -21,6 +21,7 @@ PRAGMA = re.compile(r"#\s*pragma:\s*allowlist[ -]secret")
 _LONGEST = 1 << 16
 """Of a longer text only this much is looked at."""
 _SHORTEST = 8
+_ENVIRONMENT = "the value of a secret environment variable"
 _DEEPEST, _MOST = 3, 200
 _HALLMARKS = re.compile(
     r"AKIA|ASIA|ABIA|ACCA|A3T|gh[pousr]_|github_pat_|gl[a-z]{2,5}-|xox[a-z]-|hooks\.slack\.com|sk_live|rk_live|sk-[A-Za-z0-9]"
@@ -140,7 +141,7 @@ def find_in_values(values: Mapping[str, object], known: Iterable[str] = ()) -> S
     certain = {text for text in known if len(text) >= _SHORTEST}
     for name, value in values.items():
         for path, key, text in _texts(name, value):
-            kind = "the value of a secret environment variable" if text in certain else kind_of_secret(text)
+            kind = _ENVIRONMENT if text in certain else kind_of_secret(text)
             kind = kind or kind_by_name(key, text)
             if kind is not None:
                 return Suspect(path, kind, name)
@@ -176,11 +177,11 @@ def _inside(item: object) -> list[tuple[str, str, object]]:
     return [(f".{key}", key, value) for key, value in list(table.items())[:_MOST]] if type(table) is dict else []
 
 
-def find_in_source(source: str, above: int = 0) -> Suspect | None:
-    """The first string literal of a cell that is a credential; ``source`` is Python, ``above``: lines of the cell before it.
-
-    A pragma on its line lets it pass."""
-    if not (_HALLMARKS.search(source) or _SUSPICIOUS.search(source)):
+def find_in_source(source: str, above: int = 0, known: Iterable[str] = ()) -> Suspect | None:
+    """The first string literal of a cell that is a credential; ``source`` is Python, ``above``: lines of the cell before it,
+    ``known``: as for values. A pragma on its line lets it pass."""
+    certain = {text for text in known if len(text) >= _SHORTEST and text in source}
+    if not (certain or _HALLMARKS.search(source) or _SUSPICIOUS.search(source)):
         return None
     try:
         tree = ast.parse(source)
@@ -189,7 +190,7 @@ def find_in_source(source: str, above: int = 0) -> Suspect | None:
     lines = source.splitlines()
     for name, node in _literals(tree):
         text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")  # type: ignore[union-attr]
-        kind = kind_of_secret(text) or (kind_by_name(name, text) if name else None)
+        kind = _ENVIRONMENT if text in certain else kind_of_secret(text) or (kind_by_name(name, text) if name else None)
         if kind is not None and not any(PRAGMA.search(line) for line in lines[node.lineno - 1 : node.end_lineno]):
             return Suspect(f"the text in line {node.lineno + above} of the cell", kind)
     return None
@@ -226,21 +227,27 @@ def _target(node: ast.AST) -> str:
     return ""
 
 
-def find_in_functions(functions: Iterable[FunctionType]) -> Suspect | None:
-    """The first function with a credential among its constants."""
+def find_in_functions(functions: Iterable[FunctionType], known: Iterable[str] = ()) -> Suspect | None:
+    """The first function with a credential among its constants or the defaults of its arguments."""
+    certain = tuple(text for text in known if len(text) >= _SHORTEST)
     for function in functions:
-        if _in_code(function.__code__):
-            kind = _in_code(function.__code__)
-            return Suspect(f"a text in function {function.__qualname__}", str(kind), function.__name__)
+        kind = _in_code(function.__code__, certain)
+        if kind is not None:
+            return Suspect(f"a text in function {function.__qualname__}", kind, function.__name__)
+        defaults = {"defaults": [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]}
+        found = find_in_values(defaults, certain) if defaults["defaults"] else None
+        if found is not None:
+            return Suspect(f"a default of function {function.__qualname__}", found.kind, function.__name__)
     return None
 
 
 @lru_cache(maxsize=4096)
-def _in_code(code: CodeType) -> str | None:
+def _in_code(code: CodeType, certain: tuple[str, ...]) -> str | None:
     for const in code.co_consts:
-        found = (
-            _in_code(const) if isinstance(const, CodeType) else kind_of_secret(const) if type(const) is str else None
-        )
+        if isinstance(const, CodeType):
+            found = _in_code(const, certain)
+        else:
+            found = next((s.kind for s in [find_in_values({"": const}, certain)] if s is not None), None)
         if found is not None:
             return found
     return None
