@@ -28,6 +28,7 @@ from cellferry.environment.installed import Inventory, canonicalize_name, take_i
 from cellferry.environment.lock import Lock, Target
 from cellferry.environment.places import cache_folder
 from cellferry.environment.sources import Sources, read_sources
+from cellferry.environment.tools import clashes
 from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
@@ -105,6 +106,11 @@ class Packages:
         self.dists |= names
         self.more = more
         if described is not None:
+            wrong = clashes(described.lock.versions) if self.env not in (AUTO, FULL) else []
+            if wrong:
+                raise errors.EnvironmentFailed(
+                    f"env={self.env}: {'; '.join(wrong)}", "name newer versions of these there, or leave them out"
+                )
             self.lock = described.lock
             for line in described.notes:
                 self._say(line, note)

@@ -234,6 +234,19 @@ def test_an_interpreter_that_was_there_before(new_user, place: Place, tmp_path: 
     assert name == "WorkerStartError" and "/no/such/python" in text and "->" in text
 
 
+def test_packages_that_the_kernel_cannot_live_with_are_named(new_user, place: Place, tmp_path: Path) -> None:
+    old = make_wheel(tmp_path / "wheels", "ipykernel", "5.0", {"ipykernel/__init__.py": ""})
+    user = new_user()
+    (user.folder / "requirements.txt").write_text(f"ipykernel @ {old.as_uri()}\n")
+    name, text = user.is_told("%%remote env=requirements.txt\n1")
+    assert name == "EnvironmentFailed" and "ipykernel 5.0" in text and "->" in text and not user.workers()
+    venv, uv = tmp_path / "there", Path(sys.executable).parent / "uv"
+    run(uv, "venv", "-q", "--python", sys.executable, venv)
+    run(uv, "pip", "install", "-q", "--no-deps", "--python", venv / "bin" / "python", old)
+    name, text = user.is_told(f"%%remote env=python:{venv}/bin/python\n1")
+    assert name == "WorkerStartError" and "ipykernel 5.0" in text and "install --upgrade ipykernel" in text
+
+
 def test_an_interpreter_of_another_minor_version(new_user, place: Place) -> None:
     """Functions and classes of the notebook travel as source, both ways; nobody is shown a crash."""
     minor, python = another_python()

@@ -258,4 +258,9 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PASSPHRASE|_PWD$|_
 
 def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Those environment variables whose names say that they are secrets."""
-    return {name: text for name, text in environ.items() if _SECRET_NAME.search(name) and _is_random(text)}
+    return {name: environ[name] for name in environ if _is_secret_name(name) and _is_random(environ[name])}
+
+
+@lru_cache(maxsize=4096)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from packaging.requirements import InvalidRequirement, Requirement
-
 from cellferry.environment.found import OURSELVES, not_on_an_index, requirements
 from cellferry.environment.installed import Inventory
 from cellferry.environment.lock import NAME, Lock, Target, Unsolved, compile_lock, named_by, read_lock, resolve
@@ -131,6 +128,8 @@ def _exported(folder: Path, sources: Sources) -> str:
 
 def _conda_file(path: Path, target: Target, sources: Sources) -> Described:
     """The packages of an ``environment.yml`` that PyPI has; the others are left out and named."""
+    from packaging.requirements import Requirement
+
     lines, names = conda_requirements(path.read_text("utf-8"))
     left_out: set[str] = set()
     for _try in range(_MOST_TRIES):
@@ -156,6 +155,9 @@ def conda_requirements(text: str) -> tuple[list[str], set[str]]:
 
     ``numpy=1.26`` of conda means ``1.26.*``; builds and channels have no meaning on PyPI.
     """
+    import yaml  # with packaging, a tenth of a second that most cells need not wait for
+    from packaging.requirements import Requirement
+
     try:
         entries = list(yaml.safe_load(text)["dependencies"])
     except (yaml.YAMLError, KeyError, TypeError) as exc:
@@ -174,6 +176,8 @@ def conda_requirements(text: str) -> tuple[list[str], set[str]]:
 
 
 def _conda_line(text: str) -> str | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
     spec = text.rpartition("::")[2].strip()
     name = spec.split("=")[0].split("<")[0].split(">")[0].split("!")[0].split("~")[0].strip()
     if not name or name in _CONDA_ONLY:

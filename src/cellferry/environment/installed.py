@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PathDistribution
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
-from packaging.markers import UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import NormalizedName, canonicalize_name
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 Kind = Literal["index", "editable", "directory", "archive", "vcs", "conda"]
+
+
+def canonicalize_name(name: str) -> str:
+    """The normalised name of a distribution (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,12 @@ class Installed:
 
     def requires(self) -> list[Requirement]:
         """What it needs, as its metadata says; lines that nobody can parse are left out."""
+        from importlib.metadata import (
+            PathDistribution,  # with packaging, a tenth of a second that most cells need not wait for
+        )
+
+        from packaging.requirements import InvalidRequirement, Requirement
+
         found = []
         for line in PathDistribution(self.info).requires or ():
             try:
@@ -81,6 +91,8 @@ class Inventory:
 
 
 def _applies(need: Requirement, extras: frozenset[str]) -> bool:
+    from packaging.markers import UndefinedEnvironmentName
+
     if need.marker is None:
         return True
     try:
@@ -182,4 +194,4 @@ def record_files(info: Path) -> list[Path]:
     return [Path(os.path.normpath(info.parent / row)) for row in rows]
 
 
-__all__ = ["Installed", "Inventory", "NormalizedName", "Origin", "canonicalize_name", "record_files", "take_inventory"]
+__all__ = ["Installed", "Inventory", "Origin", "canonicalize_name", "record_files", "take_inventory"]

@@ -110,10 +110,10 @@ def holds(site: Path) -> list[str]:
 
 def versions(site: Path) -> dict[str, str]:
     """Normalised name and version of each distribution below a ``site-packages``."""
-    from packaging.utils import canonicalize_name
+    from cellferry.environment.installed import canonicalize_name
 
     pairs = (name.removesuffix(".dist-info").partition("-") for name in holds(site))
-    return {str(canonicalize_name(name)): version for name, _, version in pairs}
+    return {canonicalize_name(name): version for name, _, version in pairs}
 
 
 def _folders(root: Path) -> Iterator[Path]:

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import tomli_w
-from packaging.utils import canonicalize_name
-
+from cellferry.environment.installed import canonicalize_name
 from cellferry.environment.sources import Sources
 from cellferry.environment.uv import run_uv, without_credentials
 from cellferry.errors import EnvironmentFailed
@@ -161,6 +159,8 @@ def read_lock(text: str, folder: Path, python: str, sources: Sources) -> Lock:
     files: dict[str, Path] = {}
     for entry in entries:
         _settle(entry, folder, files, sources)
+    import tomli_w
+
     return Lock(tomli_w.dumps(document), tuple(map(_package, entries)), python, files)
 
 

@@ -13,13 +13,12 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from cellferry.environment.installed import Inventory, record_files, take_inventory
-from cellferry.environment.uv import run_uv
 from cellferry.errors import EnvironmentNotBuilt
+
+if TYPE_CHECKING:
+    from cellferry.environment.installed import Inventory
 
 ROOTS = ("ipykernel", "ipython", "jupyter-client", "cloudpickle", "blake3", "xxhash", "traitlets", "pyzmq", "psutil")
 """What a kernel on a worker imports of its own accord; the rest follows from their metadata."""
@@ -30,6 +29,15 @@ def tools_folder(cache: Path, version: str = "", python: str = "") -> Path:
 
     Raises EnvironmentNotBuilt if the tools for another Python cannot be installed.
     """
+    known = cache / "tools" / f".known-{_stamp(version, python)}"
+    try:
+        folder = cache / "tools" / known.read_text("utf-8")
+        if folder.is_dir():
+            return folder
+    except OSError:
+        pass
+    from cellferry.environment.installed import take_inventory  # slow to read, and seldom needed
+
     inventory = take_inventory()
     names = sorted(inventory.closure(ROOTS))
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -48,7 +56,14 @@ def tools_folder(cache: Path, version: str = "", python: str = "") -> Path:
             making.rename(folder)
         except OSError:
             shutil.rmtree(making, ignore_errors=True)  # another worker was first
+    known.write_text(folder.name, "utf-8")
     return folder
+
+
+def _stamp(version: str, python: str) -> str:
+    """Says whether anything may have been installed here since: the folders of this interpreter's packages."""
+    places = [(path, Path(path).stat().st_mtime_ns) for path in sys.path if path.endswith("-packages") and Path(path).is_dir()]
+    return hashlib.sha256(f"{places} {version} {python} {_ourselves()}".encode()).hexdigest()[:16]
 
 
 def _ourselves() -> Path:
@@ -56,6 +71,8 @@ def _ourselves() -> Path:
 
 
 def _link(folder: Path, names: Iterable[str], inventory: Inventory) -> None:
+    from cellferry.environment.installed import record_files
+
     for name in names:
         info = inventory.dists[name].info
         tops = {
@@ -67,6 +84,8 @@ def _link(folder: Path, names: Iterable[str], inventory: Inventory) -> None:
 
 
 def _install(folder: Path, names: Iterable[str], inventory: Inventory, version: str, python: str) -> None:
+    from cellferry.environment.uv import run_uv
+
     pins = [f"{name}=={inventory.dists[name].version}" for name in names]
     outcome = run_uv(["pip", "install", "--quiet", "--python", python, "--target", str(folder), *pins])
     if not outcome.ok:
@@ -82,6 +101,10 @@ def clashes(versions: dict[str, str]) -> list[str]:
 
     ``versions``: name and version of what is installed there. The bounds are those of cellferry itself.
     """
+    from packaging.requirements import Requirement
+
+    from cellferry.environment.installed import canonicalize_name, take_inventory
+
     inventory = take_inventory()
     own = inventory.dists.get("cellferry")
     needs: list[Requirement] = own.requires() if own is not None else []

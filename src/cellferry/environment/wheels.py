@@ -12,8 +12,6 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
 from cellferry.environment.installed import Installed, record_files
 from cellferry.environment.sources import Sources
 from cellferry.environment.uv import run_uv
@@ -136,6 +134,8 @@ def _wheel_name(dist: Installed) -> str:
 
 def fits(wheel: str, supported: Iterable[str]) -> bool:
     """Whether a wheel's file name has one of the ``supported`` platform tags, or is for any."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
     try:
         tags = {tag.platform for tag in parse_wheel_filename(wheel)[3]}
     except InvalidWheelFilename:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -16,8 +17,12 @@ class Ignored:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._top = next((place for place in (folder, *folder.parents) if (place / ".git").exists()), folder)
         self._specs: dict[Path, GitIgnoreSpec | None] = {}
+
+    @cached_property
+    def _top(self) -> Path:
+        places = (self._folder, *self._folder.parents)
+        return next((place for place in places if (place / ".git").exists()), self._folder)
 
     def __contains__(self, name: object) -> bool:
         """Whether the file ``name``, relative to the folder, is ignored; what lies above the top is not.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,14 +10,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from cellferry.environment.instances import Instance, take
+from cellferry.environment.instances import Instance, take, versions
 from cellferry.environment.places import cache_folder
-from cellferry.environment.tools import tools_folder
+from cellferry.environment.tools import clashes, tools_folder
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
 from cellferry.worker.settings import mark_phase
 
 BEAT_S = 1.0
-_MINOR = "import sys; print('%d.%d' % sys.version_info[:2])"
+_ASK = "import json, sys; print(json.dumps(['%d.%d' % sys.version_info[:2], [p for p in sys.path if p]]))"
 
 
 def kernel_in(folder: str, settings: dict[str, Any]) -> tuple[list[str], Instance | None]:
@@ -29,7 +30,7 @@ def kernel_in(folder: str, settings: dict[str, Any]) -> tuple[list[str], Instanc
     try:
         if settings.get("kernel_python"):
             python = str(Path(settings["kernel_python"]).expanduser())
-            return _command(python, tools_folder(cache_folder(), minor_of(python), python)), None
+            return _command(python, tools_folder(cache_folder(), _checked(python), python)), None
         told = settings["environment"]
         cache = Path(told.get("cache") or cache_folder())
         instance = take(cache / "environments", told["key"], told["python"])
@@ -52,13 +53,23 @@ def _command(python: str, tools: Path) -> list[str]:
     return [python, "-P", str(tools / "cellferry" / "guest" / "__main__.py")]
 
 
-def minor_of(python: str) -> str:
-    """Version ("3.11") of an interpreter. Raises EnvironmentNotBuilt if it is none."""
+def _checked(python: str) -> str:
+    """Version ("3.11") of an interpreter that was there before. Raises EnvironmentNotBuilt if it is none, or if packages of
+    its environment would come before the kernel's own tools and do not fit them."""
     try:
-        told = subprocess.run([python, "-c", _MINOR], capture_output=True, text=True, check=True, cwd="/")
+        told = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, check=True, cwd="/")
     except (OSError, subprocess.CalledProcessError) as error:
         raise EnvironmentNotBuilt(
             f"env=python:{python}: that is no Python on the worker ({error})",
             "for example: env=python:/opt/venv/bin/python",
         ) from error
-    return told.stdout.strip()
+    minor, path = json.loads(told.stdout)
+    found: dict[str, str] = {}
+    for place in reversed(path):
+        found |= versions(Path(place))
+    wrong = clashes(found)
+    if wrong:
+        raise EnvironmentNotBuilt(
+            f"env=python:{python}: {'; '.join(wrong)}", f"{python} -m pip install --upgrade {' '.join(w.split()[0] for w in wrong)}"
+        )
+    return str(minor)
