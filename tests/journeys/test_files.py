@@ -123,7 +123,7 @@ chunked_files.Coming = Cut
 
 @pytest.mark.parametrize("transport", ["unix", "tls"])
 def test_get_goes_on_where_a_cut_link_stopped(new_user: NewUser, transport: str) -> None:
-    user = new_user(CELLFERRY_FILE_LIMIT="1000", CELLFERRY_LOCAL_TRANSPORT=transport)
+    user = new_user(CELLFERRY_FILE_LIMIT="1000", CELLFERRY_LOCAL_TRANSPORT=transport, CELLFERRY_GRACE_S="60")
     user.sees("%%remote\nimport os\ndata = os.urandom(40 << 20)\nopen('large.bin', 'wb').write(data)\nNone")
     user.sees(CUT)
     assert user.is_told("%remote get large.bin")[0] == "WorkerLost"
@@ -138,7 +138,8 @@ def test_get_goes_on_where_a_cut_link_stopped(new_user: NewUser, transport: str)
 
 
 def test_a_send_that_was_cut_goes_on(new_user: NewUser) -> None:
-    user = new_user(CELLFERRY_LOCAL_TRANSPORT="tls")
+    # a local worker ends five seconds after its last connection; on a busy machine, coming back may take longer
+    user = new_user(CELLFERRY_LOCAL_TRANSPORT="tls", CELLFERRY_GRACE_S="60")
     data = _random(user.folder / "large.bin", 40 * MIB)
     user.sees("%%remote\n1")
     user.sees(
