@@ -32,11 +32,13 @@ class User:
         return self.kernel.run(Step(cell, cell.startswith("%%remote")))
 
     def sees(self, cell: str) -> str:
-        """All text that a cell shows, displays included. Fails if the cell does."""
+        """All text that a cell shows, displays included (not the empty one of a progress line that is over). Fails if the
+        cell does."""
         seen = self.types(cell)
         failed = [output for output in seen.outputs if output["output_type"] == "error"]
         assert not failed, "\n".join(failed[0]["traceback"])
-        return "".join(output.get("text") or output["data"].get("text/plain", "") + "\n" for output in seen.outputs)
+        shown = [output for output in seen.outputs if "data" not in output or output["data"].get("text/plain")]
+        return "".join(output.get("text") or output["data"].get("text/plain", "") + "\n" for output in shown)
 
     def is_told(self, cell: str) -> tuple[str, str]:
         """(name, text) of the error that a cell ends with. Fails if the cell does not."""
