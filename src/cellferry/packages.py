@@ -70,6 +70,8 @@ class Packages:
     target: Target = field(default_factory=lambda: Target(HERE))
     more: set[str] = field(default_factory=set)
     """Distributions that the cells need there although they are not installed here."""
+    compiled: frozenset[str] = frozenset()
+    """Import names of packages that went from here as wheels for this machine only."""
     _line: str = ""
     """What the installer said last."""
     _tops: set[str] = field(default_factory=set)
@@ -111,7 +113,7 @@ class Packages:
                 raise errors.EnvironmentFailed(
                     f"env={self.env}: {'; '.join(wrong)}", "name newer versions of these there, or leave them out"
                 )
-            self.lock = described.lock
+            self.lock, self.compiled = described.lock, _compiled(described.lock, inventory)
             for line in described.notes:
                 self._say(line, note)
             self.warn(described.lock.versions, HERE, note)
@@ -120,19 +122,9 @@ class Packages:
         """A copy to try something with: for an estimate."""
         return Packages(self.env, self.local, set(self.dists), self.lock, self.target, set(self.more))
 
-    @property
-    def compiled(self) -> frozenset[str]:
-        """Import names of packages that went from here as wheels for this machine only."""
-        names = (
-            {canonicalize_name(path.name.split("-")[0]) for path in self.lock.files.values() if not fits(path.name, ())}
-            if self.lock
-            else set()
-        )
-        return frozenset(top for top, dists in take_inventory().modules.items() if not names.isdisjoint(dists))
-
     def planned(self) -> tuple[PackageRow, ...]:
         """For an estimate: what would be installed, with sizes."""
-        here = {name: dist.version for name, dist in take_inventory().dists.items()}
+        here = take_inventory().versions
         found = self.lock.packages if self.lock else ()
         return tuple(
             PackageRow(p.name, here.get(p.name, ""), p.version, "sent from here" if p.sent else "", p.size_bytes)
@@ -168,7 +160,7 @@ class Packages:
 
     def warn(self, there: dict[str, str], python: str, note: Note) -> None:
         """Name the differences that can break a pickle; each once."""
-        here = {name: dist.version for name, dist in take_inventory().dists.items()}
+        here = take_inventory().versions
         found = risky(here, there, here)
         if python and python != HERE:
             found.insert(0, Difference("Python", HERE, python))
@@ -274,6 +266,11 @@ class Packages:
             )
 
 
+def _compiled(lock: Lock, inventory: Inventory) -> frozenset[str]:
+    names = {canonicalize_name(path.name.split("-")[0]) for path in lock.files.values() if not fits(path.name, ())}
+    return frozenset(top for top, dists in inventory.modules.items() if not names.isdisjoint(dists))
+
+
 def plan(
     before: Packages | None, env: str, flow: Flow, given: Sequence[Any], parcel: Parcel,
     local: Callable[[Iterable[str]], Sequence[Source]], host: Host, *, trial: bool = False,
@@ -291,7 +288,7 @@ def plan(
 
 def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     """The rows of ``%remote env``: what is here and there, and why it differs."""
-    here = {name: dist.version for name, dist in take_inventory().dists.items()}
+    here = take_inventory().versions
     if packages is None or worker is None:
         return rows(here, here, (), (), shared=True)
     there = ask_versions(worker.endpoint)

@@ -73,6 +73,11 @@ class Inventory:
     dists: Mapping[str, Installed]
     modules: Mapping[str, tuple[str, ...]]
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by name of everything."""
+        return {name: dist.version for name, dist in self.dists.items()}
+
     def closure(self, names: Iterable[str]) -> set[str]:
         """``names`` and what they need here, as far as it is installed; markers and extras are heeded."""
         found: set[str] = set()

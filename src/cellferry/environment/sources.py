@@ -8,11 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cellferry.environment.uv import without_credentials
-
-PYPI = "https://pypi.org/simple"
 
 
 @dataclass(frozen=True)
@@ -36,9 +33,6 @@ class Sources:
             found += ["--find-links", place]
         # pip takes the best version that any index has; uv by itself only what the first index with the name has
         return [*found, "--index-strategy", "unsafe-best-match"] if self.more else found
-
-    def hosts(self) -> set[str]:
-        return {host for url in (self.default, *self.more) if (host := urlsplit(url).hostname)}
 
 
 def read_sources(environ: Mapping[str, str], files: Iterable[Path] | None = None) -> Sources:

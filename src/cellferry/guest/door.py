@@ -22,7 +22,7 @@ from cellferry.guest.packages import Importer, Packages
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.leaves import Leaf
-from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream, Stream, WireClosed
+from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
 PROTOCOL = 1
 Job = Callable[[], Any]
@@ -335,7 +335,7 @@ class Door:
 
     def _connect(self, sock: socket.socket) -> None:
         try:
-            stream = self._shake(sock)
+            stream = tls.taken(sock, PREAMBLE, self.folder, self._pinned)
         except (OSError, WireClosed):
             sock.close()
             return
@@ -343,16 +343,6 @@ class Door:
         self.links.append(link)
         self._tell_state()
         link.serve()
-
-    def _shake(self, sock: socket.socket) -> Stream:
-        if self._pinned is None:
-            sock.setblocking(True)
-            preamble = sock.recv(len(PREAMBLE), socket.MSG_WAITALL)
-            if preamble != PREAMBLE:
-                raise WireClosed("not a client of ours")
-            return PlainStream(sock)
-        context = tls.server_context(self.folder / "worker.crt", self.folder / "worker.key", self._pinned)
-        return tls.TlsStream(sock, context, server_side=True, pinned_pem=self._pinned)
 
     def _tell_state(self) -> None:
         self._tell({"op": "state", "busy": self.busy, "links": len(self.links)})

@@ -1,6 +1,6 @@
 """Artifacts in S3 and what speaks its language: the worker writes by pre-signed URLs, the keys stay here.
 
-A URL allows one PUT of one object (or one part of it) for an hour; see decision 008. boto3 finds keys, region and
+A URL allows one PUT of one object (or one part of it) for an hour; see decision 009. boto3 finds keys, region and
 endpoint as it does everywhere (environment, profile, ``AWS_ENDPOINT_URL``).
 """
 

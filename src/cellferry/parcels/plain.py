@@ -97,15 +97,6 @@ class Encoder:
         while len(self._ids) > mark[1]:
             self._ids.popitem()
 
-    def branch(self) -> Encoder:
-        """A copy to try one value with; ``adopt`` makes what it did count."""
-        other = Encoder(self.known)
-        other.buffers, other._ids, other._alive = [*self.buffers], {**self._ids}, self._alive
-        return other
-
-    def adopt(self, other: Encoder) -> None:
-        self.buffers, self._ids = other.buffers, other._ids
-
     def _number(self, value: Any) -> int:
         self._alive.append(value)  # an id is only an object's own while the object lives
         number = self._ids[id(value)] = len(self._ids)

@@ -65,16 +65,16 @@ def _root(heap: Heap, encoder: Encoder, name: str, value: Any, load: PlainLoad) 
         return ["known", oid]
     reason = BOUND_TO_PROCESS if is_bound(value) else ""
     if not reason and not (load.limit is not None and quick_size(value) > load.limit):
-        before, trial = len(encoder.buffers), encoder.branch()
+        mark = encoder.mark()
         try:
-            node = trial.node(value)
+            node = encoder.node(value)
         except CannotTravel as exc:
             reason = exc.what
         else:
-            size = sum(memoryview(b).nbytes for b in trial.buffers[before:])
+            size = sum(memoryview(b).nbytes for b in encoder.buffers[mark[0] :])
             if load.limit is None or size <= load.limit:
-                encoder.adopt(trial)
                 return node
+        encoder.back_to(mark)
     load.stayed[name] = reason
     if oid is None:
         oid = heap.next_oid

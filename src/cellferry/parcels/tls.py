@@ -10,9 +10,9 @@ import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from socket import IPPROTO_TCP, SHUT_RDWR, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, MSG_WAITALL, SHUT_RDWR, TCP_NODELAY, socket
 
-from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, Buffer
+from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, Buffer, PlainStream, Stream, WireClosed
 
 _READ_BYTES = 1 << 18
 _WRITE_BYTES = 1 << 20
@@ -43,6 +43,18 @@ def client_context(worker_cert_pem: str, cert_path: Path, key_path: Path, alpn: 
     context = _context(ssl.PROTOCOL_TLS_CLIENT, cert_path, key_path, worker_cert_pem)
     context.set_alpn_protocols([alpn])
     return context
+
+
+def taken(sock: socket, preamble: bytes, folder: Path, pinned_pem: str | None) -> Stream:
+    """The worker's end of a connection that the acceptor handed over: plain, behind ``preamble``, or TLS with the pair in
+    ``folder`` if a client's certificate is pinned. Raises WireClosed, ssl.SSLError, OSError."""
+    if pinned_pem is None:
+        sock.setblocking(True)
+        if sock.recv(len(preamble), MSG_WAITALL) != preamble:
+            raise WireClosed("not a client of ours")
+        return PlainStream(sock)
+    context = server_context(folder / "worker.crt", folder / "worker.key", pinned_pem)
+    return TlsStream(sock, context, server_side=True, pinned_pem=pinned_pem)
 
 
 def check_pinned(peer_der: bytes | None, pinned_pem: str) -> None:

@@ -9,7 +9,6 @@ environment is built while the kernel boots and data arrives. The words on this 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -24,7 +23,8 @@ from cellferry.environment.instances import Instance, tidy, versions
 from cellferry.environment.lock import NAME
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
 from cellferry.parcels import tls
-from cellferry.parcels.wire import PACKAGES_PREAMBLE, Channel, PlainStream, WireClosed
+from cellferry.parcels.wire import PACKAGES_PREAMBLE, Channel, WireClosed
+from cellferry.worker.foreign import look_into
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -32,7 +32,7 @@ Tell = Callable[[dict[str, Any]], None]
 class Environments:
     """One for each worker. ``instance`` is None where the kernel runs in an environment that is not ours to change."""
 
-    def __init__(self, folder: Path, instance: Instance | None, argv: Sequence[str], pinned: str, tell: Tell) -> None:
+    def __init__(self, folder: Path, instance: Instance | None, argv: Sequence[str], pinned: str | None, tell: Tell) -> None:
         self._folder, self._instance, self._python, self._pinned, self._tell = folder, instance, argv[0], pinned, tell
         self._one_at_a_time = threading.Lock()
         if instance is not None:
@@ -44,7 +44,7 @@ class Environments:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            channel = Channel(self._shake(connection))
+            channel = Channel(tls.taken(connection, PACKAGES_PREAMBLE, self._folder, self._pinned))
         except (OSError, WireClosed):
             connection.close()
             return
@@ -59,15 +59,6 @@ class Environments:
             pass
         finally:
             channel.close()
-
-    def _shake(self, connection: socket.socket) -> Any:
-        if not self._pinned:
-            connection.setblocking(True)
-            if connection.recv(len(PACKAGES_PREAMBLE), socket.MSG_WAITALL) != PACKAGES_PREAMBLE:
-                raise WireClosed("not a client of ours")
-            return PlainStream(connection)
-        context = tls.server_context(self._folder / "worker.crt", self._folder / "worker.key", self._pinned)
-        return tls.TlsStream(connection, context, server_side=True, pinned_pem=self._pinned)
 
     def _environment(self, channel: Channel, meta: dict[str, Any]) -> None:
         try:
@@ -118,17 +109,11 @@ class Environments:
         if self._instance is not None:
             python = self._instance.site.parent.name.removeprefix("python")
             return {"python": python, "versions": versions(self._instance.site), "own": True}
-        told = subprocess.run([self._python, "-c", _ASK], capture_output=True, text=True, cwd="/", check=False)
-        if told.returncode:
-            return {"python": "", "versions": {}, "own": False}
-        python, path = json.loads(told.stdout)
-        found: dict[str, str] = {}
-        for place in reversed(path):
-            found |= versions(Path(place))
+        try:
+            python, found = look_into(self._python)
+        except subprocess.CalledProcessError:
+            python, found = "", {}
         return {"python": python, "versions": found, "own": False}
-
-
-_ASK = "import json, sys; print(json.dumps(['%d.%d' % sys.version_info[:2], [p for p in sys.path if p]]))"
 
 
 def _linked(folder: Path, file: Mapping[str, Any]) -> bool:

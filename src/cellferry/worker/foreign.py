@@ -57,19 +57,25 @@ def _checked(python: str) -> str:
     """Version ("3.11") of an interpreter that was there before. Raises EnvironmentNotBuilt if it is none, or if packages of
     its environment would come before the kernel's own tools and do not fit them."""
     try:
-        told = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, check=True, cwd="/")
+        minor, found = look_into(python)
     except (OSError, subprocess.CalledProcessError) as error:
         raise EnvironmentNotBuilt(
             f"env=python:{python}: that is no Python on the worker ({error})",
             "for example: env=python:/opt/venv/bin/python",
         ) from error
-    minor, path = json.loads(told.stdout)
-    found: dict[str, str] = {}
-    for place in reversed(path):
-        found |= versions(Path(place))
     wrong = clashes(found)
     if wrong:
         raise EnvironmentNotBuilt(
             f"env=python:{python}: {'; '.join(wrong)}", f"{python} -m pip install --upgrade {' '.join(w.split()[0] for w in wrong)}"
         )
-    return str(minor)
+    return minor
+
+
+def look_into(python: str) -> tuple[str, dict[str, str]]:
+    """Version ("3.11") of an interpreter, and name and version of what is on its path. Raises OSError, CalledProcessError."""
+    told = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, check=True, cwd="/")
+    minor, path = json.loads(told.stdout)
+    found: dict[str, str] = {}
+    for place in reversed(path):
+        found |= versions(Path(place))
+    return str(minor), found

@@ -125,9 +125,9 @@ def _open_door(
         keeper_line=keeper_line,
         on_tick=lambda: reap_orphans(kernel.process_id),
     )
-    pinned = settings.client_cert_pem if settings.transport == "tls" else ""
+    pinned = settings.client_cert_pem if settings.transport == "tls" else None
     acceptor = Acceptor(
-        listener, tls=bool(pinned), to_kernel=kernel.hand_over,
+        listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over,
         to_packages=lambda connection: environments().take(connection),
     )  # fmt: skip
     core = WorkerCore(home, settings, kernel, lease, acceptor)
