@@ -17,25 +17,25 @@ BELOW_JOURNEY = BASE | {
     "capture", "placement", "parcels", "environment", "ledger", "providers", "link", "guest", "worker", "fleet"
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "model": {"errors"},
+    "errors": {"model"},
+    "model": set(),
     "config": {"errors", "model"},
     "capture": BASE,
     "placement": BASE,
     "parcels": BASE,
     "environment": BASE,
     "ledger": BASE,
-    "providers": BASE,
+    "providers": BASE | {"environment", "placement"},
     "link": BASE | {"parcels"},
     "guest": {"parcels"},
     "worker": BASE | {"parcels", "guest", "environment"},
-    "fleet": BASE | {"ledger", "providers", "link"},
+    "fleet": BASE | {"placement", "ledger", "providers", "link"},
     "baggage": BELOW_JOURNEY,
     "errands": BELOW_JOURNEY,
     "packages": BELOW_JOURNEY,
     "journey": BELOW_JOURNEY | {"baggage", "errands", "packages"},
-    "jupyter": BASE | {"ledger", "fleet", "journey"},
-    "cli": BASE | {"ledger", "fleet", "journey"},
+    "jupyter": BASE | {"placement", "ledger", "fleet", "journey"},
+    "cli": BASE | {"placement", "ledger", "fleet", "journey"},
     "testing": BASE | {"providers"},
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""

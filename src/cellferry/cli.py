@@ -88,7 +88,8 @@ def _down(words: argparse.Namespace) -> int:
 
 def _doctor(words: argparse.Namespace) -> int:
     from cellferry.config import load
-    from cellferry.fleet.doctor import Check, examine
+    from cellferry.fleet.doctor import examine
+    from cellferry.model import Check
 
     found: list[Check] = []
     for check in examine(load()):

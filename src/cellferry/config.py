@@ -7,6 +7,7 @@ Environment: ``CELLFERRY_FETCH_LIMIT=1048576`` sets ``c.Cellferry.fetch_limit``.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from traitlets import Enum, Float, Integer, List, Unicode
@@ -56,6 +57,41 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     cache_dir = Unicode(
         "", help="Folder for environments, locks and wheels, which can be made again; empty: the user's cache folder."
     ).tag(config=True)
+    budget = Float(
+        None,
+        allow_none=True,
+        help="Most that one notebook may spend on workers, in US dollars; None: a worker that costs money needs `budget=`.",
+    ).tag(config=True)
+    budget_day = Float(None, allow_none=True, help="Most that you may spend in a day (UTC), in US dollars.").tag(config=True)
+    budget_month = Float(None, allow_none=True, help="Most that you may spend in a month (UTC), in US dollars.").tag(
+        config=True
+    )
+    ledger = Unicode(
+        "",
+        help="Where money is accounted for: a database URL (postgresql+psycopg://host/name) for a team; empty: a file of yours.",
+    ).tag(config=True)
+    person = Unicode("", help="Who spends, in a shared ledger; empty: your user name.").tag(config=True)
+    providers = List(
+        Unicode(),
+        help="Where workers may be started, in no order: local, ssh, aws, demo. Empty: local, and those that are configured "
+        "(`hosts` for ssh, `aws_regions` for aws).",
+    ).tag(config=True)
+    hosts = List(Unicode(), help="Machines for provider ssh: user@box, or a name from your ssh configuration.").tag(config=True)
+    ssh_config = Unicode("~/.ssh/config", help="OpenSSH client configuration that provider ssh reads.").tag(config=True)
+    ssh_known_hosts = Unicode("~/.ssh/known_hosts", help="Keys of the machines that provider ssh may connect to.").tag(
+        config=True
+    )
+    aws_regions = List(Unicode(), help="Regions in which provider aws may start machines; empty: not configured.").tag(
+        config=True
+    )
+    aws_profile = Unicode("", help="Profile of the AWS configuration to use; empty: boto3's own choice.").tag(config=True)
+    demo_seed = Integer(1, help="What happens in the simulated cloud is decided by this number.").tag(config=True)
+    state_dir = Unicode(
+        "", help="Folder for the ledger, the keys of running workers and prices; empty: the user's data folder."
+    ).tag(config=True)
+    attempt_s = Float(600.0, help="How long one machine may take to become reachable before the next is tried (s).").tag(
+        config=True
+    )
     grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
         config=True
     )
@@ -66,6 +102,13 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         "",
         help="Folder for the local worker's private folders; empty: the user's runtime folder or the system's temporary one.",
     ).tag(config=True)
+
+
+def state_folder(config: Cellferry) -> Path:
+    """The private folder for what must survive this process, made if it is not there. Raises OSError."""
+    folder = Path(config.state_dir or Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "cellferry").expanduser()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def from_environment(environ: dict[str, str] | None = None) -> Config:

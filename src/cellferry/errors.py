@@ -11,6 +11,11 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  |- CannotTravel              a value that the cell needs cannot leave this process
 |  |- EnvironmentFailed         the packages that the cell needs cannot be had for the worker
 |  '- LooksSecret               something that would travel looks like a credential
+|- BudgetError                  money: nothing was started, or a cell was stopped in time
+|  |- NoBudget                   a machine that costs money, and nobody has said how much it may cost
+|  |- BudgetExceeded             the money that is left does not pay for it; who holds it is said
+|  '- BudgetSpent                the cell was stopped at its limit; what it had made came home
+|- LedgerError                  the ledger cannot be read or written; no machine was asked for
 |- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
 |- ParcelError                  bytes did not arrive as they were sent
 |  '- ChunkMismatch             a chunk whose hash is not the promised one was refused
@@ -18,7 +23,15 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  '- IdentityError             the other end is not who it should be
 '- WorkerError                  the worker failed; the local namespace is untouched
    |- WorkerStartError          it never became ready
+   |  |- Refused                a provider did not give one machine; another may be had elsewhere
+   |  |  |- NoQuota             the account may not have so many; says which quota
+   |  |  |- NoCapacity          there is none left at the moment
+   |  |  |- PriceTooHigh        it costs more than may be paid
+   |  |  |- NotPermitted        the credentials do not allow it; says which permission
+   |  |  '- StartTimeout        it did not become reachable within its time
+   |  '- NothingToBeHad         every try failed; the whole history is in the message
    |- EnvironmentNotBuilt       the packages could not be installed there
+   |- SpotTaken                 the provider took the machine back (spot); what there was came home
    |- WorkerLost                it ended while in use
    |- KernelDied                the worker lives, the kernel on it was killed
    '- DiskFull                  no space left on the worker or beside the notebook
@@ -27,6 +40,11 @@ The user's own exception in a remote cell is none of these: it is shown with its
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cellferry.model import Refusal, RefusalKind
 
 
 class CellferryError(Exception):
@@ -93,6 +111,26 @@ class LooksSecret(PreflightError):
     """Something that would travel looks like a credential; the message says where it is, never what it is."""
 
 
+class BudgetError(CellferryError):
+    """Money: nothing was started, or a cell was stopped in time."""
+
+
+class NoBudget(BudgetError):
+    """A machine that costs money was asked for, and no limit says how much it may cost."""
+
+
+class BudgetExceeded(BudgetError):
+    """The money that is left under a limit does not pay for it; the message says who holds the rest."""
+
+
+class BudgetSpent(BudgetError):
+    """A cell was stopped because its money was gone; what it had made came home."""
+
+
+class LedgerError(CellferryError):
+    """The ledger cannot be read or written; no machine was asked for."""
+
+
 class StaysThere(CellferryError):
     """A value on the worker was asked for at home but cannot travel."""
 
@@ -121,8 +159,59 @@ class WorkerStartError(WorkerError):
     """The worker never became ready; the message carries the end of its log."""
 
 
+class Refused(WorkerStartError):
+    """A provider did not give one machine; raised by ``Provider.start``, after which nothing of it is left.
+
+    ``kind`` is what the ledger remembers of it (``model.RefusalKind``). The fleet goes on with the next offer.
+    """
+
+    kind: RefusalKind = "failed"
+
+
+class NoQuota(Refused):
+    """The account may not have so many; the message has the quota's exact name and code."""
+
+    kind = "no_quota"
+
+
+class NoCapacity(Refused):
+    """The provider has none left in this place at the moment."""
+
+    kind = "no_capacity"
+
+
+class PriceTooHigh(Refused):
+    """It costs more at the moment than may be paid."""
+
+    kind = "price_too_high"
+
+
+class NotPermitted(Refused):
+    """The credentials do not allow it; the message names the missing permission."""
+
+    kind = "not_permitted"
+
+
+class StartTimeout(Refused):
+    """The machine was given but did not become reachable within its time; it was ended."""
+
+    kind = "timeout"
+
+
+class NothingToBeHad(WorkerStartError):
+    """Every offer was tried or ruled out. ``history``: the tries, in order; the message shows them as a table."""
+
+    def __init__(self, what: str, advice: str = "", history: tuple[Refusal, ...] = ()) -> None:
+        super().__init__(what, advice)
+        self.history = history
+
+
 class EnvironmentNotBuilt(WorkerError):
     """The worker could not install the packages that it was told to; the message carries the installer's own words."""
+
+
+class SpotTaken(WorkerError):
+    """The provider took the machine back (spot); what there was came home."""
 
 
 class WorkerLost(WorkerError):

@@ -79,21 +79,147 @@ class CellRequest:
 
 @dataclass(frozen=True)
 class Lease:
-    """When a worker ends itself (seconds). ``grace_s``: without any client connected; None: only ``idle_s`` counts."""
+    """When a worker ends itself (seconds). ``grace_s``: without any client connected; None: only ``idle_s`` counts.
+
+    ``ends_unix_s``: its money is gone then. Running cells are interrupted at that moment, and the worker has ended
+    ``LAST_S`` later, whoever is connected; None: it costs nothing.
+    """
 
     idle_s: float = 600.0
     grace_s: float | None = None
+    ends_unix_s: float | None = None
+
+
+LAST_S = 5.0
+"""How long a worker has, after its money is gone, to bring home what there is and to end; it is reserved as well."""
+
+RefusalKind = Literal["no_quota", "no_capacity", "price_too_high", "not_permitted", "timeout", "failed"]
+"""Why a machine was not to be had; ``errors.Refused`` has a class for each."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One kind of machine in one place, with its price. Made by providers from a price list, or by asking.
+
+    Money in integer micro-dollars per hour: ``microusd_per_hour`` on demand, ``spot_microusd_per_hour`` interruptible;
+    None where it is not sold that way, 0 where it is free. ``zone`` is "" where the provider picks one.
+    """
+
+    provider: str
+    region: str
+    instance: str
+    """The provider's own word: "p4d.24xlarge", a host's name."""
+    zone: str = ""
+    gpu: str = ""
+    """In lower case ("a100"), "" for none."""
+    gpu_count: int = 0
+    gpu_memory_bytes: int = 0
+    """Of one."""
+    cpus: int = 0
+    memory_bytes: int = 0
+    arch: str = "x86_64"
+    microusd_per_hour: int | None = None
+    spot_microusd_per_hour: int | None = None
+    priced_unix_s: float = 0.0
+    """When the price was right."""
+    price_source: str = ""
+    quota: str = ""
+    """Code of the quota that counts on demand, "" for none; ``spot_quota`` for spot."""
+    spot_quota: str = ""
+    quota_units: int = 0
+    """How much of that quota one machine takes (AWS: vCPUs)."""
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a provider allows in one region, and what of it is in use; in the quota's own units."""
+
+    provider: str
+    region: str
+    code: str
+    name: str
+    limit: int
+    used: int = 0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One try that failed, remembered in the ledger. ``what``: the provider's own words, without secrets."""
+
+    provider: str
+    region: str
+    zone: str
+    instance: str
+    spot: bool
+    kind: RefusalKind
+    what: str
+    at_unix_s: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of the user's chances: quotas asked for, and refusals of late."""
+
+    quotas: tuple[Quota, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Order:
+    """One try to get one machine; the fleet makes it after the ledger has reserved its money under ``token``.
+
+    ``token`` is random, unique for ever, in every tag and name of what the provider makes for this order: asking twice
+    with one token gives one machine.
+    """
+
+    request: CellRequest
+    name: str
+    lease: Lease
+    offer: Offer | None = None
+    """None: the provider has nothing to choose from."""
+    spot: bool = False
+    token: str = ""
+    owner: str = ""
+    notebook: str = ""
+    wait_s: float = 600.0
+    """Give up with ``errors.StartTimeout`` when the worker is not reachable by then."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine at a provider that carries our tag, whether it became a worker or not; for ``cellferry reap``."""
+
+    provider: str
+    id: str
+    """The provider's own word: "i-0abc"."""
+    region: str
+    token: str
+    name: str = ""
+    owner: str = ""
+    started_unix_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of ``doctor``. ``advice``: what to type if not ``ok``."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """Where a worker is reached. ``kind`` "unix": ``path`` is its socket. "tls": ``host``/``port`` plus pins.
+    "tunnel": ``path`` is a socket on this machine that leads to the worker's own on another.
 
     ``worker_cert_pem`` is the certificate the client accepts, and no other. ``client_dir`` is the private
     folder that holds the client's own ``client.key``/``client.crt``; keys never leave the machine they were made on.
     """
 
-    kind: Literal["unix", "tls"]
+    kind: Literal["unix", "tls", "tunnel"]
     path: str = ""
     host: str = "127.0.0.1"
     port: int = 0
@@ -115,6 +241,20 @@ class Worker:
     """Process group leader of a local worker."""
     lease: Lease = field(default_factory=Lease)
     started_unix_s: float = 0.0
+    """When the machine began to cost money."""
+    token: str = ""
+    """Of the order that it was started for; "" for a worker without one."""
+    offer: Offer | None = None
+    spot: bool = False
+    machine: str = ""
+    """The provider's own word for the machine: "i-0abc", "user@box"."""
+
+    @property
+    def microusd_per_hour(self) -> int:
+        """What it costs while it exists; 0 for a free one."""
+        if self.offer is None:
+            return 0
+        return (self.offer.spot_microusd_per_hour if self.spot else self.offer.microusd_per_hour) or 0
 
 
 @dataclass(frozen=True)

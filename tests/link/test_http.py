@@ -16,7 +16,7 @@ from cellferry.config import Cellferry
 from cellferry.errors import IdentityError, LinkError
 from cellferry.link.http import WorkerHttp
 from cellferry.link.identity import client_context, make_identity
-from cellferry.model import CellRequest, Endpoint, Lease, Worker
+from cellferry.model import CellRequest, Endpoint, Lease, Order, Worker
 from cellferry.parcels.wire import ALPN
 from cellferry.providers.local import LocalProvider
 
@@ -34,7 +34,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     provider = StandinProvider(config, lambda folder: make_identity(folder).cert_pem)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "worker"))
-        worker = provider.start(CellRequest(), "default", Lease(), lambda line: None)
+        worker = provider.start(Order(CellRequest(), "default", Lease()), lambda line: None)
     yield worker
     provider.stop(worker)
 

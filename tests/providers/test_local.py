@@ -22,7 +22,7 @@ import pytest
 from cellferry.config import Cellferry
 from cellferry.errors import DiskFull, WorkerStartError
 from cellferry.link.identity import client_context, make_identity
-from cellferry.model import CellRequest, Lease, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers import local
 from cellferry.providers.local import LocalProvider
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
@@ -54,7 +54,7 @@ def provider_for(**settings: Any) -> StandinProvider:
 
 
 def start(provider: LocalProvider, progress: Any = lambda line: None) -> Worker:
-    return provider.start(CellRequest(), "default", Lease(600, 5), progress)
+    return provider.start(Order(CellRequest(), "default", Lease(600, 5)), progress)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_how_a_stopped_worker_ended(provider: StandinProvider) -> None:
 def test_how_a_worker_ended_whose_lease_ran_out(
     provider: StandinProvider, lease: Lease, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = provider.start(CellRequest(), "default", lease, lambda line: None)
+    worker = provider.start(Order(CellRequest(), "default", lease), lambda line: None)
     assert worker.pid is not None
     link_once(worker)
     assert wait_for_exit(worker.pid, PATIENCE_S)

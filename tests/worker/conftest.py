@@ -16,7 +16,7 @@ import pytest
 from cellferry.config import Cellferry
 from cellferry.link.http import WorkerHttp
 from cellferry.link.identity import client_context, make_identity
-from cellferry.model import CellRequest, Lease, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers.local import LocalProvider
 
 PATIENCE_S = 60.0
@@ -137,7 +137,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 def begin(transport: str, idle_s: float = 600.0, grace_s: float | None = None) -> Bench:
     config = Cellferry(local_transport=transport, start_timeout_s=PATIENCE_S)
     provider = StandinProvider(config, lambda folder: make_identity(folder).cert_pem)
-    return Bench(provider, provider.start(CellRequest(), "default", Lease(idle_s, grace_s), lambda line: None))
+    return Bench(provider, provider.start(Order(CellRequest(), "default", Lease(idle_s, grace_s)), lambda line: None))
 
 
 def finish(bench: Bench) -> None:

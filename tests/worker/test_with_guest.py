@@ -12,7 +12,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from cellferry.config import Cellferry
 from cellferry.link.http import WorkerHttp
 from cellferry.link.identity import make_identity
-from cellferry.model import CellRequest, Lease, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers.local import LocalProvider
 
 Wait = Callable[..., Any]
@@ -23,7 +23,7 @@ PATIENCE_S = 60.0
 def worker(transport: str) -> Iterator[Worker]:
     config = Cellferry(local_transport=transport, start_timeout_s=PATIENCE_S)
     provider = LocalProvider(config, lambda folder: make_identity(folder).cert_pem)
-    worker = provider.start(CellRequest(), "default", Lease(), lambda line: None)
+    worker = provider.start(Order(CellRequest(), "default", Lease()), lambda line: None)
     yield worker
     provider.stop(worker)
 

@@ -286,11 +286,11 @@ CLIENT = """
 import socket, sys
 from cellferry.config import Cellferry
 from cellferry.link.identity import client_context, make_identity
-from cellferry.model import CellRequest, Lease
+from cellferry.model import CellRequest, Lease, Order
 from cellferry.providers.local import LocalProvider
 LocalProvider.kernel_module = "standin_guest"
 provider = LocalProvider(Cellferry(local_transport={transport!r}), lambda f: make_identity(f).cert_pem)
-worker = provider.start(CellRequest(), "default", Lease(600, 0.2), lambda s: None)
+worker = provider.start(Order(CellRequest(), "default", Lease(600, 0.2)), lambda s: None)
 if worker.endpoint.kind == "tls":
     line = socket.create_connection((worker.endpoint.host, worker.endpoint.port))
     line = client_context(worker.endpoint).wrap_socket(line)

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,22 +15,12 @@ from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, WorkerStartError
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.http import WorkerHttp
-from cellferry.model import CellRequest, Worker
+from cellferry.model import CellRequest, Check, Worker
 
 PACKAGES = ("ipykernel", "ipython", "jupyter_server", "jupyter_client", "cloudpickle", "cryptography", "psutil")
 LITTLE_DISK_BYTES = 1 << 30
 PAUSE_S = 0.02
 PATIENCE_S = 60.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding. ``advice`` is what to type if it is not ``ok``."""
-
-    name: str
-    ok: bool
-    found: str
-    advice: str = ""
 
 
 def examine(config: Cellferry) -> Iterator[Check]:

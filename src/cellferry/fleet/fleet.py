@@ -16,7 +16,7 @@ from cellferry.errors import CellferryError, LinkError, RequestError, WorkerErro
 from cellferry.fleet import diagnosis
 from cellferry.fleet.states import Choice, Entry, WorkerRow, after, choose
 from cellferry.link.identity import make_identity
-from cellferry.model import CellRequest, Lease, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.registry import load_provider
 
@@ -158,7 +158,7 @@ class Fleet:
         try:
             provider = self._provider(request.providers[0] if request.providers else "local")
             lease = Lease(idle_s=idle_s, grace_s=self._config.grace_s)
-            worker = provider.start(request, choice.name, lease, progress)
+            worker = provider.start(Order(request, choice.name, lease), progress)
         except BaseException:
             with self._changed:
                 del self._entries[choice.name]

@@ -21,7 +21,7 @@ def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Ch
     Raises IdentityError for a wrong certificate or another user's socket, LinkError when nobody answers.
     """
     try:
-        return _unix(endpoint, preamble) if endpoint.kind == "unix" else _tls(endpoint, alpn)
+        return _tls(endpoint, alpn) if endpoint.kind == "tls" else _unix(endpoint, preamble)
     except ssl.SSLError as exc:
         raise IdentityError(
             f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cellferry.config import Cellferry
-from cellferry.model import CellRequest, Lease, Worker
+from cellferry.model import CellRequest, Check, Machine, Offer, Order, Quota, Worker
 
 Progress = Callable[[str], None]
 """Called with one short line whenever the start gets on; shown to the user."""
@@ -34,12 +34,13 @@ class Provider(ABC):
         """The word after ``provider=``."""
 
     @abstractmethod
-    def start(self, request: CellRequest, name: str, lease: Lease, progress: Progress) -> Worker:
+    def start(self, order: Order, progress: Progress) -> Worker:
         """Start a worker and return it as soon as its endpoint accepts connections; its kernel may still be booting.
 
         Called by the fleet in the thread of the cell, which may be interrupted (KeyboardInterrupt): then, as with any
-        other exception, nothing of the worker may be left. Raises WorkerStartError with the end of the worker's log,
-        DiskFull, or IdentityError. A start that makes progress is never given up.
+        other exception, nothing of the worker may be left. Raises Refused (with the kind that says why), WorkerStartError
+        with the end of the worker's log, DiskFull, or IdentityError. A start that makes progress is not given up before
+        ``order.wait_s``. The worker enforces ``order.lease`` by itself, with this machine switched off.
         """
 
     @abstractmethod
@@ -57,3 +58,51 @@ class Provider(ABC):
     @abstractmethod
     def find(self) -> Sequence[Worker]:
         """Every worker of this user that exists at this provider, also those that another process started."""
+
+    def reach(self, worker: Worker) -> Worker:
+        """The worker with an endpoint that this process can use; called for one that another process started.
+
+        Raises LinkError. Workers whose endpoint everybody can use are returned as they are.
+        """
+        return worker
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of connections; ends no worker. Called once, when the fleet closes."""
+
+
+class Market(ABC):
+    """What a provider can do that has several machines to choose from."""
+
+    @abstractmethod
+    def offers(self, request: CellRequest) -> Sequence[Offer]:
+        """Everything it could give, at the last known prices. Quick: no network, except that of a machine's own first
+        look at itself. ``request`` only says which region or host is meant; who fits is decided by ``placement``."""
+
+    @abstractmethod
+    def quotas(self, offers: Sequence[Offer]) -> Sequence[Quota]:
+        """What the account may have in the regions of these offers. May ask the network, for a few seconds; what cannot
+        be told (no permission, no answer) is left out: the start will tell."""
+
+    @abstractmethod
+    def refresh(self, progress: Progress) -> int:
+        """Ask for live prices and keep them for ``offers``; returns how many. Raises CellferryError with advice."""
+
+
+class Tagged(ABC):
+    """What a provider can do whose machines outlive this process."""
+
+    @abstractmethod
+    def machines(self) -> Sequence[Machine]:
+        """Every machine that carries our tag and this owner, workers or not. Asks the network; raises CellferryError."""
+
+    @abstractmethod
+    def end_machine(self, machine: Machine) -> None:
+        """End it and all that belongs to it. Repeatable; silent if it is gone."""
+
+
+class Examined(ABC):
+    """What a provider can say of its own configuration."""
+
+    @abstractmethod
+    def examine(self) -> Iterator[Check]:
+        """The lines of ``cellferry doctor`` for this provider, one after the other as they are found out."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
-from cellferry.model import PROTOCOL, CellRequest, Endpoint, EnvironmentChoice, Hardware, Lease, Worker, WorkerId
+from cellferry.model import PROTOCOL, Endpoint, Hardware, Lease, Order, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.environ import inherited
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
@@ -67,13 +67,13 @@ class LocalProvider(Provider):
     def name(self) -> str:
         return "local"
 
-    def start(self, request: CellRequest, name: str, lease: Lease, progress: Progress) -> Worker:
+    def start(self, order: Order, progress: Progress) -> Worker:
         folder: Path | None = None
         process: subprocess.Popen[bytes] | None = None
         try:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._base()))
             worker_id = WorkerId(str(uuid.uuid4()))
-            self._write_settings(folder, worker_id, name, lease, request.environment)
+            self._write_settings(folder, worker_id, order)
             process = _launch(folder)
             self._remove_stale()  # while the new process starts
             ready = self._wait_until_ready(folder, process, progress)
@@ -93,7 +93,7 @@ class LocalProvider(Provider):
                 ) from error
             raise
         self._processes[worker_id] = process
-        return _describe(folder, name, worker_id, lease, request.hardware, ready)
+        return _describe(folder, order.name, worker_id, order.lease, order.request.hardware, ready)
 
     def alive(self, worker: Worker) -> bool:
         process = self._processes.get(worker.id)
@@ -185,17 +185,17 @@ class LocalProvider(Provider):
             if stale:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _write_settings(
-        self, folder: Path, worker_id: WorkerId, name: str, lease: Lease, chosen: EnvironmentChoice
-    ) -> None:
+    def _write_settings(self, folder: Path, worker_id: WorkerId, order: Order) -> None:
+        lease, chosen = order.lease, order.request.environment
         settings: dict[str, Any] = {
             "protocol": PROTOCOL,
             "transport": self.config.local_transport,
             "idle_s": lease.idle_s,
             "grace_s": lease.grace_s,
+            "ends_unix_s": lease.ends_unix_s,
             "worker_id": worker_id,
             "kernel_module": self.kernel_module,
-            "name": name,
+            "name": order.name,
             "client_pid": os.getpid(),
         }
         if chosen.kind == "python":
