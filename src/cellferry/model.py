@@ -88,6 +88,8 @@ class Lease:
     idle_s: float = 600.0
     grace_s: float | None = None
     ends_unix_s: float | None = None
+    since_unix_s: float | None = None
+    """Since when the money flows: at 80 % of the way to the end the user is warned."""
 
 
 LAST_S = 5.0
@@ -129,6 +131,12 @@ class Offer:
     quota_units: int = 0
     """How much of that quota one machine takes (AWS: vCPUs)."""
     simulated: bool = False
+
+
+def _price(offer: Offer | None, spot: bool) -> int:
+    if offer is None:
+        return 0
+    return (offer.spot_microusd_per_hour if spot else offer.microusd_per_hour) or 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,11 @@ class Order:
     notebook: str = ""
     wait_s: float = 600.0
     """Give up with ``errors.StartTimeout`` when the worker is not reachable by then."""
+
+    @property
+    def microusd_per_hour(self) -> int:
+        """What the machine costs while it exists; 0 for a free one."""
+        return _price(self.offer, self.spot)
 
 
 @dataclass(frozen=True)
@@ -252,9 +265,7 @@ class Worker:
     @property
     def microusd_per_hour(self) -> int:
         """What it costs while it exists; 0 for a free one."""
-        if self.offer is None:
-            return 0
-        return (self.offer.spot_microusd_per_hour if self.spot else self.offer.microusd_per_hour) or 0
+        return _price(self.offer, self.spot)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Cells:
     ) -> None:
         """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
         door = self.link.door
-        door.set_busy(self.link)
+        door.set_busy(self.link, meta.get("limit_s"))
         try:
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
@@ -140,7 +140,7 @@ class Cells:
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
-            "ran_s": ran_s, "flags": self.shell.compile.flags,
+            "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": self.link.door.limited,
             "files": self.files.changed(),
         }  # fmt: skip
         self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))

@@ -200,6 +200,9 @@ class Door:
         self.busy = False
         self.own_error = False
         self.running: Link | None = None
+        self.limit_s: float | None = None
+        self.limited = ""
+        """Why the worker interrupted the running cell ("money", "notice", "cell"), if it did."""
         self.masking = Masking()
         self._last_stream: dict[str, Any] = {}
         self.packages = Packages()
@@ -279,8 +282,10 @@ class Door:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._jobs.put_nowait, job)
 
-    def set_busy(self, link: Link | None) -> None:
+    def set_busy(self, link: Link | None, limit_s: float | None = None) -> None:
+        """``link``: whose cell begins, None: it is over. ``limit_s``: how long the worker lets it run."""
         self.running, self.busy = link, link is not None
+        self.limit_s, self.limited = limit_s, ""
         self.importer.ask = link.need if link is not None else None
         self._tell_state()
 
@@ -330,8 +335,17 @@ class Door:
             message = json.loads(data)
             if message.get("op") == "packages":
                 self.packages.told(message)
+            elif message.get("op") == "say":
+                self._say(message)
         except Exception:  # this thread takes all connections: it must live
             traceback.print_exc(file=sys.__stderr__)
+
+    def _say(self, message: dict[str, Any]) -> None:
+        """A word of the worker to whoever is connected; ``why``: and it interrupts the running cell for that."""
+        if message.get("why"):
+            self.limited = self.limited or str(message["why"])
+        for link in list(self.links):
+            link.send({"op": "say", "text": str(message["text"])})
 
     def _connect(self, sock: socket.socket) -> None:
         try:
@@ -345,7 +359,7 @@ class Door:
         link.serve()
 
     def _tell_state(self) -> None:
-        self._tell({"op": "state", "busy": self.busy, "links": len(self.links)})
+        self._tell({"op": "state", "busy": self.busy, "links": len(self.links), "limit_s": self.limit_s})
 
     def _tell(self, what: dict[str, Any]) -> None:
         try:

@@ -33,15 +33,15 @@ class WorkerHttp:
         """
         return self._ask("GET", path)
 
-    def post(self, path: str) -> dict[str, Any]:
-        """``post("stop")``, ``post("kernel/interrupt")``, ``post("kernel/restart")``; as ``get``."""
-        return self._ask("POST", path)
+    def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """``post("stop")``, ``post("kernel/interrupt")``, ``post("lease", {"idle_s": 60})``; as ``get``."""
+        return self._ask("POST", path, body)
 
-    def _ask(self, method: str, path: str) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
         target = path if path.startswith("/") else PREFIX + path
         connection = _Connection(self._endpoint, self._timeout_s)
         try:
-            connection.request(method, target)
+            connection.request(method, target, None if told is None else json.dumps(told))
             response = connection.getresponse()
             body = response.read()
             if response.status != 200:

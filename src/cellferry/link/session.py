@@ -290,6 +290,8 @@ class KernelLink:
                     message["buffers"] = buffers
                     message["worker"] = self.name
                     self.screen.publish(message)
+                elif op == "say":
+                    self.screen.note(str(frame["text"]))
                 elif op == "comm_done":
                     done = self._comms.pop(frame["msg_id"], None)
                     if done is not None:

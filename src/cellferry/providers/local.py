@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
-from cellferry.model import PROTOCOL, Endpoint, Hardware, Lease, Order, Worker, WorkerId
+from cellferry.model import Endpoint, Hardware, Lease, Order, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.environ import inherited
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
+from cellferry.providers.told import settings_for
 
 PREFIX = "cf-"
 LONGEST_BASE = 70
@@ -40,6 +41,8 @@ ENDED_ITSELF = {
     100: "nobody used it for {lease.idle_s:.0f} s",
     101: "this notebook was not connected to it for {lease.grace_s:.0f} s",
     102: "its folder was removed",
+    104: "its money was spent",
+    105: "the provider took its machine back",
 }
 """What the exit status of a worker means that ended on purpose (``worker.keeper.EXIT_CODES``)."""
 
@@ -186,22 +189,8 @@ class LocalProvider(Provider):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _write_settings(self, folder: Path, worker_id: WorkerId, order: Order) -> None:
-        lease, chosen = order.lease, order.request.environment
-        settings: dict[str, Any] = {
-            "protocol": PROTOCOL,
-            "transport": self.config.local_transport,
-            "idle_s": lease.idle_s,
-            "grace_s": lease.grace_s,
-            "ends_unix_s": lease.ends_unix_s,
-            "worker_id": worker_id,
-            "kernel_module": self.kernel_module,
-            "name": order.name,
-            "client_pid": os.getpid(),
-        }
-        if chosen.kind == "python":
-            settings["kernel_python"] = chosen.python
-        elif chosen.kind == "made":
-            settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": self.config.cache_dir}
+        settings = settings_for(order, worker_id, self.config.local_transport, self.config.cache_dir)
+        settings["kernel_module"] = self.kernel_module
         if self.config.local_transport == "tls":
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cellferry.worker.acceptor import Acceptor
 from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
+from cellferry.worker.limits import Limits
 from cellferry.worker.settings import WorkerSettings, write_atomically
 
 TERM_S = 1.0
@@ -29,6 +30,7 @@ class WorkerCore:
     kernel: Kernel
     lease: LeaseWatch
     acceptor: Acceptor
+    limits: Limits
 
     @property
     def work(self) -> Path:
@@ -70,14 +72,24 @@ class WorkerCore:
         }
 
     def _lease_status(self) -> dict[str, Any]:
-        facts = self.lease.facts()
+        facts, lease = self.lease.facts(), self.lease.lease
         return {
-            "idle_s": self.settings.idle_s,
-            "grace_s": self.settings.grace_s,
+            "idle_s": lease.idle_s,
+            "grace_s": lease.grace_s,
+            "ends_unix_s": lease.ends_unix_s,
+            "interrupted": self.limits.interrupted,
             "links": facts.links,
             "busy": facts.busy,
             "ends_in_s": self.lease.remaining_s(),
         }
+
+    def extend(self, told: dict[str, Any]) -> None:
+        """Another lease from now on: ``idle_s``, ``ends_unix_s``; what is not told stays. Raises TypeError, ValueError."""
+        lease = self.lease.lease
+        ends, idle_s = told.get("ends_unix_s", lease.ends_unix_s), told.get("idle_s", lease.idle_s)
+        self.lease.extend(replace(lease, idle_s=float(idle_s), ends_unix_s=None if ends is None else float(ends)))
+        # for a watchdog of the machine's own, where the provider has one
+        write_atomically(self.folder / "lease.json", {"ends_unix_s": ends})
 
     def note_kernel_end(self) -> None:
         """The kernel has ended: the lease counts anew, and ``status.json`` tells a client on this machine at once."""

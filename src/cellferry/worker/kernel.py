@@ -68,13 +68,13 @@ class Kernel:
         argv: Sequence[str],
         first: tuple[subprocess.Popen[bytes], socket.socket],
         *,
-        on_state: Callable[[int, bool], None],
+        on_state: Callable[[int, bool, float | None], None],
         on_end: Callable[[], None],
         on_ready: Callable[[], None],
     ) -> None:
         """``first`` is what ``spawn_kernel`` returned. The callbacks run in the supervising thread:
 
-        ``on_state(links, busy)`` when the kernel reports, ``on_end()`` when a kernel has ended and before the next one
+        ``on_state(links, busy, limit_s)`` when the kernel reports, ``on_end()`` when a kernel has ended and before the next one
         starts, or when none will, ``on_ready()`` each time that a kernel has initialised.
         """
         self._folder, self._argv = folder, list(argv)
@@ -120,6 +120,11 @@ class Kernel:
         with self._changed:
             self._told[str(what.get("ticket", ""))] = what
             self._send(what)
+
+    def say(self, text: str, why: str = "") -> None:
+        """Tell whoever is linked; ``why``: the reason for which the running cell is about to be interrupted."""
+        with self._changed:
+            self._send({"op": "say", "text": text, "why": why})
 
     def interrupt(self) -> None:
         """SIGINT to the kernel and what it started in its group: arrives also while a C call holds the interpreter.
@@ -213,7 +218,8 @@ class Kernel:
         try:
             message = json.loads(datagram)
             if message["op"] == "state":
-                self._on_state(int(message["links"]), bool(message["busy"]))
+                limit_s = message.get("limit_s")
+                self._on_state(int(message["links"]), bool(message["busy"]), None if limit_s is None else float(limit_s))
             elif message["op"] == "ready":
                 self._note_ready()
         except (ValueError, KeyError, TypeError) as error:

@@ -95,6 +95,7 @@ def _open_door(
     from cellferry.worker.door import open_listener
     from cellferry.worker.kernel import Kernel
     from cellferry.worker.lease import LeaseWatch
+    from cellferry.worker.limits import Limits
     from cellferry.worker.processes import adopt_orphans, reap_orphans
     from cellferry.worker.settings import mark_phase, read_settings, write_atomically
 
@@ -114,23 +115,31 @@ def _open_door(
         home,
         argv,
         first,
-        on_state=lambda links, busy: lease.update(links, busy),
+        on_state=lambda links, busy, limit_s: lease.update(links, busy, limit_s),
         on_end=lambda: core.note_kernel_end(),
         on_ready=lambda: mark_phase(folder, "kernel"),
     )
+    limits = Limits(home, kernel, settings.microusd_per_hour)
+
+    def on_tick() -> None:
+        reap_orphans(kernel.process_id)
+        limits.tick(lease)
+
     lease = LeaseWatch(
         home,
         settings.lease,
         lambda reason: core.end(reason),
         keeper_line=keeper_line,
-        on_tick=lambda: reap_orphans(kernel.process_id),
+        on_tick=on_tick,
+        interrupt=limits.interrupt,
+        kill=limits.kill,
     )
     pinned = settings.client_cert_pem if settings.transport == "tls" else None
     acceptor = Acceptor(
         listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over,
         to_packages=lambda connection: environments().take(connection),
     )  # fmt: skip
-    core = WorkerCore(home, settings, kernel, lease, acceptor)
+    core = WorkerCore(home, settings, kernel, lease, acceptor, limits)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, lambda _signum, _frame: lease.ask_end("signal"))
     for part in (lease, kernel, acceptor):

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellferry.model import Lease
+from cellferry.model import LAST_S, Lease
 
 FIRST_LINK_S = 60.0
 """A new kernel, or a new worker, gets this long before the lease starts to count: nobody can be linked to it yet."""
 LOOK_S = 1.0
 """The longest that the thread sleeps; a folder that disappeared is noticed within this time."""
+END_S = LAST_S - 1.5
+"""So long after its money is gone, a worker begins to end: ending takes up to 1.2 s."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,24 @@ class Facts:
     folder_there: bool = True
     asked: str = ""
     """A reason to end at once ("stop", "signal", "keeper"), or empty."""
+    ends_s: float | None = None
+    """When the worker must end, whoever uses it; ``ends_why`` says why ("money", "notice")."""
+    ends_why: str = "money"
+    cell_ends_s: float | None = None
+    """When the running cell must end."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """``end``: the reason to end now, or empty. ``look_again_s``: how long this decision holds if no fact changes."""
+    """``end``: the reason to end now, or empty. ``look_again_s``: how long this decision holds if no fact changes.
+
+    ``interrupt``: why the running cell is to be interrupted now ("money", "notice", "cell"), or empty; ``kill``: it did
+    not listen, and its kernel is to go.
+    """
 
     end: str = ""
+    interrupt: str = ""
+    kill: bool = False
     look_again_s: float = LOOK_S
 
 
@@ -59,9 +72,10 @@ def decide(now_s: float, facts: Facts, lease: Lease) -> Decision:
         return Decision(end=facts.asked)
     if not facts.folder_there:
         return Decision(end="folder")
-    if facts.links > 0:
-        return Decision()
-    left = [LOOK_S]
+    limited = _limits(now_s, facts)
+    if limited.end or limited.interrupt or facts.links > 0:
+        return limited
+    left = [limited.look_again_s]
     if lease.grace_s is not None:
         left.append(facts.unlinked_since_s + lease.grace_s - now_s)
         if left[-1] <= 0:
@@ -73,13 +87,31 @@ def decide(now_s: float, facts: Facts, lease: Lease) -> Decision:
     return Decision(look_again_s=min(left))
 
 
+def _limits(now_s: float, facts: Facts) -> Decision:
+    """What money and time say, whoever is connected: first interrupt, so that results can go home, then end."""
+    left = [LOOK_S]
+    if facts.ends_s is not None:
+        over_s = now_s - facts.ends_s
+        if over_s >= END_S or (over_s >= 0 and not facts.links and not facts.busy):
+            return Decision(end=facts.ends_why)
+        if over_s >= 0 and facts.busy:
+            return Decision(interrupt=facts.ends_why, look_again_s=min(LOOK_S, END_S - over_s))
+        left.append(END_S - over_s if over_s >= 0 else -over_s)
+    if facts.busy and facts.cell_ends_s is not None:
+        over_s = now_s - facts.cell_ends_s
+        if over_s >= 0:
+            return Decision(interrupt="cell", kill=over_s >= LAST_S, look_again_s=min(left))
+        left.append(-over_s)
+    return Decision(look_again_s=min(left))
+
+
 def boottime() -> float:
     """Seconds on a clock that also runs while the machine sleeps: closing the lid does not make a lease longer."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class LeaseWatch:
-    """Keeps the facts and ends the worker when ``decide`` says so. Safe to call from every thread."""
+    """Keeps the facts and acts when ``decide`` says so. Safe to call from every thread."""
 
     def __init__(
         self,
@@ -89,15 +121,23 @@ class LeaseWatch:
         *,
         keeper_line: int = -1,
         on_tick: Callable[[], None] = lambda: None,
+        interrupt: Callable[[str], None] = lambda _why: None,
+        kill: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = boottime,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """``end`` is called once, in the watch's own thread. ``keeper_line``: the pipe from ``keeper``, -1 for none."""
+        """``end`` is called once, in the watch's own thread; ``interrupt(why)`` every second while a cell runs on after
+        its limit, ``kill()`` when that did not help. ``keeper_line``: the pipe from ``keeper``, -1 for none."""
         self._folder, self._lease, self._end = folder, lease, end
-        self._line, self._on_tick, self._clock = keeper_line, on_tick, clock
+        self._line, self._on_tick, self._clock, self._wall = keeper_line, on_tick, clock, wall
+        self._interrupt, self._kill = interrupt, kill
         self._inode = self._folder_inode()
         self._lock = threading.Lock()
         self._links, self._busy, self._asked = 0, False, ""
         self._unlinked_since = self._free_since = clock() + FIRST_LINK_S
+        self._ends, self._ends_why = self._on_clock(lease.ends_unix_s), "money"
+        self._cell_ends: float | None = None
+        self._interrupted_s = -FIRST_LINK_S
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._thread = threading.Thread(target=self._watch, name="cellferry-lease", daemon=True)
@@ -105,8 +145,8 @@ class LeaseWatch:
     def start(self) -> None:
         self._thread.start()
 
-    def update(self, links: int, busy: bool) -> None:
-        """The kernel told how many clients are linked to it and whether a cell runs."""
+    def update(self, links: int, busy: bool, limit_s: float | None = None) -> None:
+        """The kernel told how many clients are linked to it, whether a cell runs, and how long that one may take."""
         with self._lock:
             now = self._clock()
             if self._links and not links:
@@ -114,7 +154,26 @@ class LeaseWatch:
             was_free = not self._links and not self._busy
             if not links and not busy and not was_free:
                 self._free_since = now
+            if busy and not self._busy:
+                self._cell_ends = None if limit_s is None else now + limit_s
+                self._interrupted_s = now - LAST_S
             self._links, self._busy = links, busy
+        self._wake()
+
+    def extend(self, lease: Lease) -> None:
+        """The lease is another one from now on: more money, or longer without use."""
+        with self._lock:
+            self._lease = lease
+            if self._ends_why == "money":
+                self._ends = self._on_clock(lease.ends_unix_s)
+        self._wake()
+
+    def must_end(self, at_unix_s: float, why: str) -> None:
+        """The machine will be gone then, whatever the lease says; the earliest such word counts."""
+        with self._lock:
+            at = self._on_clock(at_unix_s)
+            if at is not None and (self._ends is None or at < self._ends):
+                self._ends, self._ends_why = at, why
         self._wake()
 
     def kernel_ended(self) -> None:
@@ -130,6 +189,10 @@ class LeaseWatch:
             self._asked = self._asked or reason
         self._wake()
 
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
     def facts(self) -> Facts:
         with self._lock:
             return Facts(
@@ -139,16 +202,21 @@ class LeaseWatch:
                 free_since_s=self._free_since,
                 folder_there=self._folder_inode() == self._inode,
                 asked=self._asked,
+                ends_s=self._ends,
+                ends_why=self._ends_why,
+                cell_ends_s=self._cell_ends,
             )
 
     def remaining_s(self) -> float | None:
-        """How long until the worker ends if nobody comes; None while a client or (without grace) a cell holds it."""
+        """How long until the worker ends if nobody comes; None while a client or (without grace) a cell holds it, and no
+        money runs out."""
         facts, now = self.facts(), self._clock()
-        if facts.links:
-            return None
-        ends = [] if facts.busy else [facts.free_since_s + self._lease.idle_s - now]
-        if self._lease.grace_s is not None:
-            ends.append(facts.unlinked_since_s + self._lease.grace_s - now)
+        ends = [] if facts.ends_s is None else [facts.ends_s - now]
+        if not facts.links:
+            if not facts.busy:
+                ends.append(facts.free_since_s + self._lease.idle_s - now)
+            if self._lease.grace_s is not None:
+                ends.append(facts.unlinked_since_s + self._lease.grace_s - now)
         return max(0.0, min(ends)) if ends else None
 
     def _watch(self) -> None:
@@ -158,6 +226,7 @@ class LeaseWatch:
             if decision.end:
                 self._end(decision.end)
                 return
+            self._act(decision)
             ready, _, _ = select.select(lines, [], [], decision.look_again_s)
             if self._woken in ready:
                 os.read(self._woken, 4096)
@@ -165,6 +234,16 @@ class LeaseWatch:
                 # A byte is the keeper asking; the end of the pipe is the keeper gone.
                 self.ask_end("signal" if os.read(self._line, 1) else "keeper")
             self._on_tick()
+
+    def _act(self, decision: Decision) -> None:
+        if decision.kill:
+            self._kill()
+        elif decision.interrupt and self._clock() - self._interrupted_s >= LOOK_S:
+            self._interrupted_s = self._clock()
+            self._interrupt(decision.interrupt)
+
+    def _on_clock(self, unix_s: float | None) -> float | None:
+        return None if unix_s is None else self._clock() + unix_s - self._wall()
 
     def _wake(self) -> None:
         try:

@@ -47,6 +47,18 @@ class Restart(_Route):
         self.finish({"generation": self.core.kernel.view().generation})
 
 
+class LeaseRoute(_Route):
+    """``POST lease``: ``{"idle_s": ..., "ends_unix_s": ...}``, each if it changes; answers with the status."""
+
+    @authenticated
+    async def post(self) -> None:
+        try:
+            self.core.extend(self.get_json_body() or {})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise HTTPError(400, f"that is no lease: {error}") from error
+        self.finish(self.core.status())
+
+
 class Stop(_Route):
     """``POST stop``: end the worker. The answer comes first; the connection closes when the worker is gone."""
 
@@ -60,5 +72,6 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/cellferry/v1/status", Status),
     (r"/cellferry/v1/kernel/interrupt", Interrupt),
     (r"/cellferry/v1/kernel/restart", Restart),
+    (r"/cellferry/v1/lease", LeaseRoute),
     (r"/cellferry/v1/stop", Stop),
 ]

@@ -21,6 +21,13 @@ class WorkerSettings:
     protocol: int = PROTOCOL
     idle_s: float = 600.0
     grace_s: float | None = None
+    ends_unix_s: float | None = None
+    since_unix_s: float | None = None
+    microusd_per_hour: int = 0
+    name: str = ""
+    token: str = ""
+    owner: str = ""
+    notebook: str = ""
     client_cert_pem: str = ""
     kernel_python: str = ""
     """Interpreter of the kernel; empty: the worker's own."""
@@ -30,7 +37,7 @@ class WorkerSettings:
 
     @property
     def lease(self) -> Lease:
-        return Lease(idle_s=self.idle_s, grace_s=self.grace_s)
+        return Lease(self.idle_s, self.grace_s, self.ends_unix_s, self.since_unix_s)
 
 
 def read_settings(folder: Path) -> WorkerSettings:

@@ -1,0 +1,36 @@
+"""What every provider tells a new worker (``worker.json``, read by ``worker.settings``); it holds no secret."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cellferry.model import PROTOCOL, Order, WorkerId
+
+
+def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str = "") -> dict[str, Any]:
+    """The content of ``worker.json`` as far as it is the same everywhere. ``cache``: folder there for environments.
+
+    Providers add where the worker is to listen, and the client's certificate.
+    """
+    lease, chosen = order.lease, order.request.environment
+    settings: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "transport": transport,
+        "idle_s": lease.idle_s,
+        "grace_s": lease.grace_s,
+        "ends_unix_s": lease.ends_unix_s,
+        "since_unix_s": lease.since_unix_s,
+        "microusd_per_hour": order.microusd_per_hour,
+        "worker_id": worker_id,
+        "name": order.name,
+        "token": order.token,
+        "owner": order.owner,
+        "notebook": order.notebook,
+        "client_pid": os.getpid(),
+    }
+    if chosen.kind == "python":
+        settings["kernel_python"] = chosen.python
+    elif chosen.kind == "made":
+        settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": cache}
+    return settings
