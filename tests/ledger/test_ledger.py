@@ -137,7 +137,7 @@ def test_only_the_largest_holders_are_named(ledger: Ledger) -> None:
 
 def test_the_limit_with_the_least_left_is_named(ledger: Ledger) -> None:
     limits = [Limit("day", "", 900_000), Limit("cell", "", 50_000), Limit("person", "", 800_000)]
-    with pytest.raises(BudgetExceeded, match="the limit of this cell: of \\$0.05, \\$0.00 is spent") as caught:
+    with pytest.raises(BudgetExceeded, match=r"the limit of this cell: of \$0\.05, \$0\.00 is spent") as caught:
         ledger.reserve(ask("t"), limits, NOW)
     assert "held by" not in caught.value.what and caught.value.advice == "give the cell more (`budget=1`)"
     with pytest.raises(BudgetExceeded, match="set on ana for the month 2025-11") as caught:

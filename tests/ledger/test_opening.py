@@ -221,7 +221,7 @@ def failing(url: str) -> LedgerError:
 def test_passwords(team: tuple[Server, str]) -> None:
     server, name = team
     server.execute(f"DROP ROLE IF EXISTS locked; CREATE ROLE locked LOGIN PASSWORD '{SECRET}'")
-    server.execute(f"GRANT CREATE ON SCHEMA public TO locked", name)
+    server.execute("GRANT CREATE ON SCHEMA public TO locked", name)
     url = server.url(name, "locked")
     right = url.replace("locked@", f"locked:{QUOTED}@")
     ledger = open_ledger(Cellferry(ledger=right))
