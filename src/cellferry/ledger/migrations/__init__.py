@@ -1,0 +1,1 @@
+"""How the tables came to be: one script for each revision of the schema, run by ``opening`` through Alembic."""
