@@ -218,7 +218,7 @@ def no_offer_error(
         advice = f"gpu={near[0]}" if near else "leave `gpu=` out"
         known = f" Nearest by name: {', '.join(near)}." if near else " No machine here has a GPU."
         return BadValue(f"No machine on offer has a GPU `{hardware.gpu}`.{known}", advice)
-    nearest = min(here, key=lambda offer: (_misses(request, offer), _cheapest(offer)))
+    nearest = min(here, key=lambda offer: (_falls_short(request, offer), _cheapest(offer)))
     what = "; ".join(
         part for part in (gpus(nearest), f"{nearest.cpus} processors", text_table.size(nearest.memory_bytes)) if part
     )
@@ -264,17 +264,18 @@ def _nowhere(request: CellRequest, offers: Sequence[Offer]) -> RequestError:
     )
 
 
-def _misses(request: CellRequest, offer: Offer) -> int:
-    """How many of the things asked for ``offer`` does not have."""
-    hardware = request.hardware
-    wrong_gpu = bool(hardware.gpu) and gpu_named(offer.gpu).name != gpu_named(hardware.gpu or "").name
-    return (
-        4 * wrong_gpu
-        + 2 * (offer.gpu_count < hardware.gpu_count)
-        + (offer.gpu_memory_bytes < (hardware.gpu_memory_bytes or 0))
-        + (offer.cpus < (hardware.cpus or 0))
-        + (offer.memory_bytes < (hardware.memory_bytes or 0))
+def _falls_short(request: CellRequest, offer: Offer) -> float:
+    """How far ``offer`` is from what is asked: the missing part of each quantity, and more than all of them for a wrong
+    GPU."""
+    asked = request.hardware
+    pairs = (
+        (offer.gpu_count, asked.gpu_count),
+        (offer.gpu_memory_bytes, asked.gpu_memory_bytes),
+        (offer.cpus, asked.cpus),
+        (offer.memory_bytes, asked.memory_bytes),
     )
+    wrong_gpu = bool(asked.gpu) and gpu_named(offer.gpu).name != gpu_named(asked.gpu or "").name
+    return 9.0 * wrong_gpu + sum(max(0.0, 1.0 - has / wanted) for has, wanted in pairs if wanted)
 
 
 def _cheapest(offer: Offer) -> int:
