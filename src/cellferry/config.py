@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from traitlets import Enum, Float, Integer, List, Unicode
+from traitlets import Dict, Enum, Float, Integer, List, Unicode
 from traitlets.config import Config, Configurable
 
 MIB = 1 << 20
@@ -86,6 +86,9 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     )
     aws_profile = Unicode("", help="Profile of the AWS configuration to use; empty: boto3's own choice.").tag(config=True)
     demo_seed = Integer(1, help="What happens in the simulated cloud is decided by this number.").tag(config=True)
+    demo_weather = Dict(
+        help="How the simulated cloud behaves: fields of cellferry.testing.Weather, for example {'stock_out': 1.0}."
+    ).tag(config=True)
     state_dir = Unicode(
         "", help="Folder for the ledger, the keys of running workers and prices; empty: the user's data folder."
     ).tag(config=True)

@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ class LocalProvider(Provider):
 
     kernel_module = "cellferry.guest"
     """What runs as the kernel; the provider's tests put a stand-in here."""
+    prefix = PREFIX
+    """What the names of the workers' folders begin with."""
+    outlives = False
+    """Whether a worker may live on without this process; then it is not this process's to tidy up after."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -74,7 +79,7 @@ class LocalProvider(Provider):
         folder: Path | None = None
         process: subprocess.Popen[bytes] | None = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._base()))
+            folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=self._base()))
             worker_id = WorkerId(str(uuid.uuid4()))
             self._write_settings(folder, worker_id, order)
             process = _launch(folder)
@@ -96,7 +101,8 @@ class LocalProvider(Provider):
                 ) from error
             raise
         self._processes[worker_id] = process
-        return _describe(folder, order.name, worker_id, order.lease, order.request.hardware, ready)
+        worker = _describe(folder, order.name, worker_id, order.lease, order.request.hardware, ready)
+        return replace(worker, token=order.token, offer=order.offer, spot=order.spot)
 
     def alive(self, worker: Worker) -> bool:
         process = self._processes.get(worker.id)
@@ -132,9 +138,11 @@ class LocalProvider(Provider):
             try:
                 settings, ready = _read(folder / "worker.json"), _read(folder / "ready.json")
                 if is_worker(int(ready["pid"]), folder):
-                    lease = Lease(idle_s=settings["idle_s"], grace_s=settings["grace_s"])
+                    times = ("idle_s", "grace_s", "ends_unix_s", "since_unix_s")
+                    lease = Lease(**{key: settings.get(key) for key in times})
                     worker_id = WorkerId(settings["worker_id"])
-                    found.append(_describe(folder, settings.get("name", "?"), worker_id, lease, Hardware(), ready))
+                    worker = _describe(folder, settings.get("name", "?"), worker_id, lease, Hardware(), ready)
+                    found.append(replace(worker, token=settings.get("token", "")))
             except (OSError, ValueError, KeyError):
                 continue  # just starting, or just being removed
         return found
@@ -167,7 +175,7 @@ class LocalProvider(Provider):
 
     def _folders(self) -> Iterator[Path]:
         for base in self._bases():
-            for folder in base.glob(PREFIX + "*"):
+            for folder in base.glob(self.prefix + "*"):
                 try:
                     if folder.lstat().st_uid == os.geteuid():
                         yield folder
