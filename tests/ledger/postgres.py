@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -17,6 +18,8 @@ import psutil
 import psycopg
 
 PATIENCE_S = 60.0
+PR_SET_PDEATHSIG = 1
+"""linux/prctl.h"""
 PROGRAMS = Path("/usr/lib/postgresql")
 """Where Debian's package puts them, by version; elsewhere they are on PATH."""
 
@@ -26,6 +29,11 @@ def programs() -> Path | None:
     found = sorted(PROGRAMS.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     on_path = shutil.which("initdb")
     return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+def _end_with_parent() -> None:
+    """Also when the tests are killed: Linux then ends the server in its orderly way."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 class Server:
@@ -53,7 +61,11 @@ class Server:
             told = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
             self.log = (self.folder / "log").open("wb")
             self.process = subprocess.Popen(
-                [bin_folder / "postgres", "-D", data, *told], stdout=self.log, stderr=self.log, **self.user
+                [bin_folder / "postgres", "-D", data, *told],
+                stdout=self.log,
+                stderr=self.log,
+                preexec_fn=_end_with_parent,
+                **self.user,
             )
         except BaseException:
             shutil.rmtree(self.folder)

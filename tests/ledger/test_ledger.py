@@ -94,7 +94,11 @@ def test_a_machine_whose_money_was_given_back_may_not_run(ledger: Ledger) -> Non
 
 def test_unknown_tokens(ledger: Ledger) -> None:
     assert ledger.get("?") is None and ledger.end("?", NOW) is None
-    for act in (lambda: ledger.meter("?", NOW), lambda: ledger.started("?", "", NOW), lambda: ledger.extend("?", 1, [], 0)):
+    for act in (
+        lambda: ledger.meter("?", NOW),
+        lambda: ledger.started("?", "", NOW),
+        lambda: ledger.extend("?", 1, [], 0),
+    ):
         with pytest.raises(LedgerError, match="no reservation '\\?'"):
             act()
 
@@ -116,15 +120,22 @@ def test_amounts_are_never_negative(ledger: Ledger) -> None:
 
 def test_who_holds_the_rest_is_told(ledger: Ledger) -> None:
     ledger.reserve(ask("one", 2 * DOLLAR), [DAILY], NOW)
-    ledger.reserve(ask("two", 500_000, NOW + 60, worker="look", notebook="b.ipynb", client="ana@mac pid 9"), [DAILY], NOW)
+    ledger.reserve(
+        ask("two", 500_000, NOW + 60, worker="look", notebook="b.ipynb", client="ana@mac pid 9"), [DAILY], NOW
+    )
     with pytest.raises(BudgetExceeded) as caught:
         ledger.reserve(ask("three"), [Limit("notebook", "", 9 * DOLLAR), DAILY], NOW + 61)
     told = str(caught.value)
-    assert "$1.00 for worker train (aws p4d.24xlarge) does not fit under the limit of ana for the day 2025-11-24" in told
+    assert (
+        "$1.00 for worker train (aws p4d.24xlarge) does not fit under the limit of ana for the day 2025-11-24" in told
+    )
     assert "of $3.00, $0.00 is spent and $2.50 held, so $0.50 is left. It is held by:" in told
     assert "\n  $2.00: worker train (reserved) of a.ipynb, ana, ana@box pid 7, since 2025-11-24 12:00 UTC" in told
     assert "\n  $0.50: worker look (reserved) of b.ipynb, ana, ana@mac pid 9, since 2025-11-24 12:01 UTC" in told
-    assert caught.value.advice == "raise it (`%remote budget 4 --per day`), or end a worker that holds money (`%remote down train`)"
+    assert (
+        caught.value.advice
+        == "raise it (`%remote budget 4 --per day`), or end a worker that holds money (`%remote down train`)"
+    )
     assert ledger.get("three") is None
 
 

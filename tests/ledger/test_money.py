@@ -36,7 +36,9 @@ def test_a_longer_time_never_costs_less(price: int, one: float, other: float) ->
 def test_the_time_that_money_pays_for_costs_no_more_than_it(amount: int, price: int) -> None:
     seconds = seconds_for(amount, price)
     assert cost_microusd(price, seconds) <= amount
-    assert cost_microusd(price, math.nextafter(seconds, math.inf)) > amount or Fraction(seconds) * price == amount * 3600
+    assert (
+        cost_microusd(price, math.nextafter(seconds, math.inf)) > amount or Fraction(seconds) * price == amount * 3600
+    )
 
 
 def test_what_is_free() -> None:

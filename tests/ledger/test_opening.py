@@ -122,7 +122,7 @@ def test_a_file_by_url(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_opening_takes_no_lock_from_an_open_ledger(own: Cellferry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opening_takes_no_lock_from_an_open_ledger(own: Cellferry, tmp_path: Path) -> None:
     ledger = open_ledger(own)
     with ledger._writing() as connection:
         connection.execute(text("DELETE FROM limits"))
@@ -182,7 +182,8 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [f"nonsense {SECRET}", f"mysql://me:{QUOTED}@host/db", "sqlite://", "sqlite:///:memory:", f"x://{SECRET}:a:b@"]
+    "url",
+    [f"nonsense {SECRET}", f"mysql://me:{QUOTED}@host/db", "sqlite://", "sqlite:///:memory:", f"x://{SECRET}:a:b@"],
 )
 def test_what_is_no_ledger(url: str) -> None:
     with pytest.raises(LedgerError) as caught:
@@ -190,6 +191,13 @@ def test_what_is_no_ledger(url: str) -> None:
     assert "postgresql+psycopg://HOST/NAME" in caught.value.advice
     said = "".join(traceback.format_exception(caught.value))
     assert SECRET not in said and QUOTED not in said
+
+
+def test_a_driver_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LedgerError) as caught:
+        open_ledger(Cellferry(ledger="postgresql://host/name"))
+    assert caught.value.advice == "pip install 'cellferry[postgres]'"
 
 
 def test_places_are_shown_without_passwords() -> None:

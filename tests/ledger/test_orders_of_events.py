@@ -83,7 +83,9 @@ class Events(RuleBasedStateMachine):
             and (limit.period != "cell" or row.cell == who.cell)
         }
         spent = sum(row.microusd for row in self.spend() if row.token in same and first <= row.day <= last)
-        return spent + sum(row.reserved - row.spent for row in map(self.known.get, same) if row and row.state != "ended")
+        return spent + sum(
+            row.reserved - row.spent for row in map(self.known.get, same) if row and row.state != "ended"
+        )
 
     def spend(self) -> list[Any]:
         return rows(self.ledger, "SELECT * FROM spend")

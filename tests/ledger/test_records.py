@@ -36,7 +36,9 @@ def test_records_of_other_versions() -> None:
     assert found.offer is None and found.lease == Lease() and found.name == "train" and not found.spot
 
 
-@pytest.mark.parametrize("record", ["", "{", "[]", "3", "{}", '{"id": "w", "endpoint": 5}', '{"id": 1, "endpoint": {}}'])
+@pytest.mark.parametrize(
+    "record", ["", "{", "[]", "3", "{}", '{"id": "w", "endpoint": 5}', '{"id": 1, "endpoint": {}}']
+)
 def test_what_is_no_record(record: str) -> None:
     with pytest.raises(LedgerError, match="record of a worker cannot be read"):
         worker_from_record(record)
