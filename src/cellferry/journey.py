@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cellferry import errands, errors
+from cellferry import accounts, errands, errors
 from cellferry.baggage import pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.looks import only_looked_at
@@ -29,6 +29,7 @@ from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.states import candidates
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, cell_report, shipped_rows
@@ -77,7 +78,7 @@ class Session:
         self._config = config
         self._namespace = namespace
         self._host = host
-        self._fleet = Fleet(config)
+        self.fleet = self._fleet = Fleet(config, host.notebook)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
@@ -92,8 +93,7 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        if self._config.env and not request.env:
-            request = replace(request, env=self._config.env)
+        request = accounts.with_packages(request, self._config)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self._fleet.peek(request))
@@ -117,7 +117,7 @@ class Session:
         clock.append(time.perf_counter())
         try:
             return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
-        except (RemoteError, errors.PreflightError, errors.DiskFull):
+        except (RemoteError, errors.PreflightError, errors.BudgetError, errors.DiskFull):
             raise
         except BaseException:
             # Whatever went wrong on the way, the two ends may not agree any more about what they both know. A new
@@ -130,12 +130,14 @@ class Session:
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
+        if there.worker.token:
+            self._fleet.purse.watch(there.worker)
         order, building = packages.start(there, self._host.screen) if packages else ({}, None)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
-        frame.update(order, **secrets)
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -155,7 +157,8 @@ class Session:
         load_submodules(flow.imports)
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
-        self._finish(returned, report)
+        report = accounts.note_cost(self._fleet, there, cell.cell_id or f"In[{cell.number}]", started_ns / 1e9, report)
+        self._finish(returned, report, there)
         return report
 
     def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False) -> Packages | None:
@@ -177,7 +180,15 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        return self._connect(self._fleet.acquire(request, lambda _phase: None)[0])  # a local one is there in a second
+        near = candidates(request, self._config) == ("local",)  # there in a second
+        progress = (lambda _line: None) if near else self._host.screen.progress
+        try:
+            worker, fresh = self._fleet.acquire(request, progress)
+        finally:
+            progress("")
+        if not fresh:
+            accounts.top_up(self._fleet, worker, request)
+        return self._connect(worker)
 
     def _connect(self, worker: Worker) -> There:
         """This worker with an open link, the one that is there or a new one."""
@@ -294,10 +305,15 @@ class Session:
         ]
         return notes
 
-    def _finish(self, returned: Returned, report: CellReport) -> None:
+    def _finish(self, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]
         self._host.payloads(reply["payload"] or [])
         self.failed_remotely = reply["status"] == "error"
+        if report.cost_line:
+            self._host.screen.note(report.cost_line)
+        stopped = accounts.why_stopped(there, returned)
+        if stopped is not None:
+            raise stopped
         if self.failed_remotely:
             kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]
             if kept and reply["traceback"]:

@@ -64,6 +64,8 @@ class CellRequest:
     files: tuple[str, ...] = ()
     returns: tuple[str, ...] | None = None
     detach: bool = False
+    meanwhile: bool = False
+    """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False
     secrets: tuple[str, ...] = ()
     """Environment variables here that the cell may read there."""
@@ -311,6 +313,9 @@ class CellReport:
     files: tuple[str, ...] = ()
     packages: tuple[PackageRow, ...] = ()
     """For an estimate: what would be installed."""
+    cost_microusd: int = 0
+    cost_line: str = ""
+    """Which worker, for how long, and what it came to; "" on a worker that is a process of this machine."""
     notes: tuple[str, ...] = ()
     """Lines for the user: rebound names, kept-both files, values that stayed and why."""
 
@@ -357,6 +362,10 @@ class Host(Protocol):
 
     screen: Screen
     hidden: Container[str]
+
+    @property
+    def notebook(self) -> str:
+        """The notebook's path, or whatever names it best: for limits and reports."""
 
     def transform(self, source: str) -> str:
         """IPython syntax to Python."""

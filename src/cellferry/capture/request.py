@@ -19,6 +19,8 @@ from cellferry.model import CellRequest, Hardware
 
 PROVIDERS = ("local", "ssh", "slurm", "aws", "sky", "demo")
 LAUNCHERS = ("torchrun", "ray")
+AVAILABLE = frozenset({"local", "ssh", "aws", "demo"})
+"""Those of the providers that this release has."""
 PERIODS = ("notebook", "day", "month")
 
 Fields = Mapping[str, object]
@@ -131,17 +133,16 @@ def _as(field_name: str, read: Callable[[str], object]) -> Callable[[str], Field
 _HARDWARE = frozenset(Hardware.__dataclass_fields__)
 
 OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
-    Option("gpu", "accelerator by name, with a count, or the least memory of one", "gpu=a100", _gpu, later=True),
+    Option("gpu", "accelerator by name, with a count, or the least memory of one", "gpu=a100", _gpu),
     Option("cpus", "at least so many processor cores", "cpus=8", _as("cpus", read_count)),
     Option("memory", "at least so much memory", "memory=32G", _as("memory_bytes", read_size)),
     Option("disk", "at least so much disk", "disk=200G", _as("disk_bytes", read_size)),
     Option("provider", "where; several joined with `,` are tried by price", "provider=local",
            _as("providers", _providers)),
-    Option("region", "narrow the search to one region", "region=eu-central-1", _as("region", _word), later=True),
-    Option("host", "narrow the search to one host", "host=gpu-box", _as("host", _word), later=True),
-    Option("spot", "allow interruptible capacity", "spot", None, later=True),
-    Option("budget", "most this cell may spend, in US dollars", "budget=5", _as("budget_microusd", read_money),
-           later=True),
+    Option("region", "narrow the search to one region", "region=eu-central-1", _as("region", _word)),
+    Option("host", "narrow the search to one host", "host=gpu-box", _as("host", _word)),
+    Option("spot", "allow interruptible capacity", "spot", None),
+    Option("budget", "most this cell may spend, in US dollars", "budget=5", _as("budget_microusd", read_money)),
     Option("timeout", "end of the cell", "timeout=2h", _as("timeout_s", read_duration)),
     Option("idle", "how long an unused worker is kept", "idle=10m", _as("idle_s", read_duration)),
     Option("name", "the worker's name; cells that name the same worker share its memory", "name=train",
@@ -160,15 +161,19 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
     Option("returns", "bring back only these names; `returns=` for none", "returns=model,loss",
            _as("returns", _returns)),
     Option("detach", "give the prompt back; collect with `%remote attach`", "detach", None, later=True),
-    Option("estimate", "show what would be shipped; run nothing", "estimate", None),
+    Option("meanwhile", "run on this machine until the one that is asked for has been found", "meanwhile", None),
+    Option("estimate", "show offers, price and what would be shipped; run nothing", "estimate", None),
 )})
 
 COMMANDS: Mapping[str, CommandForm] = MappingProxyType({c.name: c for c in (
     CommandForm("status", "the workers of this notebook", "%remote status"),
     CommandForm("offers", "what could be had, at which price", "%remote offers gpu=a100", takes_request=True),
     CommandForm("up", "start a worker now", "%remote up name=train", takes_request=True),
+    CommandForm("extend", "let a worker run longer, for more money", "%remote extend train 5", least=2, most=2),
+    CommandForm("reap", "end machines that nobody owns", "%remote reap"),
     CommandForm("down", "end a worker", "%remote down train", most=1, flags=("all",)),
-    CommandForm("cost", "what was spent", "%remote cost"),
+    CommandForm("cost", "what was spent", "%remote cost --by day", flags=("everybody",),
+                keys=(("by", ("notebook", "worker", "day", "person", "cell")),)),
     CommandForm("budget", "show or set the limit", "%remote budget 20 --per day", most=1, keys=(("per", PERIODS),)),
     CommandForm("attach", "collect a detached cell", "%remote attach", most=1),
     CommandForm("logs", "the log of a run", "%remote logs", most=1),
@@ -204,7 +209,7 @@ def _later(request: CellRequest) -> tuple[str, ...]:
     for word in _split(request.line, ""):
         name = word.partition("=")[0]
         option = OPTIONS.get(name)
-        elsewhere = name == "provider" and request.providers != ("local",)
+        elsewhere = name == "provider" and not AVAILABLE.issuperset(request.providers)
         # `nodes=1` is what every cell has anyway.
         if option is not None and (option.later or elsewhere) and not (name == "nodes" and request.nodes == 1):
             later.append(word)
@@ -218,7 +223,7 @@ def check_supported(request: CellRequest) -> None:
         return
     kept = [word for word in _split(request.line, "") if word not in later]
     raise NotYet(
-        f"{_quoted(later)}: understood, but not there yet. This release runs cells on workers on this machine only.",
+        f"{_quoted(later)}: understood, but not there yet.",
         f"leave {'it' if len(later) == 1 else 'them'} out: {shlex.join(['%%remote', *kept])}",
     )
 
@@ -305,7 +310,7 @@ def _command(form: CommandForm, words: list[str], line: str) -> Command:
         else:
             options[name] = _command_option(form, name, value if equals else next(pending, ""))
     _check_arguments(form, args, flags)
-    amount = _amount(form, args[0]) if form.name == "budget" and args else None
+    amount = _amount(form, args[-1]) if form.name in ("budget", "extend") and args else None
     return Command(form.name, tuple(args), frozenset(flags), MappingProxyType(options), CellRequest(), amount,
                    line.strip())
 

@@ -8,17 +8,24 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
-from cellferry.fleet.states import Choice, Entry, WorkerRow, after, choose
+from cellferry.fleet.states import Choice, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.registry import load_provider
+
+if TYPE_CHECKING:
+    from cellferry.fleet.hunt import Hunt
+    from cellferry.fleet.purse import Purse
+    from cellferry.fleet.reap import Reaped
 
 DIAGNOSIS_S = 8.0
 SETTLE_S = 2.0
@@ -31,8 +38,11 @@ STATUS_S = 2.0
 class Fleet:
     """One for each session. All methods may be called from every thread; ``close`` also runs at the process's exit."""
 
-    def __init__(self, config: Cellferry) -> None:
+    def __init__(self, config: Cellferry, notebook: str = "") -> None:
+        """``notebook``: its path, for limits and reports; "" for a command."""
         self._config = config
+        self._notebook = notebook
+        self._failed: dict[str, BaseException] = {}
         self._changed = threading.Condition()
         self._entries: dict[str, Entry] = {}
         self._providers: dict[str, Provider] = {}
@@ -44,8 +54,11 @@ class Fleet:
 
         Cells that name the same worker, or name none and ask for the same hardware, share one; if it is being started
         in another thread this waits for it, and a worker found dead is replaced. Raises RequestError, and
-        WorkerStartError or DiskFull from the provider.
+        WorkerStartError, DiskFull or BudgetError. With ``request.meanwhile`` the first cell does not wait for the machine
+        that it asks for: it gets a worker here, and later cells do until that machine is there.
         """
+        if request.meanwhile:
+            return self._meanwhile(request, progress)
         while True:
             with self._changed:
                 choice = choose(request, self._entries)
@@ -54,11 +67,11 @@ class Fleet:
                     continue
                 entry = self._entries.get(choice.name)
                 if choice.action == "start":
-                    self._entries[choice.name] = Entry(choice.name, request.hardware, env=request.env)
+                    self._entries[choice.name] = _entry(choice.name, request)
             if choice.action == "start":
                 return self._start(choice, request, progress), True
             if entry is not None and entry.worker is not None:
-                if self._provider(entry.worker.provider).alive(entry.worker):
+                if self.provider(entry.worker.provider).alive(entry.worker):
                     return entry.worker, False
                 self._remove(entry, "lost")
 
@@ -75,7 +88,7 @@ class Fleet:
 
     def alive(self, worker: Worker) -> bool:
         """Whether the worker still exists; quick, for whoever waits on it."""
-        return self._provider(worker.provider).alive(worker)
+        return self.provider(worker.provider).alive(worker)
 
     def status(self, *, everyone: bool = False) -> list[WorkerRow]:
         """The workers of this process; with ``everyone`` also those that other processes of this user started."""
@@ -103,7 +116,9 @@ class Fleet:
         if everyone:
             for worker in self._found():
                 if name in (None, worker.name):
-                    self._provider(worker.provider).stop(worker)
+                    self.provider(worker.provider).stop(worker)
+                    if worker.token:
+                        self.purse.ended(worker.token)
                     ended.append(worker.name)
         if name is not None and not ended:
             known = ", ".join(row.name for row in self.status(everyone=everyone)) or "none"
@@ -119,7 +134,7 @@ class Fleet:
         Called when a link ended unexpectedly. ``generation`` is the kernel that it was connected to, if known. Changes
         nothing: the next ``acquire`` replaces a worker that is gone.
         """
-        provider = self._provider(worker.provider)
+        provider = self.provider(worker.provider)
         started, trouble, answered = time.monotonic(), "", 0.0
         while (now := time.monotonic()) < started + DIAGNOSIS_S - (ASK_S if trouble else 0.0):
             if not provider.alive(worker):
@@ -145,20 +160,84 @@ class Fleet:
             return
         atexit.unregister(self.close)
         for entry in list(self._entries.values()):
-            if entry.worker is not None:
+            if entry.worker is not None and not entry.worker.token:  # one that is paid for lives on: its lease ends it
                 try:
                     self._remove(entry, "stop")
                 except (OSError, CellferryError, RuntimeError):
                     continue  # the others are to be ended as well; a worker also ends by its own lease
+        if "purse" in vars(self):
+            self.purse.close()
+        for provider in list(self._providers.values()):
+            provider.close()
+
+    # -- money: its modules are loaded by the first worker that is not a plain one on this machine ------------------
+
+    @cached_property
+    def purse(self) -> Purse:
+        from cellferry.fleet.purse import Purse
+
+        return Purse(self._config, self._notebook, self.alive)
+
+    @cached_property
+    def hunt(self) -> Hunt:
+        from cellferry.fleet.hunt import Hunt
+
+        return Hunt(self._config, self.provider, self.purse)
+
+    def extend(self, name: str, more_microusd: int) -> Worker:
+        """Let a worker run longer, for so much more money. Raises RequestError, BudgetExceeded, LedgerError, LinkError."""
+        with self._changed:
+            entry = self._entries.get(name)
+        if entry is None or entry.worker is None:
+            raise RequestError(f"there is no worker {name!r} to extend", "see them with `%remote status`")
+        worker = entry.worker
+        if not worker.microusd_per_hour:
+            raise RequestError(f"worker {name!r} costs nothing: it ends by its idle time alone", "idle= on a cell changes that")
+        from cellferry.fleet.adopt import tell_lease
+
+        lease = self.purse.extend(worker, more_microusd)
+        tell_lease(worker, lease)
+        renewed = replace(worker, lease=lease)
+        with self._changed:
+            self._entries[name] = replace(self._entries[name], worker=renewed)
+        return renewed
+
+    def reap(self) -> list[Reaped]:
+        """End machines that nobody owns, at every provider that is set up; settle the money of those that are gone."""
+        from cellferry.fleet.reap import reap
+
+        return reap(self.purse, self.provider, dict.fromkeys([*set_up(self._config), "demo"]))
 
     # -- acting ---------------------------------------------------------------------------------------------------
 
-    def _start(self, choice: Choice, request: CellRequest, progress: Progress) -> Worker:
-        idle_s = request.idle_s if request.idle_s is not None else self._config.idle_s
+    def _meanwhile(self, request: CellRequest, progress: Progress) -> tuple[Worker, bool]:
+        wanted = replace(request, meanwhile=False)
+        with self._changed:
+            choice = choose(request, self._entries)
+            if choice.action == "start":
+                self._entries[choice.name] = _entry(choice.name, wanted)
+        failure = self._failed.pop(choice.name, None)
+        if failure is not None:
+            raise failure
+        if choice.action == "reuse":
+            return self.acquire(wanted, progress)
+        if choice.action == "start":
+            threading.Thread(
+                target=self._start_apart, args=(choice, wanted), name="cellferry-hunt", daemon=True
+            ).start()
+        here = CellRequest(providers=("local",), name=f"{choice.name}-meanwhile", env=request.env,
+                           environment=request.environment, line=request.line)  # fmt: skip
+        return self.acquire(here, progress)
+
+    def _start_apart(self, choice: Choice, request: CellRequest) -> None:
         try:
-            provider = self._provider(request.providers[0] if request.providers else "local")
-            lease = Lease(idle_s=idle_s, grace_s=self._config.grace_s)
-            worker = provider.start(Order(request, choice.name, lease), progress)
+            self._start(choice, request, lambda _line: None)
+        except BaseException as error:  # told to the next cell that asks for this worker
+            self._failed[choice.name] = error
+
+    def _start(self, choice: Choice, request: CellRequest, progress: Progress) -> Worker:
+        try:
+            worker = self._started(choice.name, request, progress)
         except BaseException:
             with self._changed:
                 del self._entries[choice.name]
@@ -169,6 +248,17 @@ class Fleet:
             self._changed.notify_all()
         return worker
 
+    def _started(self, name: str, request: CellRequest, progress: Progress) -> Worker:
+        idle_s = request.idle_s if request.idle_s is not None else self._config.idle_s
+        names = candidates(request, self._config)
+        if names == ("local",):
+            lease = Lease(idle_s=idle_s, grace_s=self._config.grace_s)
+            return self.provider("local").start(Order(request, name, lease), progress)
+        from cellferry.fleet.adopt import adopt
+
+        there = adopt(self.purse, self.provider, name, request, names)
+        return there or self.hunt.start(request, name, idle_s, progress)
+
     def _remove(self, entry: Entry, why: Any) -> None:
         """End an entry's worker and forget it; once, even if two threads want it at the same time."""
         assert entry.worker is not None
@@ -178,20 +268,29 @@ class Fleet:
                 return
             self._entries[entry.name] = after(current, why)
         try:
-            self._provider(entry.worker.provider).stop(entry.worker)
+            self.provider(entry.worker.provider).stop(entry.worker)
+            if entry.worker.token:
+                self.purse.ended(entry.worker.token)
         finally:
             with self._changed:
                 del self._entries[entry.name]
                 self._changed.notify_all()
 
-    def _provider(self, name: str) -> Provider:
+    def provider(self, name: str) -> Provider:
+        """The provider of that name, made by its first use. Raises RequestError if it cannot be used."""
         with self._changed:
             if name not in self._providers:
                 self._providers[name] = load_provider(name, self._config, _certificate)
             return self._providers[name]
 
     def _found(self) -> list[Worker]:
-        return list(self._provider("local").find())
+        """Workers of this user that other processes started: local ones as they are found, others as the ledger knows."""
+        with self._changed:
+            ours = {entry.worker.id for entry in self._entries.values() if entry.worker}
+        from cellferry.fleet.adopt import elsewhere
+
+        found = [*self.provider("local").find(), *elsewhere(self.purse, self.provider)]
+        return [worker for worker in found if worker.id not in ours]
 
     def _row(self, entry: Entry, *, ours: bool = True) -> WorkerRow:
         worker = entry.worker
@@ -201,6 +300,7 @@ class Fleet:
             told = _ask_status(worker, STATUS_S)
         except LinkError:
             told = {"lease": {}}
+        offer, row = worker.offer, self.purse.spent(worker.token) if worker.token else None
         return WorkerRow(
             entry.name,
             worker.provider,
@@ -213,6 +313,11 @@ class Fleet:
             ends_in_s=told["lease"].get("ends_in_s"),
             memory_available_bytes=told.get("memory_available_bytes"),
             ours=ours,
+            machine=f"{offer.instance}, {offer.zone or offer.region}" if offer else "",
+            simulated=bool(offer and offer.simulated),
+            microusd_per_hour=worker.microusd_per_hour,
+            spent_microusd=row.spent_microusd if row else 0,
+            reserved_microusd=row.reserved_microusd if row else 0,
         )
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
@@ -248,6 +353,10 @@ def _ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
     from cellferry.link.http import WorkerHttp  # needed when something is shown or broken, not for the first cell
 
     return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
+
+
+def _entry(name: str, request: CellRequest) -> Entry:
+    return Entry(name, request.hardware, env=request.env, where=where(request))
 
 
 def _certificate(folder: Path) -> str:

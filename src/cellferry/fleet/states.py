@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cellferry.config import Cellferry
 from cellferry.errors import RequestError
 from cellferry.model import CellRequest, Hardware, Worker
 
@@ -26,6 +27,14 @@ _NEXT: dict[tuple[State, Event], State] = {
 }
 
 
+Where = tuple[tuple[str, ...], str | None, str | None, bool]
+
+
+def where(request: CellRequest) -> Where:
+    """Where a request wants its worker, as far as that tells workers apart."""
+    return (request.providers if request.providers != ("local",) else (), request.region, request.host, request.spot)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One worker of the fleet. ``worker`` is None only while it starts. ``story``: the events so far, for errors."""
@@ -37,6 +46,8 @@ class Entry:
     story: tuple[Event, ...] = ()
     env: str = ""
     """What its cells said after ``env=``: it was made for that."""
+    where: Where = ((), None, None, False)
+    """Providers, region, host and spot that its first cell asked for."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,22 @@ class WorkerRow:
     memory_available_bytes: int | None = None
     ours: bool = True
     """Started by this process."""
+    machine: str = ""
+    """What it runs on, in the provider's words, and where: "p4d.24xlarge, us-east-1"; "" for a local one."""
+    simulated: bool = False
+    microusd_per_hour: int = 0
+    spent_microusd: int = 0
+    reserved_microusd: int = 0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to do for a request: use the worker of that name, start one, or wait until it has left its state."""
+    """What to do for a request: use the worker of that name, start one, or wait until it has left its state.
 
-    action: Literal["reuse", "start", "wait"]
+    "meanwhile": it is being started, and the user has said where the cell may run until then.
+    """
+
+    action: Literal["reuse", "start", "wait", "meanwhile"]
     name: str
 
 
@@ -83,6 +103,12 @@ def choose(request: CellRequest, entries: Mapping[str, Entry]) -> Choice:
     entry = entries.get(name)
     if entry is None or entry.state == "ended":
         return Choice("start", name)
+    wanted = where(request)
+    if wanted != where(CellRequest()) and wanted != entry.where:
+        raise RequestError(
+            f"worker {name!r} was started elsewhere than this cell asks for",
+            f"end it first: %remote down {name} - or give this cell another name=",
+        )
     if request.hardware not in (Hardware(), entry.hardware):
         raise RequestError(
             f"worker {name!r} was started with other hardware than this cell asks for",
@@ -93,7 +119,34 @@ def choose(request: CellRequest, entries: Mapping[str, Entry]) -> Choice:
             f"worker {name!r} was started with {_env(entry.env)}, this cell asks for {_env(request.env)}",
             f"end it first: %remote down {name} - or give this cell another name=",
         )
+    if entry.state == "starting" and request.meanwhile:
+        return Choice("meanwhile", name)
     return Choice("reuse" if entry.state == "ready" else "wait", name)
+
+
+def set_up(config: Cellferry) -> tuple[str, ...]:
+    """The providers elsewhere that the configuration names, or that it says enough about to be used."""
+    named = tuple(config.providers) or (*(("ssh",) if config.hosts else ()), *(("aws",) if config.aws_regions else ()))
+    return tuple(name for name in named if name != "local")
+
+
+def candidates(request: CellRequest, config: Cellferry) -> tuple[str, ...]:
+    """The providers that may serve ``request``. Raises RequestError when a GPU is wanted and nobody is set up to have one."""
+    if request.providers:
+        return request.providers
+    if request.host:
+        return ("ssh",)
+    asked = request.hardware
+    if asked.gpu is None and not asked.gpu_memory_bytes and not request.region and not request.spot:
+        return ("local",)
+    elsewhere = set_up(config)
+    if not elsewhere:
+        raise RequestError(
+            f"`%%remote {request.line}` needs a machine elsewhere, and no provider is set up",
+            'try it on the simulated cloud: add provider=demo - or set c.Cellferry.hosts = ["me@box"] (any machine with '
+            'ssh) or c.Cellferry.aws_regions = ["eu-west-1"] in jupyter_cellferry_config.py',
+        )
+    return elsewhere
 
 
 def _env(word: str) -> str:
@@ -106,6 +159,8 @@ def _unnamed(request: CellRequest, entries: Mapping[str, Entry]) -> str:
     while True:
         name = DEFAULT_NAME if number == 1 else f"{DEFAULT_NAME}-{number}"
         entry = entries.get(name)
-        if entry is None or entry.state == "ended" or (entry.hardware, entry.env) == (request.hardware, request.env):
+        if entry is None or entry.state == "ended":
+            return name
+        if (entry.hardware, entry.env, entry.where) == (request.hardware, request.env, where(request)):
             return name
         number += 1

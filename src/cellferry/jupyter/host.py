@@ -7,8 +7,10 @@ import builtins
 import functools
 import linecache
 import operator
+import os
 import sys
 from collections.abc import Container, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +75,12 @@ class ShellHost:
     def cell_id(self) -> str | None:
         """The frontend's identifier of the running cell, if it gave one."""
         return self._cell_id
+
+    @property
+    def notebook(self) -> str:
+        """Its path, where the frontend tells it (Jupyter: ``JPY_SESSION_NAME``; VS Code); else the working directory."""
+        told = self.shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+        return str(Path(str(told)).absolute() if told else Path.cwd())
 
     @property
     def file(self) -> str | None:

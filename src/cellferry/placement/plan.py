@@ -21,7 +21,7 @@ WAITING_MICROUSD_PER_HOUR = 20_000_000
 """What an hour of waiting for a machine is reckoned to cost the one who waits."""
 WAIT_S = 60.0
 """How long a try that fails is reckoned to take; how long it may take is for the caller to bound."""
-LEAST_S = 360
+LEAST_S = 20
 """A machine that cannot be paid for so many seconds is not worth starting."""
 _MOST_MICROUSD = 10**15
 """A billion dollars an hour: no price is higher, so that no sum overflows."""

@@ -21,7 +21,7 @@ from cellferry.errors import NoCapacity, NoQuota, RequestError, StartTimeout
 from cellferry.model import CellRequest, Check, Machine, Offer, Order, Quota, Worker
 from cellferry.placement.quotas_aws import NAMES
 from cellferry.placement.snapshot import snapshot_offers
-from cellferry.providers.base import Examined, Market, Progress, Tagged
+from cellferry.providers.base import Examined, Progress, Tagged
 from cellferry.providers.local import LocalProvider
 from cellferry.providers.weather import Sky, Weather
 
@@ -29,7 +29,7 @@ NOTICE = "notice"
 """What a worker looks for in its folder (``worker.limits``)."""
 
 
-class DemoProvider(LocalProvider, Market, Tagged, Examined):
+class DemoProvider(LocalProvider, Tagged, Examined):
     """The simulated cloud. ``weather`` may be changed at any time; the seed is ``c.Cellferry.demo_seed``."""
 
     prefix = "cfdemo-"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError, DiskFull, WorkerStartError
-from cellferry.model import Endpoint, Hardware, Lease, Order, Worker, WorkerId
-from cellferry.providers.base import Progress, Provider
+from cellferry.model import CellRequest, Endpoint, Hardware, Lease, Offer, Order, Quota, Worker, WorkerId
+from cellferry.providers.base import Market, Progress, Provider
 from cellferry.providers.environ import inherited
+from cellferry.providers.gpus import gpus_here, memory_here_bytes
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
 from cellferry.providers.told import settings_for
 
@@ -57,7 +60,7 @@ PHASE_TEXT = {
 }
 
 
-class LocalProvider(Provider):
+class LocalProvider(Provider, Market):
     """Workers on this machine. Needs nothing but this Python environment."""
 
     kernel_module = "cellferry.guest"
@@ -139,13 +142,30 @@ class LocalProvider(Provider):
                 settings, ready = _read(folder / "worker.json"), _read(folder / "ready.json")
                 if is_worker(int(ready["pid"]), folder):
                     times = ("idle_s", "grace_s", "ends_unix_s", "since_unix_s")
-                    lease = Lease(**{key: settings.get(key) for key in times})
+                    told: dict[str, Any] = {key: settings.get(key) for key in times}
+                    lease = Lease(**told)
                     worker_id = WorkerId(settings["worker_id"])
                     worker = _describe(folder, settings.get("name", "?"), worker_id, lease, Hardware(), ready)
                     found.append(replace(worker, token=settings.get("token", "")))
             except (OSError, ValueError, KeyError):
                 continue  # just starting, or just being removed
         return found
+
+    def offers(self, request: CellRequest) -> Sequence[Offer]:
+        gpus = gpus_here()
+        return [
+            Offer(
+                self.name, "here", socket.gethostname(), gpu=gpus.name, gpu_count=gpus.count,
+                gpu_memory_bytes=gpus.memory_bytes, cpus=os.cpu_count() or 1, memory_bytes=memory_here_bytes(),
+                arch=platform.machine(), microusd_per_hour=0, priced_unix_s=time.time(), price_source="yours",
+            )
+        ]  # fmt: skip
+
+    def quotas(self, offers: Sequence[Offer]) -> Sequence[Quota]:
+        return ()
+
+    def refresh(self, progress: Progress) -> int:
+        return 0
 
     # -- the folder ---------------------------------------------------------------------------------------------
 

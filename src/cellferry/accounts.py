@@ -1,0 +1,99 @@
+"""A step of the journey: what a cell may cost, what it came to, and why it was stopped. Beside ``journey``, see decision 007."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from cellferry.config import Cellferry
+from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, SpotTaken
+from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.states import candidates
+from cellferry.link.session import Returned
+from cellferry.link.there import There
+from cellferry.model import CellReport, CellRequest, Worker
+
+SHARING = frozenset({"local", "demo"})
+"""Providers whose workers are processes of this machine and can use the notebook's own packages."""
+LEAST_S = 20.0
+
+
+def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
+    """The request with the packages that it means: those of the configuration, or, on another machine, what is found."""
+    if request.env or not (config.env or not SHARING.issuperset(candidates(request, config))):
+        return request
+    return replace(request, env=config.env or "auto")
+
+
+def limit_s(request: CellRequest, worker: Worker) -> float | None:
+    """How long the worker lets this cell run, whether anybody is connected or not; None: as long as the worker lives."""
+    limits = [] if request.timeout_s is None else [request.timeout_s]
+    if request.budget_microusd is not None and worker.microusd_per_hour:
+        from cellferry.ledger import seconds_for
+
+        limits.append(seconds_for(request.budget_microusd, worker.microusd_per_hour))
+    return min(limits) if limits else None
+
+
+def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
+    """Hold more money for a worker that is there already when a cell may spend more than is left of its own.
+
+    Raises BudgetExceeded when nothing can be added and what is left does not pay for 20 s.
+    """
+    price = worker.microusd_per_hour
+    if request.budget_microusd is None or not price:
+        return
+    row = fleet.purse.spent(worker.token)
+    left = row.held_microusd if row else 0
+    if left >= request.budget_microusd:
+        return
+    try:
+        fleet.extend(worker.name, request.budget_microusd - left)
+    except BudgetExceeded:
+        if left * 3600 < price * LEAST_S:
+            raise
+
+
+def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, report: CellReport) -> CellReport:
+    """The report with what the cell came to; the ledger has its receipt. Free workers have neither."""
+    worker = there.worker
+    if not worker.token or worker.offer is None:
+        return report
+    from cellferry.ledger import dollars
+
+    now = time.time()
+    amount = fleet.purse.note_cell(worker, cell_id, began_unix_s, now)
+    fleet.purse.note_traffic(worker, cell_id, now, report.received_bytes)
+    offer = worker.offer
+    mark = ", simulated" if offer.simulated else ""
+    line = f"worker {worker.name} ({worker.provider}, {offer.instance}{' spot' if worker.spot else ''}{mark}): {_span(now - began_unix_s)}"
+    if worker.microusd_per_hour:
+        row = fleet.purse.spent(worker.token)
+        line += f", {dollars(amount)}" + (f"; the worker so far {dollars(row.spent_microusd)}" if row else "")
+    return replace(report, cost_microusd=amount, cost_line=line)
+
+
+def why_stopped(there: There, returned: Returned) -> CellferryError | None:
+    """The error behind a KeyboardInterrupt that was not the user's: the worker's own limits interrupted the cell."""
+    why = returned.frame.get("limited", "")
+    if not why or returned.frame["reply"].get("ename") != "KeyboardInterrupt":
+        return None
+    name = there.worker.name
+    if why == "notice":
+        return SpotTaken(
+            f"the provider takes the machine of worker {name!r} back; the cell was interrupted, what it had made is here",
+            "run the cell again: it gets another machine (without `spot`, one that is not taken back)",
+        )
+    if why == "money":
+        return BudgetSpent(
+            f"the money of worker {name!r} is spent; the cell was interrupted, what it had made is here, and the worker ends",
+            "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
+        )
+    return BudgetSpent(
+        f"the cell has reached its own limit on worker {name!r} (budget= or timeout=); what it had made is here",
+        "give it more, for example: %%remote budget=5",
+    )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"

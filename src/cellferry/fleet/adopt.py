@@ -1,0 +1,50 @@
+"""Workers that another process started and that live on: a kernel's predecessor, another notebook, a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from cellferry.errors import CellferryError
+from cellferry.fleet.purse import Purse
+from cellferry.fleet.reap import holder_lives
+from cellferry.ledger import worker_from_record
+from cellferry.link.http import WorkerHttp
+from cellferry.model import CellRequest, Hardware, Lease, Worker
+from cellferry.providers.base import Provider
+
+Find = Callable[[str], Provider]
+
+
+def elsewhere(purse: Purse, find: Find) -> Iterator[Worker]:
+    """The workers of this person that cost money or have a reservation, and live."""
+    for row in purse.open() if purse.kept else ():
+        try:
+            worker = worker_from_record(row.record)
+            if find(worker.provider).alive(worker):
+                yield find(worker.provider).reach(worker)
+        except CellferryError:
+            continue  # just starting, or its provider cannot be asked now
+
+
+def adopt(purse: Purse, find: Find, name: str, request: CellRequest, names: Sequence[str]) -> Worker | None:
+    """This notebook's worker of that name, left by a kernel that is gone; None if there is none that fits."""
+    for row in purse.open():
+        if (row.worker, row.notebook, row.state) != (name, purse.notebook, "running") or row.provider not in names:
+            continue
+        if holder_lives(row):
+            continue  # another kernel of the same notebook uses it
+        try:
+            worker = worker_from_record(row.record)
+            fits = request.hardware in (Hardware(), worker.hardware)
+            if fits and find(worker.provider).alive(worker):
+                worker = find(worker.provider).reach(worker)
+                purse.watch(worker)
+                return worker
+        except CellferryError:
+            continue
+    return None
+
+
+def tell_lease(worker: Worker, lease: Lease) -> None:
+    """Give a running worker another lease. Raises LinkError."""
+    WorkerHttp(worker.endpoint).post("lease", {"idle_s": lease.idle_s, "ends_unix_s": lease.ends_unix_s})

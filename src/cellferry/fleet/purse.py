@@ -1,0 +1,266 @@
+"""The money of one process: what it may spend, what is held for its workers, the meter that runs while they exist.
+
+What the simulated cloud costs is accounted for like everything else, under a person of its own ("ana (simulated)"), so that
+simulated dollars never count against real limits, nor real ones against simulated.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cellferry.config import Cellferry, state_folder
+from cellferry.errors import LedgerError, NoBudget
+from cellferry.ledger import (
+    Ask,
+    Balance,
+    CostRow,
+    Limit,
+    Receipt,
+    Reservation,
+    cost_microusd,
+    dollars,
+    open_ledger,
+    seconds_for,
+    worker_from_record,
+    worker_to_record,
+)
+from cellferry.model import LAST_S, CellRequest, Lease, Offer, Order, Worker
+
+if TYPE_CHECKING:
+    from cellferry.ledger import Ledger
+    from cellferry.ledger.nouns import By
+
+METER_S = 5.0
+"""How often the meter counts; also how soon a worker that ended by itself stops to hold money."""
+LONGEST_S = 24 * 3600.0
+"""Nothing is reserved for longer than this at once, whatever the limits allow; ``%remote extend`` adds to it."""
+LEAST_S = 20.0
+SIMULATED = " (simulated)"
+
+
+class Purse:
+    """Opens the ledger with its first use. All methods may be called from every thread."""
+
+    def __init__(
+        self, config: Cellferry, notebook: str, alive: Callable[[Worker], bool], clock: Callable[[], float] = time.time
+    ) -> None:
+        """``alive``: asked by the meter; a worker that has ended gets no more money."""
+        self._config, self.notebook, self._alive, self._clock = config, notebook, alive, clock
+        self._who = config.person or _user()
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._running: dict[str, Worker] = {}
+        self._closed = threading.Event()
+        self._meter: threading.Thread | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """Raises LedgerError."""
+        with self._lock:
+            if self._ledger is None:
+                self._ledger = open_ledger(self._config)
+            return self._ledger
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a ledger at all: what is only shown should not make one."""
+        return self._ledger is not None or bool(self._config.ledger) or (state_folder(self._config) / "ledger.sqlite").exists()
+
+    @property
+    def used(self) -> bool:
+        """Whether the ledger was opened; what is shown at every turn should not open it."""
+        return self._ledger is not None
+
+    def person(self, simulated: bool) -> str:
+        return self._who + SIMULATED if simulated else self._who
+
+    # -- limits -------------------------------------------------------------------------------------------------------
+
+    def limits(self, simulated: bool) -> list[Limit]:
+        """The limits in force: those of the configuration, and over them those that ``%remote budget`` has set."""
+        config = self._config
+        told = {"notebook": config.budget, "day": config.budget_day, "month": config.budget_month}
+        found = {period: Limit(period, "", round(usd * 1e6)) for period, usd in told.items() if usd is not None}  # type: ignore[arg-type]
+        for limit in self.ledger.limits(self.person(simulated), self.notebook):
+            found[limit.period] = limit
+        return list(found.values())
+
+    def set_limit(self, period: str, microusd: int) -> None:
+        """For this notebook, or for the day or month of this person; simulated money gets a limit of the same size."""
+        key = self.notebook if period == "notebook" else ""
+        for simulated in (False, True):
+            self.ledger.set_limit(Limit(period, key, microusd), self.person(simulated))  # type: ignore[arg-type]
+
+    def balances(self, simulated: bool) -> list[Balance]:
+        """How each limit stands."""
+        return self.ledger.balances(self.limits(simulated), self.person(simulated), self.notebook, self._clock())
+
+    def most(self, request: CellRequest, simulated: bool) -> int | None:
+        """Micro-dollars that a worker for ``request`` could get now; None: nothing limits it."""
+        left = self.ledger.most_available(self.limits(simulated), self.person(simulated), self.notebook, self._clock())
+        told = [amount for amount in (request.budget_microusd, left) if amount is not None]
+        return min(told) if told else None
+
+    # -- one worker ---------------------------------------------------------------------------------------------------
+
+    def reserve(self, request: CellRequest, name: str, offer: Offer, spot: bool, idle_s: float) -> Order:
+        """Hold the money for one machine; the order that may now be given to its provider.
+
+        What is reserved is the worst case: the worker ends by itself before it has spent more. Raises BudgetExceeded,
+        NoBudget for a machine that costs real money without any limit, LedgerError.
+        """
+        price = (offer.spot_microusd_per_hour if spot else offer.microusd_per_hour) or 0
+        most, now = self.most(request, offer.simulated), self._clock()
+        if price and most is None and not offer.simulated:
+            raise NoBudget(
+                f"{offer.instance} costs {dollars(price)} an hour, and nobody has said how much may be spent",
+                "say it for the cell (%%remote ... budget=5), the notebook (%remote budget 20) or the day "
+                "(%remote budget 50 --per day)",
+            )
+        longest, least = cost_microusd(price, LONGEST_S), cost_microusd(price, LEAST_S)
+        amount = max(least, longest if most is None else min(most, longest))
+        ask = Ask(
+            uuid.uuid4().hex, self.person(offer.simulated), self.notebook, "", name, offer.provider, offer.region, offer.zone,
+            offer.instance, spot, price, amount, now, f"{_user()}@{socket.gethostname()} pid {os.getpid()}",
+        )  # fmt: skip
+        self.ledger.reserve(ask, self.limits(offer.simulated), now)
+        ends = now + max(LAST_S, seconds_for(amount, price) - LAST_S) if price else None
+        return Order(
+            request, name, Lease(idle_s, None, ends, now), offer, spot, ask.token, self._who, self.notebook,
+            self._config.attempt_s,
+        )  # fmt: skip
+
+    def started(self, order: Order, worker: Worker) -> None:
+        """The machine exists: its meter runs since the order was given, which is the dearer way to count."""
+        since = order.lease.since_unix_s
+        self.ledger.started(order.token, worker_to_record(worker), self._clock() if since is None else since)
+        self.watch(worker)
+
+    def watch(self, worker: Worker) -> None:
+        """Meter a worker that this process uses."""
+        with self._lock:
+            self._running[worker.token] = worker
+            if self._meter is None:
+                self._meter = threading.Thread(target=self._count, name="cellferry-meter", daemon=True)
+                self._meter.start()
+
+    def ended(self, token: str, *, at_unix_s: float | None = None, never_started: bool = False) -> int:
+        """The machine is gone: what it did not spend is free again. Returns what it came to; repeatable."""
+        with self._lock:
+            self._running.pop(token, None)
+        now = self._clock() if at_unix_s is None else at_unix_s
+        before = self.ledger.get(token)
+        row = self.ledger.end(token, now, spent_microusd=0 if never_started else None)
+        if before is not None and row is not None and before.state == "running":
+            self._note_storage(row)
+        return row.spent_microusd if row else 0
+
+    def _note_storage(self, row: Reservation) -> None:
+        """The disk that the machine had, estimated."""
+        from cellferry.placement.extras import storage_microusd
+
+        worker = worker_from_record(row.record)
+        until = row.ended_unix_s or row.metered_unix_s
+        amount = 0
+        if worker.offer is not None:
+            amount = storage_microusd(worker.offer, worker.hardware.disk_bytes, until - row.started_unix_s)
+        if amount:
+            self.ledger.note_estimate(
+                Receipt(
+                    row.token, "storage", row.person, row.notebook, "", row.worker, row.started_unix_s, until, amount, True
+                )
+            )
+
+    def spent(self, token: str) -> Reservation | None:
+        """What a worker has cost until now."""
+        row = self.ledger.get(token)
+        return self.ledger.meter(token, self._clock()) if row is not None and row.state == "running" else row
+
+    def extend(self, worker: Worker, more_microusd: int) -> Lease:
+        """Hold more for a running worker; the lease that it may now have. Raises BudgetExceeded, LedgerError."""
+        simulated = bool(worker.offer and worker.offer.simulated)
+        now, price = self._clock(), worker.microusd_per_hour
+        row = self.ledger.extend(worker.token, more_microusd, self.limits(simulated), now)
+        ends = row.started_unix_s + seconds_for(row.reserved_microusd, price) - LAST_S if price else None
+        lease = replace(worker.lease, ends_unix_s=ends)
+        renewed = replace(worker, lease=lease)
+        self.ledger.started(worker.token, worker_to_record(renewed), now)
+        with self._lock:
+            if worker.token in self._running:
+                self._running[worker.token] = renewed
+        return lease
+
+    def note_cell(self, worker: Worker, cell: str, started_unix_s: float, ended_unix_s: float) -> int:
+        """A cell has run there: its share of the machine's price. Returns micro-dollars."""
+        simulated = bool(worker.offer and worker.offer.simulated)
+        amount = cost_microusd(worker.microusd_per_hour, max(0.0, ended_unix_s - started_unix_s))
+        self.ledger.note_cell(
+            Receipt(
+                worker.token, "cell", self.person(simulated), self.notebook, cell, worker.name, started_unix_s, ended_unix_s,
+                amount, False,
+            )
+        )  # fmt: skip
+        return amount
+
+    def note_traffic(self, worker: Worker, cell: str, at_unix_s: float, size_bytes: int) -> None:
+        """So much came home: an estimate of what the provider charges for it."""
+        from cellferry.placement.extras import egress_microusd
+
+        amount = egress_microusd(worker.offer, size_bytes) if worker.offer else 0
+        if amount:
+            simulated = bool(worker.offer and worker.offer.simulated)
+            self.ledger.note_estimate(
+                Receipt(
+                    worker.token, "egress", self.person(simulated), self.notebook, cell, worker.name, at_unix_s, at_unix_s,
+                    amount, True,
+                )
+            )  # fmt: skip
+
+    def costs(self, by: By, *, everybody: bool = False) -> list[CostRow]:
+        """What was spent: by this person, real money before simulated; or by everybody in the ledger."""
+        if everybody:
+            return self.ledger.costs(by)
+        rows = []
+        for simulated in (False, True):
+            mark = SIMULATED if simulated and by != "person" else ""
+            rows += [replace(row, key=row.key + mark) for row in self.ledger.costs(by, self.person(simulated))]
+        return rows
+
+    def open(self) -> list[Reservation]:
+        """The reservations of this person that are not ended, real and simulated."""
+        return [row for simulated in (False, True) for row in self.ledger.open(self.person(simulated))]
+
+    def close(self) -> None:
+        """Stop the meter. Workers that live on keep their money."""
+        self._closed.set()
+        with self._lock:
+            if self._ledger is not None:
+                self._ledger.close()
+
+    def _count(self) -> None:
+        while not self._closed.wait(METER_S):
+            with self._lock:
+                running = list(self._running.items())
+            for token, worker in running:
+                try:
+                    if self._alive(worker):
+                        self.ledger.meter(token, self._clock())
+                    else:
+                        self.ended(token)
+                except LedgerError:
+                    continue  # the next count takes it up; the worker's own limit holds meanwhile
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"

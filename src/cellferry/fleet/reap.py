@@ -1,0 +1,134 @@
+"""Hold the ledger against what really exists: end what nobody owns, give back money of what is gone.
+
+Behind ``cellferry reap``, at the start of a Jupyter server, and before a reservation is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from cellferry.errors import CellferryError
+from cellferry.fleet.purse import Purse
+from cellferry.ledger import Reservation, worker_from_record
+from cellferry.model import LAST_S, Machine, Worker
+from cellferry.providers.base import Provider, Tagged
+
+YOUNG_S = 900.0
+"""A reservation without a machine that is younger than this may still become one, in a process that we cannot see."""
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """One thing that was put right. ``what``: "machine" was ended, "reservation" was given back, or "unknown": a provider
+    could not be asked, and ``why`` says so."""
+
+    what: str
+    provider: str
+    name: str
+    why: str
+    microusd: int = 0
+
+
+def reap(purse: Purse, find: Callable[[str], Provider], names: Iterable[str]) -> list[Reaped]:
+    """End machines with our tag that no open reservation pays for, and settle reservations whose machine is gone.
+
+    Asks every provider of ``names`` that has machines of its own. Repeatable; what cannot be asked is reported.
+    """
+    done: list[Reaped] = []
+    rows = purse.open()
+    paid = {row.token for row in rows}
+    for name in names:
+        try:
+            provider = find(name)
+            if not isinstance(provider, Tagged):
+                continue
+            for machine in provider.machines():
+                if machine.token not in paid:
+                    provider.end_machine(machine)
+                    done.append(Reaped("machine", name, machine.name or machine.id, f"{machine.id}: nobody pays for it"))
+                    _note_leak(purse, machine)
+        except CellferryError as error:
+            done.append(Reaped("unknown", name, "", error.what))
+    return [*done, *settle_dead(purse, find)]
+
+
+def settle_dead(purse: Purse, find: Callable[[str], Provider]) -> list[Reaped]:
+    """Settle the reservations of this person whose worker is gone; those that cannot be told stay."""
+    done = []
+    for row in purse.open():
+        over = _over(row, find)
+        if over is not None:
+            why, at = over
+            came_to = purse.ended(row.token, at_unix_s=at, never_started=row.state == "reserved")
+            done.append(Reaped("reservation", row.provider, row.worker, why, came_to))
+    return done
+
+
+def _over(row: Reservation, find: Callable[[str], Provider]) -> tuple[str, float] | None:
+    """Why the reservation is over, and when its machine ended at the latest; None while it is not."""
+    now = time.time()
+    if row.state == "reserved":
+        if holder_lives(row):
+            return None
+        if not _ours(row) and now - row.at_unix_s < YOUNG_S:
+            return None
+        return "it never became a machine", now
+    worker = _worker(row)
+    if worker is None:
+        return None
+    ends = worker.lease.ends_unix_s
+    try:
+        alive = find(row.provider).alive(worker)
+    except CellferryError:
+        alive = True
+    if alive:
+        return None
+    # nobody saw it end: it is charged until now, and at most until its money was gone
+    return "its worker has ended", now if ends is None else min(now, ends + LAST_S)
+
+
+def _worker(row: Reservation) -> Worker | None:
+    try:
+        return worker_from_record(row.record)
+    except CellferryError:
+        return None
+
+
+def _ours(row: Reservation) -> bool:
+    """Whether a process of this machine holds it: then we can see whether it lives."""
+    return f"@{socket.gethostname()} pid " in row.client
+
+
+def holder_lives(row: Reservation) -> bool:
+    """Whether the process that made the reservation runs on this machine, as far as that can be seen from here."""
+    if not _ours(row):
+        return False
+    pid = row.client.rpartition(" ")[2]
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
+
+
+def _note_leak(purse: Purse, machine: Machine) -> None:
+    """A machine that leaked did cost money since its reservation was given back: an estimate, shown as one."""
+    row = purse.ledger.get(machine.token) if machine.token else None
+    if row is None or not row.microusd_per_hour:
+        return
+    from cellferry.ledger import Receipt, cost_microusd
+
+    now = time.time()
+    began = machine.started_unix_s or row.at_unix_s
+    purse.ledger.note_estimate(
+        Receipt(
+            row.token, "machine", row.person, row.notebook, "", row.worker, began, now,
+            cost_microusd(row.microusd_per_hour, now - began), True,
+        )
+    )  # fmt: skip
