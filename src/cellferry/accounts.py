@@ -11,7 +11,7 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Worker
+from cellferry.model import CellReport, CellRequest, Screen, Worker
 
 SHARING = frozenset({"local", "demo"})
 """Providers whose workers are processes of this machine and can use the notebook's own packages."""
@@ -23,6 +23,23 @@ def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
     if request.env or not (config.env or not SHARING.issuperset(candidates(request, config))):
         return request
     return replace(request, env=config.env or "auto")
+
+
+def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Screen) -> Worker:
+    """The worker for a cell, with the search for its machine shown while it goes on, and in one line when it took several
+    tries. Raises what ``Fleet.acquire`` raises."""
+    if candidates(request, config) == ("local",):  # there in a second
+        return fleet.acquire(request, lambda _line: None)[0]
+    try:
+        worker, fresh = fleet.acquire(request, screen.progress)
+    finally:
+        screen.progress("")
+    if not fresh:
+        top_up(fleet, worker, request)
+    elif worker.token and fleet.hunt.refused:
+        told = [f"{r.instance} in {r.zone or r.region}: {r.kind.replace('_', ' ')}" for r in fleet.hunt.refused]
+        screen.note(f"found with try {len(told) + 1}; before: {'; '.join(told)}")
+    return worker
 
 
 def limit_s(request: CellRequest, worker: Worker) -> float | None:

@@ -16,7 +16,7 @@ from cellferry.link.chunked import stays_inside
 from cellferry.link.files import not_found
 from cellferry.link.progress import Progress
 from cellferry.link.there import There
-from cellferry.model import Host, Screen
+from cellferry.model import Host, Message, Screen
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.parcel import settle
 from cellferry.parcels.placeholder import Placeholder
@@ -115,3 +115,12 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
 def put(patterns: Sequence[str], workers: Sequence[There]) -> int:
     """Send files to every worker now, whatever their size; returns the bytes."""
     return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in workers)
+
+
+def comm(message: Message, all_: Sequence[There]) -> Any:
+    """Pass a widget's message to the worker that has the widget; a future, done when it was handled, or None."""
+    name = message.get("worker")
+    alive = [there for there in all_ if there.link.lost is None]
+    mine = [there for there in alive if there.worker.name == name] or alive
+    futures = [there.link.comm(message) for there in mine]
+    return futures[0] if futures else None

@@ -29,7 +29,7 @@ from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
-from cellferry.fleet.states import candidates
+from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, cell_report, shipped_rows
@@ -75,10 +75,10 @@ class Session:
     """All remote cells of one notebook. One for each shell; used from the thread that runs its cells."""
 
     def __init__(self, config: Cellferry, namespace: dict[str, Any], host: Host) -> None:
-        self._config = config
+        self.config = config
         self._namespace = namespace
         self._host = host
-        self.fleet = self._fleet = Fleet(config, host.notebook)
+        self.fleet = Fleet(config, host.notebook)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
@@ -93,10 +93,10 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = accounts.with_packages(request, self._config)
+        request = accounts.with_packages(request, self.config)
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
-        known = self._there.get(self._fleet.peek(request))
+        known = self._there.get(self.fleet.peek(request))
         needs = needed(flow, self._namespace, self._host.hidden, known.kept if known else ())
         if request.estimate:
             return self._estimate(needs, known, request, flow)
@@ -106,7 +106,7 @@ class Session:
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
         heap = known.heap if known else None
-        secrets = refuse_secrets(request, self._config.secrets, cell, parcel, heap, self._namespace, self._host)
+        secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self._namespace, self._host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -131,7 +131,7 @@ class Session:
     ) -> CellReport:  # fmt: skip
         started_ns = time.time_ns()
         if there.worker.token:
-            self._fleet.purse.watch(there.worker)
+            self.fleet.purse.watch(there.worker)
         order, building = packages.start(there, self._host.screen) if packages else ({}, None)
         given = [self._namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
@@ -157,7 +157,7 @@ class Session:
         load_submodules(flow.imports)
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
-        report = accounts.note_cost(self._fleet, there, cell.cell_id or f"In[{cell.number}]", started_ns / 1e9, report)
+        report = accounts.note_cost(self.fleet, there, cell.cell_id or f"In[{cell.number}]", started_ns / 1e9, report)
         self._finish(returned, report, there)
         return report
 
@@ -171,7 +171,7 @@ class Session:
         from cellferry.packages import plan  # and uv's room: not for a cell that shares what is here
 
         given = [self._namespace.get(root) for root in parcel.roots]
-        name = self._fleet.peek(request)
+        name = self.fleet.peek(request)
         before = self._packages.get(name)
         packages = plan(before, request.env, flow, given, parcel, local_modules, self._host, trial=trial)
         if not trial:
@@ -180,15 +180,7 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        near = candidates(request, self._config) == ("local",)  # there in a second
-        progress = (lambda _line: None) if near else self._host.screen.progress
-        try:
-            worker, fresh = self._fleet.acquire(request, progress)
-        finally:
-            progress("")
-        if not fresh:
-            accounts.top_up(self._fleet, worker, request)
-        return self._connect(worker)
+        return self._connect(accounts.get_worker(self.fleet, request, self.config, self._host.screen))
 
     def _connect(self, worker: Worker) -> There:
         """This worker with an open link, the one that is there or a new one."""
@@ -198,9 +190,9 @@ class Session:
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
             worker.endpoint, self._host.screen, self._namespace, worker.name,
-            lambda closed: self._trouble(worker, closed, generation), self._config.trust == "data",
+            lambda closed: self._trouble(worker, closed, generation), self.config.trust == "data",
         )  # fmt: skip
-        config = self._config
+        config = self.config
         files = FileSync(
             config.file_limit, self._host.screen, config.artifact_store, inspect=kind_of_secret,
             data_only=config.trust == "data",
@@ -212,9 +204,9 @@ class Session:
 
     def _trouble(self, worker: Worker, closed: bool, generation: int) -> Exception | None:
         """Asked by the link to the worker's kernel of that generation, while it waits: None, or why nothing will come."""
-        if not closed and self._fleet.alive(worker):
+        if not closed and self.fleet.alive(worker):
             return None
-        error = self._fleet.diagnose(worker, generation=generation)
+        error = self.fleet.diagnose(worker, generation=generation)
         if isinstance(error, errors.KernelDied):
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
@@ -243,7 +235,7 @@ class Session:
             "stdin": screen.allow_stdin(),
             "unbind": unbind,
             "returns": None if request.returns is None else list(request.returns),
-            "fetch_limit": self._config.fetch_limit,
+            "fetch_limit": self.config.fetch_limit,
             "file": self._host.file,
             "cells": there.new_cells(parcel.functions, self._host.source_of),
             "flags": self._host.future_flags(),
@@ -339,11 +331,7 @@ class Session:
 
     def comm(self, message: Message) -> Any:
         """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
-        name = message.get("worker")
-        alive = [there for there in self._there.values() if there.link.lost is None]
-        mine = [there for there in alive if there.worker.name == name] or alive
-        futures = [there.link.comm(message) for there in mine]
-        return futures[0] if futures else None
+        return errands.comm(message, list(self._there.values()))
 
     def interrupt(self) -> None:
         """Interrupt the running cell; from any thread, silent if none runs."""
@@ -352,7 +340,7 @@ class Session:
 
     def status(self) -> Sequence[Any]:
         """One row for each worker."""
-        return self._fleet.status()
+        return self.fleet.status()
 
     def env(self) -> Sequence[PackageRow]:
         """The packages here and on the worker used last: what differs, and why."""
@@ -362,15 +350,20 @@ class Session:
         packages = self._packages.get(there.worker.name) if there else None
         return table(packages, there.worker if there else None)
 
-    def down(self, name: str | None = None) -> list[str]:
-        """End one worker, or all; returns the names of those that ended."""
+    def up(self, request: CellRequest) -> str:
+        """Start the worker that a cell with these words would use, or find it there; its name."""
+        check_supported(request)
+        return self._arrive(accounts.with_packages(request, self.config)).worker.name
+
+    def down(self, name: str | None = None) -> list[Ended]:
+        """End one worker, or all; says which ended, and what they came to."""
         for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
             self._forget(there)
-        return self._fleet.down(name)
+        return self.fleet.down(name)
 
     def get(self, path: str) -> list[str]:
         """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
-        return self._between(lambda all_: errands.get(path, all_, self._config.artifact_store, self._host.screen))
+        return self._between(lambda all_: errands.get(path, all_, self.config.artifact_store, self._host.screen))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""
@@ -378,7 +371,7 @@ class Session:
 
     def _between(self, act: Callable[[list[There]], T]) -> T:
         """Do something with every worker, one whose connection was cut included."""
-        all_ = [self._connect(worker) for worker in self._fleet.workers()]
+        all_ = [self._connect(worker) for worker in self.fleet.workers()]
         try:
             return act(all_)
         except BaseException as exc:
@@ -391,7 +384,7 @@ class Session:
         """End all workers of this session; repeatable."""
         for there in list(self._there.values()):
             self._forget(there)
-        self._fleet.close()
+        self.fleet.close()
 
     def _forget(self, there: There) -> None:
         there.link.close()

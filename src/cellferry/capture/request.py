@@ -167,7 +167,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
 
 COMMANDS: Mapping[str, CommandForm] = MappingProxyType({c.name: c for c in (
     CommandForm("status", "the workers of this notebook", "%remote status"),
-    CommandForm("offers", "what could be had, at which price", "%remote offers gpu=a100", takes_request=True),
+    CommandForm("offers", "what could be had, at which price", "%remote offers gpu=a100", takes_request=True,
+                flags=("refresh",)),
     CommandForm("up", "start a worker now", "%remote up name=train", takes_request=True),
     CommandForm("extend", "let a worker run longer, for more money", "%remote extend train 5", least=2, most=2),
     CommandForm("reap", "end machines that nobody owns", "%remote reap"),
@@ -291,7 +292,9 @@ def parse_command(line: str) -> Command:
             f"did you mean `{near}`? For example: {COMMANDS[near].example}" if near else "%remote status",
         )
     if form.takes_request:
-        return Command(form.name, request=_request(words[1:], line, f"%remote {form.name}"), line=line.strip())
+        flags = frozenset(word[2:] for word in words[1:] if word.startswith("--") and word[2:] in form.flags)
+        asked = [word for word in words[1:] if word[2:] not in flags]
+        return Command(form.name, flags=flags, request=_request(asked, line, f"%remote {form.name}"), line=line.strip())
     return _command(form, words[1:], line)
 
 

@@ -27,9 +27,10 @@ def elsewhere(purse: Purse, find: Find) -> Iterator[Worker]:
 
 
 def adopt(purse: Purse, find: Find, name: str, request: CellRequest, names: Sequence[str]) -> Worker | None:
-    """This notebook's worker of that name, left by a kernel that is gone; None if there is none that fits."""
+    """The worker of that name that a kernel of this notebook has left, or that `cellferry up` started; None if none fits."""
     for row in purse.open():
-        if (row.worker, row.notebook, row.state) != (name, purse.notebook, "running") or row.provider not in names:
+        mine = row.worker == name and row.notebook in (purse.notebook, "")  # "": started by a command
+        if not mine or row.state != "running" or row.provider not in names:
             continue
         if holder_lives(row):
             continue  # another kernel of the same notebook uses it

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
-from cellferry.fleet.states import Choice, Entry, WorkerRow, after, candidates, choose, set_up, where
+from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Order, Worker
 from cellferry.providers.base import Progress, Provider
@@ -103,23 +103,24 @@ class Fleet:
                     rows.append(self._row(found, ours=False))
         return rows
 
-    def down(self, name: str | None = None, *, everyone: bool = False) -> list[str]:
-        """End the worker of that name, or all of them, and return the names of those ended.
+    def down(self, name: str | None = None, *, everyone: bool = False) -> list[Ended]:
+        """End the worker of that name, or all of them, and say which ended and what they came to.
 
         Only this process's workers, unless ``everyone``. Raises RequestError when no worker has the name.
         """
         with self._changed:
             entries = [entry for entry in self._entries.values() if entry.worker and name in (None, entry.name)]
+        ended = []
         for entry in entries:
             self._remove(entry, "stop")
-        ended = [entry.name for entry in entries]
-        if everyone:
-            for worker in self._found():
-                if name in (None, worker.name):
-                    self.provider(worker.provider).stop(worker)
-                    if worker.token:
-                        self.purse.ended(worker.token)
-                    ended.append(worker.name)
+            if entry.worker is not None:
+                ended.append(self._account(entry.worker))
+        for worker in self._found() if everyone else ():
+            if name in (None, worker.name):
+                self.provider(worker.provider).stop(worker)
+                if worker.token:
+                    self.purse.ended(worker.token)
+                ended.append(self._account(worker))
         if name is not None and not ended:
             known = ", ".join(row.name for row in self.status(everyone=everyone)) or "none"
             raise RequestError(
@@ -127,6 +128,10 @@ class Fleet:
                 "see them with `%remote status`, or `cellferry status` in a terminal",
             )
         return ended
+
+    def _account(self, worker: Worker) -> Ended:
+        row = self.purse.spent(worker.token) if worker.token else None
+        return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
 
     def diagnose(self, worker: Worker, *, generation: int | None = None) -> WorkerError:
         """Why the connection to this worker broke, within 10 s: KernelDied, DiskFull or WorkerLost, with advice.
@@ -308,6 +313,7 @@ class Fleet:
             id=worker.id,
             pid=worker.pid,
             started_unix_s=worker.started_unix_s,
+            up_for_s=time.time() - worker.started_unix_s if worker.started_unix_s else None,
             links=told["lease"].get("links"),
             busy=told["lease"].get("busy"),
             ends_in_s=told["lease"].get("ends_in_s"),

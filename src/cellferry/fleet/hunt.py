@@ -37,6 +37,8 @@ class Hunt:
 
     def __init__(self, config: Cellferry, find: Find, purse: Purse, clock: Callable[[], float] = time.time) -> None:
         self._config, self._find, self._purse, self._clock = config, find, purse, clock
+        self.refused: tuple[Refusal, ...] = ()
+        """The tries of the last search that came to nothing."""
 
     def offers(self, request: CellRequest) -> list[Offer]:
         """Everything that the providers of ``request`` have, whether it fits or not."""
@@ -66,6 +68,7 @@ class Hunt:
                 break
             tried.add((attempt.offer, attempt.spot))
             progress(_line(attempt, len(tried), whole))
+            self.refused = tuple(history)
             outcome = self._try(request, name, attempt, idle_s, progress)
             if isinstance(outcome, Worker):
                 return outcome

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError
@@ -76,3 +77,10 @@ def _ledger(fleet: Fleet) -> Check:
     except CellferryError as error:
         return Check("ledger", False, error.what, error.advice)
     return Check("ledger", True, f"{held} machines hold money" if fleet.purse.kept else "none yet: nothing was ever paid for")
+
+
+def aws_policy(regions: Sequence[str]) -> dict[str, Any]:
+    """The least IAM policy for provider aws, for ``regions`` (all of them if none is named)."""
+    from cellferry.providers.aws_policy import least_policy
+
+    return least_policy(list(regions))

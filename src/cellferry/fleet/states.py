@@ -60,6 +60,7 @@ class WorkerRow:
     id: str = ""
     pid: int | None = None
     started_unix_s: float = 0.0
+    up_for_s: float | None = None
     links: int | None = None
     busy: bool | None = None
     ends_in_s: float | None = None
@@ -70,6 +71,16 @@ class WorkerRow:
     """What it runs on, in the provider's words, and where: "p4d.24xlarge, us-east-1"; "" for a local one."""
     simulated: bool = False
     microusd_per_hour: int = 0
+    spent_microusd: int = 0
+    reserved_microusd: int = 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker that was ended by ``down``, and what it came to in all."""
+
+    name: str
+    provider: str
     spent_microusd: int = 0
     reserved_microusd: int = 0
 

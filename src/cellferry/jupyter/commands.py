@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cellferry.errors import NotYet
 from cellferry.journey import Command, parse_command
-from cellferry.jupyter.display import Table, duration_text, size_text
+from cellferry.jupyter import purchases
+from cellferry.jupyter.display import Table, size_text
+from cellferry.ledger import dollars
 
 if TYPE_CHECKING:
     from cellferry.jupyter.magic import RemoteMagics
@@ -30,7 +31,7 @@ def run_command(magics: RemoteMagics, line: str) -> Any:
 def _status(magics: RemoteMagics, _command: Command) -> Table:
     session = magics.opened
     rows = session.status() if session else ()
-    return Table(rows, _STATUS_COLUMNS, "no worker is running; the first %%remote cell starts one")
+    return Table(rows, purchases.status_columns(rows), "no worker is running; the first %%remote cell starts one")
 
 
 def _down(magics: RemoteMagics, command: Command) -> Table:
@@ -38,7 +39,9 @@ def _down(magics: RemoteMagics, command: Command) -> Table:
     name = command.args[0] if command.args else None
     ended = session.down(name) if session else ()
     magics.screen.worker_lost(name)
-    return Table(ended, [("ended", lambda worker: worker)], "no worker was running")
+    paid = any(row.reserved_microusd for row in ended)
+    total: purchases.Columns = [("came to", lambda row: dollars(row.spent_microusd))] if paid else []
+    return Table(ended, [("ended", lambda row: row.name), *total], "no worker was running")
 
 
 def _interrupt(magics: RemoteMagics, _command: Command) -> Table:
@@ -66,22 +69,6 @@ def _env(magics: RemoteMagics, _command: Command) -> Table:
     return Table(magics.session.env(), _ENV_COLUMNS, "nothing is installed")
 
 
-def _activity(row: Any) -> str:
-    if row.busy is None:
-        return ""
-    return "runs a cell" if row.busy else "waits"
-
-
-_STATUS_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
-    ("worker", lambda row: row.name),
-    ("where", lambda row: row.provider),
-    ("state", lambda row: row.state),
-    ("does", _activity),
-    ("up for", lambda row: duration_text(time.time() - row.started_unix_s) if row.started_unix_s else ""),
-    ("ends in", lambda row: "" if row.ends_in_s is None else duration_text(row.ends_in_s)),
-    ("memory free", lambda row: "" if row.memory_available_bytes is None else size_text(row.memory_available_bytes)),
-]
-
 _ENV_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
     ("package", lambda row: row.name),
     ("here", lambda row: row.here),
@@ -97,4 +84,11 @@ _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "put": _put,
     "get": _get,
     "env": _env,
+    "offers": purchases.offers,
+    "up": purchases.up,
+    "cost": purchases.cost,
+    "budget": purchases.budget,
+    "extend": purchases.extend,
+    "reap": purchases.reap,
+    "doctor": purchases.doctor,
 }

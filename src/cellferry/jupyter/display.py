@@ -80,10 +80,10 @@ def packages_table(packages: Sequence[PackageRow]) -> Table:
 
 
 class Estimate(Sequence[Any]):
-    """What a cell would ship (its rows), and with it what would be installed (``packages``)."""
+    """What a cell would ship (its rows), what would be installed (``packages``), and on which ``offers`` it may run."""
 
-    def __init__(self, shipped: Table, packages: Table) -> None:
-        self.shipped, self.packages = shipped, packages
+    def __init__(self, shipped: Table, packages: Table, offers: Table | None = None) -> None:
+        self.shipped, self.packages, self.offers = shipped, packages, offers
 
     def __getitem__(self, index: Any) -> Any:
         return self.shipped[index]
@@ -92,20 +92,24 @@ class Estimate(Sequence[Any]):
         return len(self.shipped)
 
     def __repr__(self) -> str:
-        return f"{self.shipped!r}\n\n{self._total()}\n{self.packages!r}" if len(self.packages) else repr(self.shipped)
+        return "\n\n".join(f"{head}\n{table!r}" if head else repr(table) for head, table in self._parts())
 
     def _repr_html_(self) -> str:
-        more = f"<p>{html.escape(self._total())}</p>{self.packages._repr_html_()}" if len(self.packages) else ""
-        return self.shipped._repr_html_() + more
+        return "".join(f"<p>{html.escape(head)}</p>{table._repr_html_()}" for head, table in self._parts())
 
-    def _total(self) -> str:
-        size = sum(row.size_bytes for row in self.packages)
-        return f"to be installed on the worker: {len(self.packages)} packages, {size_text(size)}"
+    def _parts(self) -> list[tuple[str, Table]]:
+        parts = [("", self.shipped)]
+        if len(self.packages):
+            size = sum(row.size_bytes for row in self.packages)
+            parts.append((f"to be installed on the worker: {len(self.packages)} packages, {size_text(size)}", self.packages))
+        if self.offers is not None:
+            parts.append(("machines that would do, cheapest first; no machine was asked for", self.offers))
+        return parts
 
 
-def estimate(report: CellReport) -> Estimate:
+def estimate(report: CellReport, offers: Table | None = None) -> Estimate:
     """What ``%%remote estimate`` shows."""
-    return Estimate(shipped_table(report.shipped), packages_table(report.packages))
+    return Estimate(shipped_table(report.shipped), packages_table(report.packages), offers)
 
 
 def summary(report: CellReport) -> str:

@@ -151,12 +151,22 @@ class RemoteMagics(Magics):
         if request.estimate:
             from cellferry.jupyter.display import estimate
 
-            return estimate(report)
+            return estimate(report, self._offers(request))
         if report.notes or report.stayed_there:
             from cellferry.jupyter.display import summary
 
             self.screen.note(summary(report))
         return None
+
+    def _offers(self, request: CellRequest) -> Any:
+        """For an estimate: which machines would be tried; None for a worker that is a process of this machine."""
+        from cellferry.fleet.states import candidates
+
+        if candidates(request, self.session.config) == ("local",):
+            return None
+        from cellferry.jupyter import purchases
+
+        return purchases.offers_table(self.session, request)
 
     def _as_local(self, error: RemoteError) -> RemoteError:
         self._wrap_debug()
