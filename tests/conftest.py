@@ -17,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-MARK = "CFTEST_LEAK_MARK"
+MARK = "CELLFERRY_TEST_LEAK_MARK"
+"""Begins as what a worker inherits does (``providers.environ``), so that workers carry it as well."""
 SETTLE_S = 15.0
 """How long a process may take to end after its test: a worker outlives a killed kernel by its grace, 5 s."""
 
@@ -40,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         ("XDG_RUNTIME_DIR", "r"),
         ("JUPYTER_RUNTIME_DIR", "j"),
         ("IPYTHONDIR", "i"),
+        ("CELLFERRY_STATE_DIR", "s"),
     ):
         (_home / folder).mkdir(mode=0o700)
         os.environ[variable] = str(_home / folder)

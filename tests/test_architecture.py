@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journey": BELOW_JOURNEY | {"accounts", "baggage", "errands", "packages"},
     "jupyter": BASE | {"placement", "ledger", "fleet", "journey"},
     "cli": BASE | {"placement", "ledger", "fleet", "journey"},
-    "testing": BASE | {"providers"},
+    "testing": BASE | {"providers", "link"},
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""
 
