@@ -12,6 +12,8 @@ from cellferry.link.http import WorkerHttp
 from cellferry.model import CellRequest, Hardware, Lease, Worker
 from cellferry.providers.base import Provider
 
+LEASE_S = 30.0
+"""The server of a worker that has just started comes up after its kernel."""
 Find = Callable[[str], Provider]
 
 
@@ -48,4 +50,4 @@ def adopt(purse: Purse, find: Find, name: str, request: CellRequest, names: Sequ
 
 def tell_lease(worker: Worker, lease: Lease) -> None:
     """Give a running worker another lease. Raises LinkError."""
-    WorkerHttp(worker.endpoint).post("lease", {"idle_s": lease.idle_s, "ends_unix_s": lease.ends_unix_s})
+    WorkerHttp(worker.endpoint, timeout_s=LEASE_S).post("lease", {"idle_s": lease.idle_s, "ends_unix_s": lease.ends_unix_s})

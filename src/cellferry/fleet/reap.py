@@ -38,9 +38,8 @@ def reap(purse: Purse, find: Callable[[str], Provider], names: Iterable[str]) ->
 
     Asks every provider of ``names`` that has machines of its own. Repeatable; what cannot be asked is reported.
     """
-    done: list[Reaped] = []
-    rows = purse.open()
-    paid = {row.token for row in rows}
+    done = settle_dead(purse, find)  # first: what a crash left reserved would protect a machine that nobody knows
+    paid = {row.token for row in purse.open()}
     for name in names:
         try:
             provider = find(name)
@@ -53,7 +52,7 @@ def reap(purse: Purse, find: Callable[[str], Provider], names: Iterable[str]) ->
                     _note_leak(purse, machine)
         except CellferryError as error:
             done.append(Reaped("unknown", name, "", error.what))
-    return [*done, *settle_dead(purse, find)]
+    return done
 
 
 def settle_dead(purse: Purse, find: Callable[[str], Provider]) -> list[Reaped]:
