@@ -305,6 +305,8 @@ class Session:
             self._host.screen.note(report.cost_line)
         stopped = accounts.why_stopped(there, returned)
         if stopped is not None:
+            if returned.frame["limited"] != "cell":
+                self.down(there.worker.name)  # it is ending: the next cell gets another
             raise stopped
         if self.failed_remotely:
             kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]

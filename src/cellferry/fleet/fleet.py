@@ -121,6 +121,10 @@ class Fleet:
                 if worker.token:
                     self.purse.ended(worker.token)
                 ended.append(self._account(worker))
+        if everyone and self.purse.kept:
+            from cellferry.fleet.reap import settle_dead
+
+            settle_dead(self.purse, self.provider)
         if name is not None and not ended:
             known = ", ".join(row.name for row in self.status(everyone=everyone)) or "none"
             raise RequestError(

@@ -1,0 +1,177 @@
+"""Cells on machines that cost (simulated) money, in a real kernel with a real worker: shown, limited, stopped, paid for."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cellferry.config import Cellferry
+from cellferry.fleet.fleet import Fleet
+from cellferry.link.http import WorkerHttp
+from cellferry.model import LAST_S, Worker
+from cellferry.testing.contract import eventually
+
+from .conftest import NewUser, User
+
+pytestmark = pytest.mark.slow
+
+CALM = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (0, 0)}"
+A100 = "%%remote gpu=a100 provider=demo"
+SLOW_LOOP = "import time\nsteps = 0\nwhile True:\n    steps += 1\n    time.sleep(0.05)"
+STUBBORN = "import itertools\nprint('begun', flush=True)\nsum(itertools.repeat(1, 10**15))"
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """What a terminal beside the notebook sees; ends whatever a test has left."""
+    fleet = Fleet(Cellferry(state_dir=str(tmp_path / "state")))
+    yield fleet
+    fleet.down(everyone=True)
+    assert fleet.purse.open() == []
+    fleet.close()
+
+
+@pytest.fixture
+def payer(new_user: NewUser, fleet: Fleet, tmp_path: Path) -> Callable[..., User]:
+    """Somebody with a notebook and a simulated cloud in which everything is to be had."""
+
+    def one(**settings: str) -> User:
+        state = {"CELLFERRY_STATE_DIR": str(tmp_path / "state"), "CELLFERRY_DEMO_WEATHER": CALM}
+        return new_user(**state | settings)
+
+    return one
+
+
+def only_worker(fleet: Fleet) -> Worker:
+    (worker,) = fleet.provider("demo").find()
+    return worker
+
+
+def test_a_cell_that_costs_money(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    user.sees("x = 20")
+    shown = user.sees(f"{A100} budget=1\ny = x + 1\nprint('there', y)")
+    assert "there 21\n" in shown and "p4d.24xlarge, simulated" in shown and "$0." in shown.splitlines()[-1]
+    assert user.has("y") == 21
+    status = user.sees("%remote status")
+    assert "demo (simulated)" in status and "$21.96/h" in status and "$1.00" in status
+    assert user.sees(f"{A100}\nprint(y)").startswith("21\n"), "the next cell uses the same worker"
+    cost = user.sees("%remote cost --by cell")
+    assert cost.count("\n") == 3 and "estimated" in cost
+    ended = user.sees("%remote down")
+    assert "came to" in ended and "default" in ended and "$0." in ended
+    assert user.sees("bill = %remote cost --by worker\nbill[0].runs, bill[0].machine_microusd > 0") == "(2, True)\n"
+
+
+def test_a_cell_is_stopped_when_its_money_is_gone(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    seen = user.types(f"{A100} budget=0.15\n{SLOW_LOOP}")  # about 24 s at $21.96 an hour
+    texts = [str(output.get("data", {}).get("text/plain", "")) for output in seen.outputs]
+    assert any(text.startswith("80% of this worker's money is spent ($0.1") for text in texts), texts
+    assert seen.outputs[-1]["ename"] == "BudgetSpent" and "%remote budget" in seen.outputs[-1]["evalue"]
+    assert user.has("steps") > 50, "what it had made is here"
+    eventually(lambda: not list(fleet.provider("demo").find()), "the machine has ended", LAST_S + 5)
+    row = fleet.purse.costs("worker")[0]
+    assert 100_000 < row.machine_microusd <= 150_000
+    assert "steps" in user.sees(f"{A100} budget=1\nprint('steps', steps)"), "a new worker, with the values"
+
+
+@pytest.mark.parametrize("code", [SLOW_LOOP, STUBBORN], ids=["listens", "holds the interpreter"])
+def test_the_machine_ends_with_the_laptop_off(payer: Callable[..., User], fleet: Fleet, code: str) -> None:
+    user = payer()
+    pid = user.has("__import__('os').getpid()")
+    user.sees(f"{A100} budget=0.15\nready = True")
+    worker = only_worker(fleet)
+    ends = WorkerHttp(worker.endpoint, timeout_s=60).get("status")["lease"]["ends_unix_s"]
+    user.kernel.quietly(f"import threading, os\nthreading.Timer(2.0, os.kill, (os.getpid(), {int(signal.SIGKILL)})).start()")
+    user.kernel.client.kc.execute(f"{A100}\n{code}")
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "the notebook's kernel is dead")
+    assert fleet.provider("demo").alive(worker), "the cell goes on"
+    eventually(lambda: not fleet.provider("demo").alive(worker), "the machine has ended", 60)
+    assert time.time() < ends + LAST_S + 2
+    fleet.reap()
+    (row,) = fleet.purse.costs("worker")
+    assert row.machine_microusd <= 150_000
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+
+
+def test_a_machine_that_is_taken_back(payer: Callable[..., User], fleet: Fleet, meeting) -> None:
+    user = payer(CELLFERRY_DEMO_WEATHER=CALM)
+    user.sees(f"{A100} spot budget=1\nkept = 1")
+    folder = only_worker(fleet).folder
+    assert folder is not None
+    told = json.dumps({"what": "(simulated) spot interruption", "at_unix_s": time.time() + 12})
+    write = f"open({str(folder / 'notice.part')!r}, 'w').write({told!r})"
+    user.sees(f"import os\n{write}\nos.replace({str(folder / 'notice.part')!r}, {str(folder / 'notice')!r})")
+    seen = user.types(f"{A100} spot\n{SLOW_LOOP}")
+    assert seen.outputs[-1]["ename"] == "SpotTaken" and "another machine" in seen.outputs[-1]["evalue"]
+    assert any("the machine is gone in" in str(o.get("data", {}).get("text/plain")) for o in seen.outputs)
+    assert user.has("steps") > 10 and user.has("kept") == 1
+    eventually(lambda: not list(fleet.provider("demo").find()), "the machine has ended")
+
+
+def test_a_cells_own_limit_leaves_the_worker(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer(CELLFERRY_BUDGET="5")
+    user.sees(f"{A100}\nkept = [1]")
+    before = only_worker(fleet).id
+    name, text = user.is_told(f"{A100} budget=0.02\n{SLOW_LOOP}")  # about 3 s
+    assert name == "BudgetSpent" and "its own limit" in text
+    assert user.has("steps") > 10 and only_worker(fleet).id == before
+    assert user.sees(f"{A100}\nprint(kept)").startswith("[1]\n")
+
+
+def test_an_estimate_asks_for_no_machine(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    user.sees("x = 1")
+    shown = user.sees(f"{A100} estimate\nx")
+    assert "p4d.24xlarge" in shown and "no machine was asked for" in shown and "$21.96/h" in shown
+    assert list(fleet.provider("demo").find()) == [] and fleet.purse.open() == []
+
+
+def test_the_next_kernel_goes_on_with_the_worker(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    user.sees(f"{A100} budget=1\nimport os\npid = os.getpid()")
+    before = user.has("pid")
+    user.restarts()
+    user.sees("%load_ext cellferry")
+    assert user.sees(f"{A100}\nprint(os.getpid() if 'os' in globals() else __import__('os').getpid())").startswith(f"{before}\n")
+
+
+def test_what_is_not_to_be_had_is_told_as_a_table(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer(CELLFERRY_DEMO_WEATHER="{'stock_out': 1.0, 'no_quota': 0.0}")
+    name, text = user.is_told(f"{A100} budget=5\n1")
+    assert name == "NothingToBeHad" and text.count("no capacity") > 3 and "us-east-1" in text and "->" in text
+    name, text = user.is_told("%%remote gpu=a1000 provider=demo budget=5\n1")
+    assert name == "BadValue" and "a100" in text
+    name, text = user.is_told("%%remote gpu=a100\n1")
+    assert name == "RequestError" and "provider=demo" in text
+
+
+def test_limits_are_set_and_shown(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    shown = user.sees("%remote budget 2 --per day")
+    assert "day" in shown and "$2.00" in shown
+    user.sees(f"{A100}\n1")
+    assert "$2.00" in user.sees("%remote status"), "what a worker may cost is what is left of the limit"
+    name, text = user.is_told(f"{A100} name=second\n1")
+    assert name in ("BudgetExceeded", "NothingToBeHad") and "$" in text
+
+
+def test_unused_it_ends_and_pays_back(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    user.sees(f"{A100} budget=1 idle=1s\n1")
+    user.types("%unload_ext cellferry")
+    eventually(lambda: not list(fleet.provider("demo").find()), "nobody uses it", 120)
+    fleet.reap()
+    assert fleet.purse.open() == []
