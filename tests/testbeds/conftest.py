@@ -1,3 +1,3 @@
-from testbeds.fixtures import host_maker, network
+from testbeds.fixtures import cloud, host_maker, network
 
-__all__ = ["host_maker", "network"]
+__all__ = ["cloud", "host_maker", "network"]

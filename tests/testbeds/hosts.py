@@ -344,10 +344,14 @@ class Host:
             raise RuntimeError(f"{self.name}: {' '.join(argv)} ended with {process.returncode}: {out}{err}")
         return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
 
-    def write(self, path: str, text: str, mode: int = 0o644, owner: str = "root") -> None:
+    def write(self, path: str, content: str | bytes, mode: int = 0o644, owner: str = "root") -> None:
         """Write a file in the host, with the folders above it."""
         script = 'mkdir -p "${1%/*}" && touch "$1" && chmod "$2" "$1" && cat >"$1" && chown "$3:" "$1"'
-        self.run(["sh", "-c", script, "sh", path, f"{mode:o}", owner], input=text)
+        argv = ["sh", "-c", script, "sh", path, f"{mode:o}", owner]
+        with self.popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            said = process.communicate(content.encode() if isinstance(content, str) else content, PATIENCE_S)[1]
+        if process.returncode:
+            raise RuntimeError(f"{self.name}: {path} can't be written: {said.decode()}")
 
     def read(self, path: str) -> str:
         return self.run(["cat", path]).stdout
@@ -355,6 +359,11 @@ class Host:
     def path(self, path: str) -> Path:
         """A file of the host as this machine sees it, to be looked at: absolute symbolic links lead astray."""
         return Path(f"/proc/{self.pid}/root{path}")
+
+    def open_network(self) -> int:
+        """A descriptor of the host's network namespace, for ``namespaces.listen``; it is the host's and ends with it."""
+        assert self._members is not None
+        return self._members.fd("net")
 
     def add_user(self, name: str, uid: int) -> None:
         """A user with a home of their own, and no password."""

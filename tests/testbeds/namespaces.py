@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import socket
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ MARK = "CFTEST_LEAK_MARK"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PREFIX = "cf"
 MOST_NETWORKS = 120
+_CLONE_NEWNET = 0x40000000
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -78,6 +81,27 @@ def reserve_network() -> tuple[int, socket.socket]:
         except OSError:
             holder.close()
     raise RuntimeError(f"all {MOST_NETWORKS} networks for tests are in use here")
+
+
+def listen(net: int, address: str, port: int) -> socket.socket:
+    """A listening socket inside another network namespace (a descriptor of it); the caller closes it."""
+    made: list[socket.socket | OSError] = []
+
+    def work() -> None:
+        # setns(2) moves one thread, and this one ends here; the socket stays where it was made
+        try:
+            if ctypes.CDLL(None, use_errno=True).setns(net, _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            made.append(socket.create_server((address, port)))
+        except OSError as exc:
+            made.append(exc)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if isinstance(made[0], OSError):
+        raise made[0]
+    return made[0]
 
 
 class Membership:
