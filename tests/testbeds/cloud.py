@@ -12,7 +12,9 @@ import functools
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,8 @@ class CloudInABox:
         self.endpoint = ""
         self._public = 1
         self._machines: dict[str, Machine] = {}
+        self._ends: dict[str, End] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._timers: list[threading.Timer] = []
         self._servers: list[tuple[http.server.HTTPServer, threading.Thread]] = []
         self._lock = threading.RLock()
@@ -67,7 +71,7 @@ class CloudInABox:
             stack.enter_context(repairs(self))
             self.network.add_address(f"{self.client_address}/24")
             stack.callback(self._stop)
-            server = make_server("127.0.0.1", 0, Front(self), threaded=True, request_handler=_quiet())
+            server = make_server("127.0.0.1", 0, Front(self), threaded=True, request_handler=_handler(self))
             self._serve(server)
             self.endpoint = f"http://127.0.0.1:{server.server_port}"
             self._stack.push(stack.pop_all())
@@ -110,10 +114,13 @@ class CloudInABox:
         import boto3
         from botocore.config import Config
 
-        environ = self.environ()
-        session = boto3.session.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
-        config = Config(retries={"total_max_attempts": 1})
-        return session.client(service, region or self.region, endpoint_url=self.endpoint, config=config)
+        key = service, region or self.region
+        if key not in self._clients:
+            environ = self.environ()
+            session = boto3.session.Session(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
+            config = Config(retries={"total_max_attempts": 1})
+            self._clients[key] = session.client(*key, endpoint_url=self.endpoint, config=config)
+        return self._clients[key]
 
     # -- instances ----------------------------------------------------------------------------------------------------
 
@@ -125,21 +132,22 @@ class CloudInABox:
         machine.start()
 
     def end(self, instance: Any, end: End) -> None:
-        """An instance is ended by the API: its host is powered off."""
-        machine = self._machines.get(instance.id)
-        if machine is not None:
-            machine.end(end)
+        """moto has ended an instance: its host is powered off. ``end``: how, unless it was ``settle`` that had it ended."""
+        with self._lock:
+            end = self._ends.pop(instance.id, end)
+        self._machines[instance.id].end(end)
 
     def settle(self, instance: Any, end: End) -> None:
-        """An instance has ended by itself, or was taken away: moto learns of it."""
+        """An instance has ended by itself, or was taken away: moto learns of it, and gives back what belongs to it."""
         from moto.ec2.models import ec2_backends
 
+        if instance.state in ("terminated", "shutting-down"):
+            return
+        with self._lock:
+            self._ends[instance.id] = end
         backend = ec2_backends[ACCOUNT][instance.region_name]
         act = backend.terminate_instances if end.state == "terminated" else backend.stop_instances
-        self._machines[instance.id].end(end)
-        # its host is ending already, with this reason: what moto does now is to give back its addresses and volumes
-        with contextlib.suppress(Exception):
-            act([instance.id])
+        act([instance.id])
 
     def machine(self, instance_id: str) -> Machine:
         return self._machines[instance_id]
@@ -277,14 +285,18 @@ class CloudInABox:
         return left
 
 
-def _quiet() -> Any:
+def _handler(cloud: CloudInABox) -> Any:
+    """The class that reads requests to the API."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
-    class Quiet(MotoRequestHandler):
+    class Handler(MotoRequestHandler):
         def log(self, *_: object) -> None:
             """No line for each request on the tests' standard error."""
 
-    return Quiet
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate((timestamp or time.time()) + cloud.clock_ahead_s, usegmt=True)
+
+    return Handler
 
 
 def _quiet_files() -> Any:

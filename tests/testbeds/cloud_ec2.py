@@ -18,6 +18,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import elastic_network_interfaces
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from moto.ec2.models.instances import Instance
@@ -97,7 +98,7 @@ class _Actions:
             if before is None:
                 before = self._known[key] = asked, act()
         if before[0] != asked:
-            raise ServiceException(
+            raise EC2ClientError(
                 "IdempotentParameterMismatch",
                 "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
             )
@@ -113,7 +114,7 @@ class _Actions:
     def _examine(self, response: Any, spec: Mapping[str, Any]) -> None:
         data = str(spec.get("UserData") or "")
         if len(data) * 3 // 4 > MOST_USER_DATA + 2:
-            raise ServiceException("InvalidParameterValue", f"User data is limited to {MOST_USER_DATA} bytes")
+            raise EC2ClientError("InvalidParameterValue", f"User data is limited to {MOST_USER_DATA} bytes")
         if spec.get("DryRun"):
             return
         kind, zone = spec.get("InstanceType", "m1.small"), _zone(response.ec2_backend, spec)
@@ -122,7 +123,7 @@ class _Actions:
         most = (market.get("SpotOptions") or {}).get("MaxPrice")
         price = self.cloud.figures.spot_price(kind, zone)
         if spot and most is not None and float(most) < price:
-            raise ServiceException(
+            raise EC2ClientError(
                 "SpotMaxPriceTooLow",
                 f"Your Spot request price of {most} is lower than the minimum required Spot request fulfillment price of {price}.",
             )
@@ -130,7 +131,7 @@ class _Actions:
         wanted = _vcpus(kind) * int(spec.get("MinCount", 1)) + self._vcpus_in_use(response.ec2_backend, code)
         if wanted > self.cloud.figures.quota(response.region, code):
             error = "MaxSpotInstanceCountExceeded" if spot else "VcpuLimitExceeded"
-            raise ServiceException(error, MESSAGE[error])
+            raise EC2ClientError(error, MESSAGE[error])
 
     def _vcpus_in_use(self, backend: Any, code: str) -> int:
         running = [one for one in backend.all_instances() if one.state not in (*_ENDED, "stopped")]
@@ -155,7 +156,7 @@ class _Actions:
             subnets = backend.get_default_subnets()
             zone = (spec.get("Placement") or {}).get("AvailabilityZone") or min(subnets)
             if zone not in subnets:
-                raise ServiceException("InvalidParameterValue", f"Invalid availability zone: [{zone}]")
+                raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone: [{zone}]")
             if nics:
                 spec["NetworkInterfaces"] = [{**nics[0], "SubnetId": subnets[zone].id}, *nics[1:]]
             else:
@@ -167,7 +168,7 @@ class _Actions:
     def create_fleet(self, response: Any) -> ActionResult:
         response.error_on_dryrun()
         if response.params.get("Type") != "instant":
-            raise ServiceException("InvalidParameterValue", "The cloud for tests has fleets of type instant alone.")
+            raise EC2ClientError("InvalidParameterValue", "The cloud for tests has fleets of type instant alone.")
         return self._once("CreateFleet", response, lambda: self._fleet(response))
 
     def _fleet(self, response: Any) -> dict[str, Any]:
@@ -225,7 +226,7 @@ class _Actions:
         facts["AvailabilityZone"] = _zone(response.ec2_backend, spec)
         fault = self.cloud.faults.take("ec2", "CreateFleet", facts, AT_LAUNCH.__contains__)
         if fault is not None:
-            raise ServiceException(fault.code, fault.message)
+            raise EC2ClientError(fault.code, fault.message)
         return self._run(response, {**spec, "MinCount": count, "MaxCount": count})
 
     def delete_fleets(self, response: Any) -> ActionResult:
@@ -283,7 +284,7 @@ class _Actions:
         name = response.params.get("GroupId")
         for instance in response.ec2_backend.all_instances():
             if instance.state != "terminated" and name in {group.id for group in security_groups(instance)}:
-                raise ServiceException("DependencyViolation", f"resource {name} has a dependent object")
+                raise EC2ClientError("DependencyViolation", f"resource {name} has a dependent object")
         return self._delete_security_group(response)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
-from wsgiref.handlers import format_date_time
 from xml.sax.saxutils import escape
 
 from moto import settings
@@ -56,34 +55,26 @@ class Front:
         self._images: dict[tuple[str, str], str] = {}
 
     def __call__(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        begin = self._with_date(start)
         if environ.get("PATH_INFO") == "/checkip":
-            begin("200 OK", [("Content-Type", "text/plain")])
+            start("200 OK", [("Content-Type", "text/plain")])
             return [f"{self._cloud.client_address}\n".encode()]
         request = _read(environ)
         if request is None:
-            return self._moto(environ, begin)  # type: ignore[no-any-return]
+            return self._moto(environ, start)  # type: ignore[no-any-return]
         call = request.call
         self._cloud.calls.append(call)
         later = AT_LAUNCH if (call.service, call.action) == ("ec2", "CreateFleet") else ()
         fault = self._cloud.faults.take(call.service, call.action, request.facts, lambda code: code not in later)
         if fault is not None:
-            return _error(begin, request, fault.code, fault.status, fault.message)
+            return _error(start, request, fault.code, fault.status, fault.message)
         own = self._own_service(request)
         if own is not None:
-            return self._answer(begin, request, own)
+            return self._answer(start, request, own)
         try:
-            return self._moto(environ, begin)  # type: ignore[no-any-return]
+            return self._moto(environ, start)  # type: ignore[no-any-return]
         finally:
             if call.service == "ec2" and ("SecurityGroup" in call.action or call.action.startswith("Modify")):
                 self._cloud.apply_firewalls()
-
-    def _with_date(self, start: Start) -> Start:
-        def begin(status: str, headers: Iterable[tuple[str, str]], *more: Any) -> Any:
-            date = format_date_time(time.time() + self._cloud.clock_ahead_s)
-            return start(status, [("Date", date), *(pair for pair in headers if pair[0].lower() != "date")], *more)
-
-        return begin
 
     def _own_service(self, request: _Request) -> Callable[[], dict[str, Any]] | None:
         call, figures = request.call, self._cloud.figures

@@ -60,7 +60,10 @@ class Machine:
     error: BaseException | None = None
     _metadata: MetadataService | None = None
     _rules: str = ""
+    _end: End | None = None
+    _state: threading.Lock = field(default_factory=threading.Lock)
     _ending: threading.Event = field(default_factory=threading.Event)
+    _off: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -136,24 +139,37 @@ class Machine:
             namespaces.run([*namespaces.in_network_of(self.host.pid), command("nft"), "-f", "-"], rules)
 
     def end(self, end: End) -> None:
-        """Power off, in a thread of its own: the instance is shutting down until every process is dead."""
-        if self._ending.is_set():
-            return
-        self._ending.set()
-        set_state(self.instance, "shutting-down" if end.state == "terminated" else "stopping")
-        self._spawn(self._finish, end)
+        """Power off, in a thread of its own: the instance is shutting down until every process is dead.
 
-    def _finish(self, end: End) -> None:
+        When it is ending already, or has stopped, only the state and the reason are new.
+        """
+        with self._state:
+            again, self._end = self._end is not None, end
+            set_state(self.instance, "shutting-down" if end.state == "terminated" else "stopping")
+            self._ending.set()
+        if not again:
+            self._spawn(self._finish)
+        elif self._off.is_set():
+            self._settle()
+
+    def _finish(self) -> None:
         with self._lock:
             if self._metadata is not None:
                 self._metadata.close()
             if self.host is not None:
                 self.host.power_off()
-        set_reason(self.instance, end)
+        self._off.set()
+        self._settle()
+
+    def _settle(self) -> None:
+        with self._state:
+            assert self._end is not None
+            set_reason(self.instance, self._end)
 
     def close(self) -> None:
         """Power off whatever it does; when this returns, nothing of it is left."""
-        self.end(End("terminated", *BY_USER))
+        if not self._ending.is_set():
+            self.end(End("terminated", *BY_USER))
         for thread in list(self._threads):
             if thread is not threading.current_thread():
                 thread.join(PATIENCE_S)

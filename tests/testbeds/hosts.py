@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -395,7 +396,17 @@ class Host:
     def wait(self, timeout: float | None = None) -> str:
         """Until the host has ended: ``poweroff`` or ``reboot`` by itself, or ``killed``. May raise TimeoutExpired."""
         assert self._init is not None
-        code = self._init.wait(timeout)
+        with self._lock:
+            watched = None if self._pidfd is None else os.dup(self._pidfd)
+        if watched is not None:
+            # not Popen's own wait, which would hold up others that wait
+            poll = select.poll()
+            poll.register(watched, select.POLLIN)
+            ended = poll.poll(None if timeout is None else timeout * 1000)
+            os.close(watched)
+            if not ended:
+                raise subprocess.TimeoutExpired(self._init.args, timeout or 0)
+        code = self._init.wait(PATIENCE_S)
         ways = {host_init.POWERED_OFF: "poweroff", host_init.REBOOTED: "reboot"}
         # the kernel ends process 1 of a namespace so when reboot(2) is called in it
         return (ways | {-signal.SIGINT: "poweroff", -signal.SIGHUP: "reboot"}).get(code, "killed")
