@@ -21,7 +21,8 @@ MOST_USER_DATA = 16384
 """Bytes of user data that EC2 takes, before base64."""
 _SEED = "/var/lib/cloud/instance"
 _RUN = '{ "$0" || echo "cloud-init: WARNING: the user data script ended with $?"; } 2>&1'
-_SCREEN = f"{_RUN} | tee -a /var/log/cloud-init-output.log >/dev/console"
+# what a script says just before it shuts the machine down must still get through
+_SCREEN = f"{_RUN} | (trap '' TERM; exec tee -a /var/log/cloud-init-output.log >/dev/console)"
 _FIRST_LINES = """[    0.000000] Linux version 6.8.0-aws (buildd@lcy02) #1 SMP
 [    0.000000] Command line: BOOT_IMAGE=/vmlinuz root=PARTUUID=1 ro console=tty1 console=ttyS0
 [    1.204112] cloud-init[412]: Cloud-init v. 24.1 running 'modules:final'

@@ -15,10 +15,12 @@ import select
 import signal
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 POWERED_OFF, REBOOTED = 40, 41
+GRACE_S = 1.0
 SYSRQ = "/proc/sysrq-trigger"
 """Where root ends the whole machine by one letter, if its kernel has that."""
 
@@ -134,18 +136,35 @@ def serve(console: int) -> None:
             if ready == screen:
                 os.write(console, said)
             elif ready in pipes:
-                for word in said.split():
-                    if word in pipes[ready]:
-                        _drain(screen, console)
-                        os._exit(pipes[ready][word])
+                for code in (pipes[ready][word] for word in said.split() if word in pipes[ready]):
+                    shut_down(screen, console)
+                    os._exit(code)
             elif ready == 0 and not said:
                 os._exit(0)
             reap()
 
 
-def _drain(screen: int, console: int) -> None:
+def shut_down(screen: int, console: int) -> None:
+    """Ask every process to end, and give them a moment, in which what they say last is still read."""
+    os.kill(-1, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while others() and time.monotonic() < deadline:
+        if select.select([screen], [], [], 0.01)[0]:
+            os.write(console, os.read(screen, 65536))
+        reap()
     while select.select([screen], [], [], 0)[0]:
         os.write(console, os.read(screen, 65536))
+
+
+def others() -> bool:
+    """Whether any process but this one is alive here."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdecimal() and entry.name != "1" and b") Z" not in (entry / "stat").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def main() -> None:

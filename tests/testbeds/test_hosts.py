@@ -153,6 +153,18 @@ def test_a_host_powers_itself_off(network: Network, words: str, how: str) -> Non
     assert host.console.read_text() == "bye\n"
 
 
+def test_a_shutdown_asks_before_it_kills(network: Network) -> None:
+    host = network.host("one")
+    polite = "trap 'echo I end >/dev/console; exit' TERM; echo up; while :; do sleep 0.05; done"
+    deaf = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+    for script in (polite, deaf):
+        process = host.popen(["sh", "-c", script], stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"up\n"
+        process.stdout.close()
+    host.popen(["shutdown", "-h", "now"])
+    assert host.wait(PATIENCE_S) == "poweroff" and host.console.read_text() == "I end\n"
+
+
 def test_the_system_call_ends_the_host_and_not_this_machine(network: Network) -> None:
     host = network.host("one")
     code = "import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)"
