@@ -253,3 +253,15 @@ def test_hosts_end_with_the_process_that_made_them() -> None:
     for entry in sorted(Path(folder).rglob("*"), reverse=True):
         entry.rmdir() if entry.is_dir() else entry.unlink()
     Path(folder).rmdir()
+
+
+def test_without_root_the_tests_are_skipped_and_fail_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("CI", "")
+    with pytest.raises(pytest.skip.Exception, match="sudo make test"):
+        need_hosts()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="need root"):
+        need_hosts()
+    with pytest.raises(RuntimeError, match="need root"):
+        Network()
