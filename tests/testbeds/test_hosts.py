@@ -153,6 +153,13 @@ def test_a_host_powers_itself_off(network: Network, words: str, how: str) -> Non
     assert host.console.read_text() == "bye\n"
 
 
+def test_a_shutdown_when_nobody_else_is_there(network: Network) -> None:
+    host = network.host("one")
+    with host.path("/run/initctl").open("w") as pipe:
+        pipe.write("poweroff\n")
+    assert host.wait(PATIENCE_S) == "poweroff"
+
+
 def test_a_shutdown_asks_before_it_kills(network: Network) -> None:
     host = network.host("one")
     polite = "trap 'echo I end >/dev/console; exit' TERM; echo up; while :; do sleep 0.05; done"
