@@ -155,8 +155,7 @@ class Network:
         self._switch.stdin.close()
         self._switch.wait(PATIENCE_S)
         self._switch.stdout.close()
-        if self.link in namespaces.links_of_this_process():
-            namespaces.run(["ip", "link", "del", self.link])
+        namespaces.remove_link(self.link)
         self._holder.close()
         shutil.rmtree(self.folder)
 
