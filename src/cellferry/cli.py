@@ -166,7 +166,7 @@ def _cost(words: argparse.Namespace) -> int:
 
 
 def _budget(words: argparse.Namespace) -> int:
-    from cellferry.capture.quantities import read_money
+    from cellferry.journey import parse_command
 
     notebook = words.notebook
     if words.amount is not None and words.per == "notebook" and not notebook:
@@ -175,11 +175,7 @@ def _budget(words: argparse.Namespace) -> int:
         from cellferry.fleet import shopping
 
         if words.amount is not None:
-            try:
-                amount = read_money(words.amount)
-            except ValueError as error:
-                raise RequestError(f"`{words.amount}` cannot be a budget: {error}", "cellferry budget 20 --per day") from None
-            fleet.purse.set_limit(words.per, amount)
+            fleet.purse.set_limit(words.per, parse_command(shlex.join(["budget", words.amount])).amount_microusd)
         rows = shopping.balances(fleet) if fleet.purse.kept else []
     told = [{"simulated": simulated, **asdict(balance)} for simulated, balance in rows]
     if words.json:

@@ -116,11 +116,10 @@ def test_every_command_example_parses(form: grammar.CommandForm) -> None:
     ("line", "later"),
     [
         ("timeout=2h idle=5m name=x returns=a files=b estimate cpus=2 memory=1G disk=1G provider=local nodes=1", []),
-        ("gpu=a100 timeout=2h", ["gpu=a100"]),
-        ("provider=aws", ["provider=aws"]),
-        ("provider=local,aws", ["provider=local,aws"]),
-        ("region=x host=y spot budget=5 nodes=2 launch=ray detach",
-         ["region=x", "host=y", "spot", "budget=5", "nodes=2", "launch=ray", "detach"]),
+        ("gpu=a100 region=x host=y spot budget=5 meanwhile provider=ssh,aws,demo", []),
+        ("provider=slurm", ["provider=slurm"]),
+        ("provider=local,sky", ["provider=local,sky"]),
+        ("gpu=a100 nodes=2 launch=ray detach", ["nodes=2", "launch=ray", "detach"]),
     ],
 )
 def test_what_later_releases_bring(line: str, later: list[str]) -> None:

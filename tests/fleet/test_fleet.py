@@ -107,12 +107,12 @@ def test_status_and_down(fleet: Fleet) -> None:
     assert rows["default"].pid == worker.pid and rows["default"].state == "ready" and rows["default"].ours
     assert (rows["default"].links, rows["default"].busy) == (0, False)
     left = processes_of(worker)
-    assert fleet.down("default") == ["default"]
+    assert [ended.name for ended in fleet.down("default")] == ["default"]
     assert psutil.wait_procs(left, timeout=PATIENCE_S)[1] == []
     assert [row.name for row in fleet.status()] == ["train"]
     with pytest.raises(RequestError, match="no worker 'default'; running: train"):
         fleet.down("default")
-    assert fleet.down() == ["train"] and fleet.down() == [] and fleet.status() == []
+    assert [ended.name for ended in fleet.down()] == ["train"] and fleet.down() == [] and fleet.status() == []
     assert train.folder is not None and not train.folder.exists()
     assert acquire(fleet)[1], "a new one may be started"
 

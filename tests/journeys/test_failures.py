@@ -197,3 +197,15 @@ def small_disk(tmp_path: Path):
         pytest.skip("no file system can be mounted here")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_local_worker_is_held_to_what_its_cells_ask_for(new_user: NewUser) -> None:
+    user = new_user()
+    asked = "%%remote cpus=1 memory=2G name=small\n"
+    assert user.sees(f"{asked}import os\nlen(os.sched_getaffinity(0))") == "1\n"
+    name, _ = user.is_told(f"{asked}import numpy\na = numpy.ones(3 * 2**30, dtype='u1')")
+    assert name in ("MemoryError", "_ArrayMemoryError", "ArrayMemoryError")
+    assert user.sees(f"{asked}print('alive', numpy.ones(2**20).sum())") == "alive 1048576.0\n"
+    assert user.sees("%%remote\na = numpy.ones(3 * 2**30, dtype='u1').nbytes\na") == f"{3 * 2**30}\n", "another worker is not"
+    name, text = user.is_told("%%remote cpus=10000\n1")
+    assert name == "RequestError" and "this machine has" in text

@@ -66,8 +66,8 @@ def test_advice_has_no_internal_traceback(doors):
 
 
 def test_later_options_and_commands_say_so(doors):
-    assert run(doors, "1", "gpu=a100", check=False).reply["ename"] == "NotYet"
-    assert doors.run("%remote cost", check=False).reply["ename"] == "NotYet"
+    assert run(doors, "1", "nodes=2", check=False).reply["ename"] == "NotYet"
+    assert doors.run("%remote logs", check=False).reply["ename"] == "NotYet"
     assert doors.run("%remote statos", check=False).reply["ename"] == "UnknownOption"
 
 

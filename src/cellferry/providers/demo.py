@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.errors import NoCapacity, NoQuota, RequestError, StartTimeout
-from cellferry.model import CellRequest, Check, Machine, Offer, Order, Quota, Worker
+from cellferry.model import CellRequest, Check, Hardware, Machine, Offer, Order, Quota, Worker
 from cellferry.placement.quotas_aws import NAMES
 from cellferry.placement.snapshot import snapshot_offers
 from cellferry.providers.base import Examined, Progress, Tagged
@@ -91,6 +91,9 @@ class DemoProvider(LocalProvider, Tagged, Examined):
         if order.spot:
             self._plan_interruption(worker, self.sky.spot_life_s(order.token))
         return worker
+
+    def _limits(self, asked: Hardware) -> dict[str, Any]:
+        return {}  # the machine has what its offer says, as far as anybody can tell
 
     def find(self) -> Sequence[Worker]:
         return [replace(worker, provider=self.name, machine=_machine_id(worker)) for worker in super().find()]

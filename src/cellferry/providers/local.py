@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import CellferryError, DiskFull, WorkerStartError
+from cellferry.errors import CellferryError, DiskFull, RequestError, WorkerStartError
 from cellferry.model import CellRequest, Endpoint, Hardware, Lease, Offer, Order, Quota, Worker, WorkerId
 from cellferry.providers.base import Market, Progress, Provider
 from cellferry.providers.environ import inherited
@@ -219,12 +219,26 @@ class LocalProvider(Provider, Market):
     def _write_settings(self, folder: Path, worker_id: WorkerId, order: Order) -> None:
         settings = settings_for(order, worker_id, self.config.local_transport, self.config.cache_dir)
         settings["kernel_module"] = self.kernel_module
+        settings |= self._limits(order.request.hardware)
         if self.config.local_transport == "tls":
             # Beside the worker's own keys, since the two ends are one user on one machine, and to go with the folder.
             (folder / "client").mkdir(mode=0o700)
             settings["client_cert_pem"] = self.make_identity(folder / "client")
         (folder / "worker.json").touch(0o600)
         (folder / "worker.json").write_text(json.dumps(settings), "utf-8")
+
+    def _limits(self, asked: Hardware) -> dict[str, Any]:
+        """What the kernel is held to: the cells said how much they want, and others want something too.
+
+        Raises RequestError for more than this machine has.
+        """
+        cpus, memory_bytes = len(os.sched_getaffinity(0)), memory_here_bytes()
+        if (asked.cpus or 0) > cpus or (asked.memory_bytes or 0) > memory_bytes:
+            raise RequestError(
+                f"this machine has {cpus} CPUs and {memory_bytes / (1 << 30):.1f} GiB of memory, the cell asks for more",
+                "ask for less, or name a provider with larger machines: %%remote provider=demo cpus=16",
+            )
+        return {"limit_cpus": asked.cpus, "limit_memory_bytes": asked.memory_bytes}
 
     # -- the start ----------------------------------------------------------------------------------------------
 

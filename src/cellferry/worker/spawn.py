@@ -39,6 +39,7 @@ def spawn_kernel(folder: str, argv: list[str]) -> tuple[subprocess.Popen[bytes],
     finally:
         theirs.close()
     prefer_for_oom(process.pid)
+    limit(process.pid, folder)
     return process, ours
 
 
@@ -61,6 +62,26 @@ def write_connection_file(folder: str) -> None:
     }
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(content, file)
+
+
+def limit(pid: int, folder: str) -> None:
+    """Hold the kernel to what its cells asked for, where the machine has more (``limit_cpus``, ``limit_memory_bytes``).
+
+    Memory is that of each process by itself (RLIMIT_DATA: a MemoryError in the cell, not the end of the kernel); whatever
+    the kernel starts inherits both.
+    """
+    try:
+        with open(f"{folder}/worker.json", encoding="utf-8") as file:  # noqa: PTH123
+            told = json.load(file)
+    except (OSError, ValueError):
+        return  # a worker without settings says so itself
+    cpus, memory_bytes = told.get("limit_cpus"), told.get("limit_memory_bytes")
+    if cpus:
+        os.sched_setaffinity(pid, sorted(os.sched_getaffinity(0))[:cpus])
+    if memory_bytes:
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 def prefer_for_oom(pid: int) -> None:
