@@ -12,8 +12,11 @@ PYTEST_OPTIONS ?=
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
 
-demo: $(VENV)/.demo  ## run the first notebook on a worker, without a browser, and tell what happened
+demo: $(VENV)/.demo  ## run the first notebook on a worker, then a tour of the simulated cloud, and tell what happened
 	@$(BIN)/python examples/run_demo.py $(NOTEBOOK)
+	@printf '\n== Second part: a machine that costs (simulated) money\n'
+	@$(BIN)/cellferry demo
+	@printf '\nTo look yourself:  make lab\n'
 
 lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 	$(BIN)/jupyter-lab $(NOTEBOOK)

@@ -43,13 +43,20 @@ def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Sc
 
 
 def limit_s(request: CellRequest, worker: Worker) -> float | None:
-    """How long the worker lets this cell run, whether anybody is connected or not; None: as long as the worker lives."""
-    limits = [] if request.timeout_s is None else [request.timeout_s]
-    if request.budget_microusd is not None and worker.microusd_per_hour:
-        from cellferry.ledger import seconds_for
+    """How long the worker lets this cell run, whether anybody is connected or not; None: as long as the worker lives.
 
-        limits.append(seconds_for(request.budget_microusd, worker.microusd_per_hour))
-    return min(limits) if limits else None
+    On a worker that ends with its notebook the notebook sees to ``timeout=`` itself.
+    """
+    limits = [request.timeout_s if worker.token else None, _paid_s(request, worker)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _paid_s(request: CellRequest, worker: Worker) -> float | None:
+    if request.budget_microusd is None or not worker.microusd_per_hour:
+        return None
+    from cellferry.ledger import seconds_for
+
+    return seconds_for(request.budget_microusd, worker.microusd_per_hour)
 
 
 def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
@@ -90,12 +97,15 @@ def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, rep
     return replace(report, cost_microusd=amount, cost_line=line)
 
 
-def why_stopped(there: There, returned: Returned) -> CellferryError | None:
-    """The error behind a KeyboardInterrupt that was not the user's: the worker's own limits interrupted the cell."""
+def why_stopped(request: CellRequest, there: There, returned: Returned) -> CellferryError | None:
+    """The error behind a KeyboardInterrupt that was not the user's: the worker's own limits interrupted the cell. None where
+    it was the user, or ``timeout=``, for which KeyboardInterrupt is the word."""
     why = returned.frame.get("limited", "")
     if not why or returned.frame["reply"].get("ename") != "KeyboardInterrupt":
         return None
-    name = there.worker.name
+    name, paid_s = there.worker.name, _paid_s(request, there.worker)
+    if why == "cell" and (paid_s is None or (request.timeout_s is not None and request.timeout_s < paid_s)):
+        return None
     if why == "notice":
         return SpotTaken(
             f"the provider takes the machine of worker {name!r} back; the cell was interrupted, what it had made is here",
@@ -107,7 +117,7 @@ def why_stopped(there: There, returned: Returned) -> CellferryError | None:
             "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
         )
     return BudgetSpent(
-        f"the cell has reached its own limit on worker {name!r} (budget= or timeout=); what it had made is here",
+        f"the cell has spent what it may (budget=) on worker {name!r} and was interrupted; what it had made is here",
         "give it more, for example: %%remote budget=5",
     )
 

@@ -158,7 +158,7 @@ class Session:
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         report = accounts.note_cost(self.fleet, there, cell.cell_id or f"In[{cell.number}]", started_ns / 1e9, report)
-        self._finish(returned, report, there)
+        self._finish(request, returned, report, there)
         return report
 
     def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False) -> Packages | None:
@@ -248,7 +248,8 @@ class Session:
         """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
         context = Unpacking(self._namespace, shell=lambda: getattr(self._host, "shell", None), worker=there.worker.name)
         interrupts = 0
-        deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+        left_to_worker = request.timeout_s is None or there.worker.token
+        deadline = None if left_to_worker else time.monotonic() + (request.timeout_s or 0)
         while True:
             try:
                 return there.link.home(context, deadline)
@@ -297,13 +298,13 @@ class Session:
         ]
         return notes
 
-    def _finish(self, returned: Returned, report: CellReport, there: There) -> None:
+    def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]
         self._host.payloads(reply["payload"] or [])
         self.failed_remotely = reply["status"] == "error"
         if report.cost_line:
             self._host.screen.note(report.cost_line)
-        stopped = accounts.why_stopped(there, returned)
+        stopped = accounts.why_stopped(request, there, returned)
         if stopped is not None:
             if returned.frame["limited"] != "cell":
                 self.down(there.worker.name)  # it is ending: the next cell gets another

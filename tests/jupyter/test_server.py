@@ -39,7 +39,8 @@ def test_a_server_reaps_at_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyP
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyter_server", "--ServerApp.sock", str(tmp_path / "s"), "--no-browser", "--allow-root",
          "--ServerApp.root_dir", str(tmp_path), "--ServerApp.log_level=INFO"],
-        stdout=log, stderr=log, env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "run")},
+        stdout=log, stderr=log,
+        env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "run")},
     )  # fmt: skip
     try:
         eventually(lambda: not list(demo.find()), "the server has ended the machine that nobody owns")

@@ -82,10 +82,12 @@ class Hunt:
     ) -> Worker | Refusal:
         offer, purse = attempt.offer, self._purse
         order = self._reserve(request, name, attempt, idle_s)
+        if offer.provider == "local":  # it belongs to its notebook, however it was chosen
+            order = replace(order, lease=replace(order.lease, grace_s=self._config.grace_s))
         try:
             worker = self._find(offer.provider).start(order, progress)
         except Refused as refused:
-            purse.ended(order.token, never_started=True)
+            purse.in_vain(order, refused.kind)
             refusal = Refusal(
                 offer.provider, offer.region, offer.zone, offer.instance, attempt.spot, refused.kind, refused.what,
                 self._clock(),

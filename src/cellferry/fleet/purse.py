@@ -32,7 +32,7 @@ from cellferry.ledger import (
     worker_from_record,
     worker_to_record,
 )
-from cellferry.model import LAST_S, CellRequest, Lease, Offer, Order, Worker
+from cellferry.model import LAST_S, CellRequest, Lease, Offer, Order, RefusalKind, Worker
 
 if TYPE_CHECKING:
     from cellferry.ledger import Ledger
@@ -162,6 +162,14 @@ class Purse:
         if before is not None and row is not None and before.state == "running":
             self._note_storage(row)
         return row.spent_microusd if row else 0
+
+    def in_vain(self, order: Order, kind: RefusalKind) -> None:
+        """Nothing came of the order. A machine that was given and never became reachable was paid for until now."""
+        if kind == "timeout" and order.microusd_per_hour and order.lease.since_unix_s is not None:
+            self.ledger.started(order.token, "", order.lease.since_unix_s)
+            self.ledger.end(order.token, self._clock())
+        else:
+            self.ledger.end(order.token, self._clock(), spent_microusd=0)
 
     def _note_storage(self, row: Reservation) -> None:
         """The disk that the machine had, estimated."""

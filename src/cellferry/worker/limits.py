@@ -23,7 +23,7 @@ SPARE_S = 30.0
 WHY = {
     "money": "its money is spent",
     "notice": "the provider takes the machine back",
-    "cell": "the cell has reached its own limit",
+    "cell": "the cell has reached its limit (budget= or timeout=)",
 }
 
 
