@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## run the first notebook on a worker, then a tour of the s
 	@$(BIN)/python examples/run_demo.py $(NOTEBOOK)
 	@printf '\n== Second part: a machine that costs (simulated) money\n'
 	@$(BIN)/cellferry demo
-	@printf '\nTo look yourself:  make lab\n'
+	@printf '\nOpen it in JupyterLab:\n  $(BIN)/jupyter-lab $(NOTEBOOK)\n'
 
 lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 	$(BIN)/jupyter-lab $(NOTEBOOK)

@@ -51,6 +51,16 @@ PACKAGES = [
     "%%remote env=auto\npassword = 'hunter2-and-more'",
 ]
 
+MONEY = [
+    "%load_ext cellferry\nimport os\nx = 20",
+    "%remote offers gpu=a100 provider=demo",
+    "%%remote gpu=a100 provider=demo budget=1\ny = x + 1\nprint('there', y)",
+    "%remote status",
+    "%%remote gpu=a100 provider=demo name=short budget=0.15\nimport time\nsteps = 0\nwhile True:\n    steps += 1\n    time.sleep(0.05)",
+    "print('done', steps > 10)\n%remote cost --by worker",
+    "%remote down",
+]
+
 
 def free_port():
     with socket.socket() as probe:
@@ -72,7 +82,7 @@ def lab(tmp_path, request):
     port = free_port()
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"),
                    "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "JUPYTER_RUNTIME_DIR": str(tmp_path / "r"),
-                   "CELLFERRY_CACHE_DIR": str(tmp_path / "cache")}
+                   "CELLFERRY_CACHE_DIR": str(tmp_path / "cache"), "CELLFERRY_STATE_DIR": str(tmp_path / "state")}
     with (tmp_path / "lab.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
@@ -198,3 +208,24 @@ def test_packages_secrets_and_files(page, tmp_path):
     expect(page.get_by_text(re.compile("LooksSecret"))).to_be_visible(timeout=3 * PATIENCE_MS)
     assert page.get_by_text("v4lue-of-it'", exact=True).count() == 0
     shoot(page, tmp_path, "packages")
+
+
+@pytest.mark.parametrize("lab", [MONEY], ids=["money"], indirect=True)
+def test_a_machine_that_costs_money(page, tmp_path):
+    from playwright.sync_api import expect
+
+    patient = {"timeout": 4 * PATIENCE_MS}
+    run_all(page)
+    expect(page.locator("td", has_text="p4d.24xlarge").first).to_be_visible(**patient)
+    expect(page.get_by_text("there 21", exact=True)).to_be_visible(**patient)
+    expect(page.get_by_text(re.compile(r"worker default \(demo, p4d.24xlarge, simulated\): .*\$0\."))).to_be_visible()
+    expect(page.get_by_text(re.compile("80% of this worker's money is spent"))).to_be_visible(**patient)
+    expect(page.get_by_text(re.compile("BudgetSpent")).first).to_be_visible(**patient)
+    shoot(page, tmp_path, "money")
+    page.locator(".jp-CodeCell").nth(5).click()
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-below'); }")
+    expect(page.get_by_text("done True", exact=True)).to_be_visible()
+    expect(page.locator("td", has_text="short (simulated)")).to_be_visible()
+    expect(page.locator("th", has_text="came to")).to_be_visible()
+    assert page.locator("mjx-container").count() == 0, "dollars are no mathematics"
+    shoot(page, tmp_path, "money-spent")

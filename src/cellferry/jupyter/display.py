@@ -9,6 +9,11 @@ from typing import Any
 from cellferry.model import CellReport, PackageRow, Shipped
 
 
+def as_html(text: str) -> str:
+    """Text for a page. A dollar sign stands by itself: between two of them, frontends would set mathematics."""
+    return html.escape(text).replace("$", "<span>$</span>")
+
+
 class Table(Sequence[Any]):
     """The rows that a ``%remote`` command returns: a sequence of frozen dataclasses that shows itself as a table.
 
@@ -41,9 +46,10 @@ class Table(Sequence[Any]):
     def _repr_html_(self) -> str:
         if not self._rows:
             return f"<em>{html.escape(self._empty)}</em>"
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in self._heads)
+        style = ' style="text-align: left; white-space: nowrap"'
+        head = "".join(f"<th{style}>{as_html(text)}</th>" for text in self._heads)
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in line) + "</tr>" for line in self._texts
+            "<tr>" + "".join(f"<td{style}>{as_html(text)}</td>" for text in line) + "</tr>" for line in self._texts
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -95,7 +101,7 @@ class Estimate(Sequence[Any]):
         return "\n\n".join(f"{head}\n{table!r}" if head else repr(table) for head, table in self._parts())
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(head)}</p>{table._repr_html_()}" for head, table in self._parts())
+        return "".join(f"<p>{as_html(head)}</p>{table._repr_html_()}" for head, table in self._parts())
 
     def _parts(self) -> list[tuple[str, Table]]:
         parts = [("", self.shipped)]

@@ -151,8 +151,7 @@ OFFERS: Columns = [
     ("memory", lambda row: size_text(row.memory_bytes)),
     ("on demand", lambda row: offer_price(row.microusd_per_hour)),
     ("spot", lambda row: offer_price(row.spot_microusd_per_hour)),
-    ("price is", _age),
-    ("from", lambda row: row.source),
+    ("price is", lambda row: ", ".join(filter(None, (_age(row), row.source)))),
     ("to be had", lambda row: row.likelihood),
     ("", lambda row: row.note),
 ]

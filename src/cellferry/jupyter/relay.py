@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import builtins
 import getpass
-import html
 import logging
 import sys
 import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry.jupyter.comms import CommRelay, plain_header
+from cellferry.jupyter.display import as_html
 from cellferry.model import Screen
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class KernelScreen:
 
     def note(self, text: str) -> None:
         """See ``model.Screen``."""
-        page = f'<div style="opacity: 0.7; font-size: 90%">{html.escape(text)}</div>'
+        page = f'<div style="opacity: 0.7; font-size: 90%">{as_html(text)}</div>'
         self._shell.display_pub.publish({"text/plain": text, "text/html": page}, {})
 
     def progress(self, text: str) -> None:
@@ -120,7 +120,7 @@ class KernelScreen:
         fresh = not self._bar
         if fresh:
             self._bar = uuid.uuid4().hex
-        page = f'<pre style="opacity: 0.7; margin: 0">{html.escape(text)}</pre>' if text else ""
+        page = f'<pre style="opacity: 0.7; margin: 0">{as_html(text)}</pre>' if text else ""
         data = {"text/plain": text, "text/html": page}
         self._shell.display_pub.publish(data, {}, transient={"display_id": self._bar}, update=not fresh)
         if not text:

@@ -154,7 +154,7 @@ class DemoProvider(LocalProvider, Tagged, Examined):
 
 
 def _simulated(offer: Offer) -> Offer:
-    return replace(offer, provider="demo", simulated=True, price_source=f"simulated after {offer.price_source}")
+    return replace(offer, provider="demo", simulated=True, price_source=f"{offer.price_source}, simulated")
 
 
 def _machine_id(worker: Worker) -> str:

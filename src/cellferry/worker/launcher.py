@@ -119,7 +119,7 @@ def _open_door(
         on_end=lambda: core.note_kernel_end(),
         on_ready=lambda: mark_phase(folder, "kernel"),
     )
-    limits = Limits(home, kernel, settings.microusd_per_hour)
+    limits = Limits(home, kernel, settings.microusd_per_hour, settings.name)
 
     def on_tick() -> None:
         reap_orphans(kernel.process_id)

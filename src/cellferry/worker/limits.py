@@ -21,7 +21,7 @@ SPARE_S = 30.0
 """So long before the machine is gone a cell is interrupted: its results must get home. Never more than half of what is left."""
 
 WHY = {
-    "money": "its money is spent",
+    "money": "the worker's money is spent",
     "notice": "the provider takes the machine back",
     "cell": "the cell has reached its limit (budget= or timeout=)",
 }
@@ -30,8 +30,8 @@ WHY = {
 class Limits:
     """Warnings, notices and interrupts of one worker."""
 
-    def __init__(self, folder: Path, kernel: Kernel, microusd_per_hour: int = 0) -> None:
-        self._notice, self._kernel, self._microusd_per_hour = folder / NOTICE, kernel, microusd_per_hour
+    def __init__(self, folder: Path, kernel: Kernel, microusd_per_hour: int = 0, name: str = "NAME") -> None:
+        self._notice, self._kernel, self._microusd_per_hour, self._name = folder / NOTICE, kernel, microusd_per_hour, name
         self._warned_of: float | None = None
         self._taken_at: float | None = None
         self.interrupted = ""
@@ -52,7 +52,7 @@ class Limits:
                 spent = f" (${dollars:.2f} so far)" if dollars >= 0.01 else f" (${dollars:.4f} so far)"
             self._kernel.say(
                 f"{WARN_AT:.0%} of this worker's money is spent{spent}: it ends in {_span(ends - now)}, running cells are "
-                "interrupted then; for more: %remote budget AMOUNT, then %remote extend"
+                f"interrupted then; for more: %remote extend {self._name} AMOUNT"
             )
 
     def interrupt(self, why: str) -> None:
