@@ -72,7 +72,7 @@ class Boot:
             place = self.folder / "key"
             place.mkdir(mode=0o700, exist_ok=True)
             (place / "index").touch()
-            (place / "serial").write_text(os.urandom(15).hex().replace("0", "1", 1) + "\n")
+            (place / "serial").write_text(os.urandom(15).hex() + "\n")
             (place / "cnf").write_text(OPENSSL.format(place=place))
             key = str(self.worker / "worker.key")
             run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], self.folder)
