@@ -7,11 +7,11 @@ names; the worker, at the same port with the same key; and at the end of all tha
 
 What the two ends say to each other, one JSON object a line (``aws_handover`` is the other end):
 
-    client: kit (Python, size, sha256, what to install, the worker's settings), then so many bytes of a tar
-            give (what, size, sha256), then so many bytes, as the answer to need; size 0: it has none
-    machine: progress (text) | need (what) | ready | failed (what: the end of the log)
+    client: hello (Python, index, the worker's settings)
+            give (size, sha256), then so many bytes of a tar, as the answer to need; size 0: it has none
+    machine: progress (text) | need (what: kit, uv or wheels) | ready | failed (what: the end of the log)
 
-A client that comes again sends ``kit`` again with size 0 if it likes: what was said is said once more from the start.
+A client whose connection broke comes again: what was said is said once more, but for needs that were answered.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Boot:
         self.settings = settings
         self.folder = Path(settings["folder"])
         self.worker = self.folder / "worker"
-        self.kit: dict[str, Any] = {}
+        self.hello: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
         self.given: dict[str, str] = {}
         self.changed = threading.Condition()
@@ -96,7 +96,7 @@ class Boot:
     def announce(self, fingerprint: str) -> None:
         for wait_s in AGAIN_S:
             with self.changed:
-                if self.changed.wait_for(lambda: self.kit, wait_s):
+                if self.changed.wait_for(lambda: self.hello, wait_s):
                     return
             self.tell_console(f"certificate {fingerprint}")
 
@@ -126,19 +126,17 @@ class Boot:
                     return
                 tls.settimeout(SILENT_S)
                 with tls.makefile("rwb") as stream:
-                    self.receive_kit(stream)
+                    self.greet(stream)
                     self.follow(stream)
         except (OSError, ValueError, KeyError) as error:
             print(f"a connection ended: {error!r}", flush=True)
             connection.close()
 
-    def receive_kit(self, stream: Any) -> None:
+    def greet(self, stream: Any) -> None:
         said = json.loads(stream.readline(LINE_BYTES))
-        if said["size"] and not self.kit:
-            receive(stream, said, self.folder / f"kit-{threading.get_ident()}.tar", self.folder / "kit")
-            with self.changed:
-                self.kit = self.kit or said
-                self.changed.notify_all()
+        with self.changed:
+            self.hello = self.hello or said
+            self.changed.notify_all()
 
     def follow(self, stream: Any) -> None:
         """Say what happened so far and what happens next, until the worker is ready or nothing more will come."""
@@ -158,7 +156,7 @@ class Boot:
             if event["op"] == "need":
                 said = json.loads(stream.readline(LINE_BYTES))
                 if said["size"]:
-                    receive(stream, said, self.folder / f"{what}.tar", self.folder / what)
+                    receive(stream, said, self.folder / f"{what}-{threading.get_ident()}.tar", self.folder / what)
                 with self.changed:
                     self.given[what] = "there" if said["size"] else "none"
                     self.changed.notify_all()
@@ -179,31 +177,36 @@ class Boot:
 
     def install(self) -> Path:
         """The interpreter of a new virtual environment that holds the kit's software. Raises Failed."""
-        if not self.ask("uv"):
-            raise Failed("the client sent no uv, which installs the software")
+        for what in ("kit", "uv"):
+            if not self.ask(what):
+                raise Failed(f"the client sent no {what}, without which nothing can be installed")
         uv = self.folder / "uv" / "uv"
         uv.chmod(0o755)
         venv, kit = self.folder / "venv", self.folder / "kit"
-        self.say("progress", text=f"the machine gets Python {self.kit['python']}")
-        run([str(uv), "venv", "-q", "--clear", "--python", self.kit["python"], str(venv)], self.folder)
+        self.say("progress", text=f"the machine gets Python {self.hello['python']}")
+        run([str(uv), "venv", "-q", "--clear", "--python", self.hello["python"], str(venv)], self.folder)
         python = venv / "bin" / "python"
         base = [str(uv), "pip", "install", "-q", "--python", str(python), "--no-deps"]
         packages = ["-r", str(kit / "requirements.txt"), *sorted(map(str, kit.glob("*.whl")))]
         self.say("progress", text="the machine installs the worker's software")
-        try:
-            run([*base, *self.kit["index"], *packages], self.folder, {"UV_HTTP_TIMEOUT": "15"})
-        except Failed as failed:
-            self.say("progress", text="the machine reaches no index: the packages are sent from here")
-            if not self.ask("wheels"):
-                raise failed
-            run([*base, "--no-index", "--find-links", str(self.folder / "wheels"), *packages], self.folder)
+        quick = {"UV_HTTP_TIMEOUT": "15", "UV_HTTP_RETRIES": "1"}
+        for index in ([self.hello["index"]] if self.hello["index"] else []) + [[]]:
+            try:
+                run([*base, *index, *packages], self.folder, quick)
+                return python
+            except Failed as error:
+                failed = error
+        self.say("progress", text="the machine reaches no index: the packages are sent from here")
+        if not self.ask("wheels"):
+            raise failed
+        run([*base, "--no-index", "--find-links", str(self.folder / "wheels"), *packages], self.folder)
         return python
 
     # -- the worker -----------------------------------------------------------------------------------------------
 
     def start_worker(self, python: Path) -> subprocess.Popen[bytes]:
         """Start it and wait until it accepts connections; raises Failed with the end of its log."""
-        write(self.worker / "worker.json", self.kit["worker"])
+        write(self.worker / "worker.json", self.hello["worker"])
         (self.worker / "ready.json").unlink(missing_ok=True)
         environ = {**ENVIRON, "PATH": f"{python.parent}:{ENVIRON['PATH']}"}
         with (self.worker / "worker.log").open("ab") as log:
@@ -260,7 +263,7 @@ class Boot:
         threading.Thread(target=self.announce, args=(fingerprint,), daemon=True).start()
         try:
             with self.changed:
-                if not self.changed.wait_for(lambda: self.kit, self.settings["unclaimed_s"]):
+                if not self.changed.wait_for(lambda: self.hello, self.settings["unclaimed_s"]):
                     self.tell_console("unclaimed")
                     return
             python = self.install()
