@@ -126,10 +126,11 @@ def _converse(stream: Any, hello: dict[str, Any], parts: _Parts, progress: Progr
         if not line:
             raise ConnectionResetError("the machine hung up")
         event = json.loads(line)
-        count += 1
-        if event["op"] == "progress" and count > parts.shown:
-            parts.shown = count
-            progress(str(event["text"]))
+        if event["op"] == "progress":
+            count += 1
+            if count > parts.shown:
+                parts.shown = count
+                progress(str(event["text"]))
         elif event["op"] == "need":
             _give(stream, parts.make(str(event["what"]), progress))
         elif event["op"] == "failed":
