@@ -167,7 +167,8 @@ def remove_template(sessions: Sessions, region: str, token: str) -> None:
 def remove_groups(sessions: Sessions, region: str, token: str) -> bool:
     """Remove the order's security group; False if a machine that is just ending still has it. Raises CellferryError."""
     groups = sessions.pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=by_tag(token=token))
-    return all([_gone(sessions, region, "delete_security_group", GroupId=group["GroupId"]) for group in groups])
+    left = [group for group in groups if not _gone(sessions, region, "delete_security_group", GroupId=group["GroupId"])]
+    return not left
 
 
 def _gone(sessions: Sessions, region: str, operation: str, **request: Any) -> bool:

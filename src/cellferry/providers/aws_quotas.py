@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from cellferry.errors import CellferryError
@@ -36,7 +36,8 @@ class Quotas:
         try:
             usage = {region: pool.submit(self._used, region) for region in regions}
             limits = {key: pool.submit(self._limit, *key) for key in sorted(wanted)}
-            done, _late = wait([*usage.values(), *limits.values()], PATIENCE_S)
+            every: list[Future[Any]] = [*usage.values(), *limits.values()]
+            done, _late = wait(every, PATIENCE_S)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         found = []
