@@ -19,7 +19,7 @@ lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 	$(BIN)/jupyter-lab $(NOTEBOOK)
 
 test: $(VENV)/.test torch  ## install what the tests need and run all of them
-	.ci/system-packages chromium
+	.ci/system-packages chromium iproute2 nftables openssh-server util-linux curl openssl
 	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes

@@ -1,0 +1,3 @@
+from testbeds.fixtures import cloud, host_maker, network
+
+__all__ = ["cloud", "host_maker", "network"]
