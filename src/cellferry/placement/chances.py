@@ -15,10 +15,11 @@ NOT_PERMITTED_S = 4 * 3600.0
 NO_QUOTA_S = 86400.0
 """A quota that was too small rules machines out for a day, or until the quota itself says otherwise."""
 LEAST = 0.02
-"""No machine is likelier than not never to be had; keeps the cost of trying finite."""
+"""Nothing is hopeless for ever; keeps the cost of trying finite."""
 
 FREE, PLAIN, GPU, LARGE_GPU = 0.98, 0.95, 0.8, 0.5
-SPOT, QUOTA_UNKNOWN = 0.6, 0.8
+"""What is assumed of one's own machine, one without GPU, with one, with a large one; nobody publishes figures."""
+SPOT, QUOTA_UNKNOWN = 0.6, 0.85
 LARGE_GPU_BYTES = 38 << 30
 """GPUs from about 40 GB up are the ones that are sold out."""
 

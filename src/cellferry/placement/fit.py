@@ -107,4 +107,5 @@ def nearest_gpus(word: str, offers: Iterable[Offer], most: int = 3) -> list[str]
 
 
 def _gib(size_bytes: float) -> str:
-    return f"{size_bytes / _GIB:.3g} GiB"
+    gib = size_bytes / _GIB
+    return f"{gib:.0f} GiB" if gib >= 100 else f"{gib:.3g} GiB"

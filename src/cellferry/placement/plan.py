@@ -6,7 +6,7 @@ The order is that of least expected cost; ``docs/design/placement.md`` has the f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,14 +15,14 @@ from cellferry.model import CellRequest, Offer, Refusal, RefusalKind, Standing
 from cellferry.placement import text_table
 from cellferry.placement.chances import Chances, word
 from cellferry.placement.fit import Asked, gpu_named, nearest_gpus
-from cellferry.placement.text_table import KINDS, columns, gpus, money, place, way
+from cellferry.placement.text_table import KINDS, columns, gpus, money, place, seller, way
 
 WAITING_MICROUSD_PER_HOUR = 20_000_000
 """What an hour of waiting for a machine is reckoned to cost the one who waits."""
 WAIT_S = 60.0
 """How long a try that fails is reckoned to take; how long it may take is for the caller to bound."""
-LEAST_HOURS = 0.1
-"""A machine that cannot be paid for this long is not worth starting."""
+LEAST_S = 360
+"""A machine that cannot be paid for so many seconds is not worth starting."""
 _MOST_MICROUSD = 10**15
 """A billion dollars an hour: no price is higher, so that no sum overflows."""
 
@@ -82,32 +82,40 @@ def plan(
     hours = hours if math.isfinite(hours) and 0 < hours < 1e6 else 1.0
     now_unix_s = now_unix_s if math.isfinite(now_unix_s) else 0.0
     fits, chances = Asked(request.hardware), Chances(standing, offers, now_unix_s)
-    attempts, ruled_out = [], []
-    for number, offer in enumerate(_in_scope(request, offers)):
+    waiting: dict[float, float] = {}
+    tries, ruled_out = [], []
+    offers = _in_scope(request, offers)
+    # Plain tuples sort several times faster than anything with a key; `number` and `spot` end every tie.
+    for number, offer in enumerate(offers):
         if fits(offer):
             continue
+        provider, region, zone, instance = offer.provider, offer.region, offer.zone, offer.instance
         for spot, price in _ways(offer, request.spot):
-            tie = (spot, offer.provider, offer.region, offer.zone, offer.instance, number)
             wrong = chances.ruled_out(offer, spot) or _too_dear(price, most_microusd)
             if wrong is not None:
-                ruled_out.append((price, tie, RuledOut(offer, spot, *wrong)))
+                ruled_out.append((price, spot, provider, region, zone, instance, number, wrong))
                 continue
             likelihood, why = chances.of(offer, spot)
-            expected = expected_microusd(price, hours, likelihood)
-            attempts.append((expected, price, tie, Attempt(offer, spot, price, likelihood, expected, WAIT_S, why)))
-    attempts.sort()
+            waits = waiting.get(likelihood)
+            if waits is None:
+                waits = waiting[likelihood] = waiting_microusd(likelihood)
+            expected = round(min(price, _MOST_MICROUSD) * hours + waits)
+            tries.append((expected, price, spot, provider, region, zone, instance, number, likelihood, why))
+    tries.sort()
     ruled_out.sort()
-    return Plan(tuple(entry[-1] for entry in attempts), tuple(entry[-1] for entry in ruled_out))
+    return Plan(
+        tuple([Attempt(offers[n], spot, price, q, expected, WAIT_S, why)
+               for expected, price, spot, _, _, _, _, n, q, why in tries]),
+        tuple([RuledOut(offers[n], spot, *wrong) for _, spot, _, _, _, _, n, wrong in ruled_out]),
+    )  # fmt: skip
 
 
-def expected_microusd(microusd_per_hour: int, hours: float, likelihood: float) -> int:
-    """Price times hours, and what the tries cost that fail before one succeeds: (1 - q) / q of them, each a wait."""
-    failures = (1.0 - likelihood) / likelihood
-    waiting = failures * WAIT_S / 3600.0 * WAITING_MICROUSD_PER_HOUR
-    return round(min(microusd_per_hour, _MOST_MICROUSD) * hours + waiting)
+def waiting_microusd(likelihood: float) -> float:
+    """What the tries cost that fail before one succeeds: (1 - q) / q of them, each a wait."""
+    return (1.0 - likelihood) / likelihood * WAIT_S / 3600.0 * WAITING_MICROUSD_PER_HOUR
 
 
-def _in_scope(request: CellRequest, offers: Iterable[Offer]) -> Iterable[Offer]:
+def _in_scope(request: CellRequest, offers: Sequence[Offer]) -> Sequence[Offer]:
     """Offers of the providers, region (or zone) and host that ``request`` names."""
     providers, region, host = request.providers, request.region, request.host
     if not providers and region is None and host is None:
@@ -117,8 +125,14 @@ def _in_scope(request: CellRequest, offers: Iterable[Offer]) -> Iterable[Offer]:
         for offer in offers
         if (not providers or offer.provider in providers)
         and (region is None or region in (offer.region, offer.zone))
-        and (host is None or host in (offer.instance, offer.instance.rpartition("@")[2]))
+        and (host is None or _same_host(host, offer.instance))
     ]
+
+
+def _same_host(asked: str, name: str) -> bool:
+    """ "box" is "me@box" as long as only one of them says whose login it is."""
+    (user, _, host), (other, _, there) = asked.rpartition("@"), name.rpartition("@")
+    return host == there and (user == other or not user or not other)
 
 
 def _ways(offer: Offer, spot: bool) -> list[tuple[bool, int]]:
@@ -129,7 +143,7 @@ def _ways(offer: Offer, spot: bool) -> list[tuple[bool, int]]:
 
 
 def _too_dear(price: int, most_microusd: int | None) -> tuple[RefusalKind, str] | None:
-    if most_microusd is None or price * LEAST_HOURS <= most_microusd:
+    if most_microusd is None or price * LEAST_S <= most_microusd * 3600:
         return None
     return "price_too_high", f"{money(price)} an hour, {money(most_microusd) if most_microusd > 0 else 'nothing'} left"
 
@@ -141,7 +155,7 @@ def explain(plan: Plan, most: int = 10) -> str:
     """``plan`` as two tables of plain text: what will be tried, and what will not and why; ``most`` rows of each."""
     tries = [
         (
-            str(number), attempt.offer.provider, place(attempt.offer), attempt.offer.instance, way(attempt.spot),
+            str(number), seller(attempt.offer), place(attempt.offer), attempt.offer.instance, way(attempt.spot),
             money(attempt.microusd_per_hour), attempt.word, attempt.why,
         )
         for number, attempt in enumerate(plan.attempts[:most], 1)
@@ -158,7 +172,7 @@ def explain(plan: Plan, most: int = 10) -> str:
 def ruled_out_table(ruled_out: Sequence[RuledOut], most: int = 10) -> str:
     """Machines that will not be tried, as a table of plain text."""
     rows = [
-        (out.offer.provider, place(out.offer), out.offer.instance, way(out.spot), KINDS[out.kind], out.what)
+        (seller(out.offer), place(out.offer), out.offer.instance, way(out.spot), KINDS[out.kind], out.what)
         for out in ruled_out[:most]
     ]
     heads = ("provider", "where", "machine", "bought", "not tried", "")
@@ -189,20 +203,22 @@ def no_offer_error(
     """
     if history or (plan is not None and (plan.ruled_out or plan.attempts)):
         return _nothing_left(plan or Plan(), history)
-    here = list(_in_scope(request, offers))
+    here = _in_scope(request, offers)
     if not here:
         return _nowhere(request, offers)
     hardware, fits = request.hardware, Asked(request.hardware)
-    sold_as_spot = [offer for offer in here if not fits(offer)]
-    if sold_as_spot:
-        names = ", ".join(sorted({offer.instance for offer in sold_as_spot}))
+    fitting = [offer for offer in here if not fits(offer)]
+    if any(_ways(offer, request.spot) for offer in fitting):
+        return _nothing_left(Plan(), ())
+    if fitting:
+        names = ", ".join(sorted({offer.instance for offer in fitting}))
         return RequestError(f"{names} can only be had as spot capacity here.", "add `spot` to the line")
     if hardware.gpu and not any(gpu_named(offer.gpu).name == gpu_named(hardware.gpu).name for offer in here):
         near = nearest_gpus(hardware.gpu, here)
         advice = f"gpu={near[0]}" if near else "leave `gpu=` out"
         known = f" Nearest by name: {', '.join(near)}." if near else " No machine here has a GPU."
         return BadValue(f"No machine on offer has a GPU `{hardware.gpu}`.{known}", advice)
-    nearest = min(here, key=lambda offer: (_misses(request, offer), _cheapest(offer)))
+    nearest = min(here, key=lambda offer: (_falls_short(request, offer), _cheapest(offer)))
     what = "; ".join(
         part for part in (gpus(nearest), f"{nearest.cpus} processors", text_table.size(nearest.memory_bytes)) if part
     )
@@ -248,17 +264,18 @@ def _nowhere(request: CellRequest, offers: Sequence[Offer]) -> RequestError:
     )
 
 
-def _misses(request: CellRequest, offer: Offer) -> int:
-    """How many of the things asked for ``offer`` does not have."""
-    hardware = request.hardware
-    wrong_gpu = bool(hardware.gpu) and gpu_named(offer.gpu).name != gpu_named(hardware.gpu or "").name
-    return (
-        4 * wrong_gpu
-        + 2 * (offer.gpu_count < hardware.gpu_count)
-        + (offer.gpu_memory_bytes < (hardware.gpu_memory_bytes or 0))
-        + (offer.cpus < (hardware.cpus or 0))
-        + (offer.memory_bytes < (hardware.memory_bytes or 0))
+def _falls_short(request: CellRequest, offer: Offer) -> float:
+    """How far ``offer`` is from what is asked: the missing part of each quantity, and more than all of them for a wrong
+    GPU."""
+    asked = request.hardware
+    pairs = (
+        (offer.gpu_count, asked.gpu_count),
+        (offer.gpu_memory_bytes, asked.gpu_memory_bytes),
+        (offer.cpus, asked.cpus),
+        (offer.memory_bytes, asked.memory_bytes),
     )
+    wrong_gpu = bool(asked.gpu) and gpu_named(offer.gpu).name != gpu_named(asked.gpu or "").name
+    return 9.0 * wrong_gpu + sum(max(0.0, 1.0 - has / wanted) for has, wanted in pairs if wanted)
 
 
 def _cheapest(offer: Offer) -> int:

@@ -63,6 +63,11 @@ def gpus(offer: Offer) -> str:
     return f"{offer.gpu_count} x {offer.gpu} {size(offer.gpu_memory_bytes)}".rstrip()
 
 
+def seller(offer: Offer) -> str:
+    """The provider; what is simulated says so."""
+    return f"{offer.provider} (simulated)" if offer.simulated else offer.provider
+
+
 def place(offer: Offer) -> str:
     """``us-east-1``, or its zone where the offer is for one."""
     return offer.zone or offer.region
