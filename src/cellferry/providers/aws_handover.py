@@ -26,6 +26,7 @@ from cellferry.environment.sources import read_sources
 from cellferry.environment.uv import run_uv, uv_binary
 from cellferry.environment.wheels import wheel_of
 from cellferry.errors import CellferryError, EnvironmentFailed, IdentityError, Refused
+from cellferry.providers.aws_machine import PROTOCOL
 from cellferry.providers.base import Progress
 
 CONNECT_S = 4.0
@@ -53,6 +54,7 @@ class Door:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=self.cert_pem)
         context.load_cert_chain(self.client_dir / "client.crt", self.client_dir / "client.key")
+        context.set_alpn_protocols([PROTOCOL])
         return context
 
     def connect(self) -> ssl.SSLSocket:
@@ -106,6 +108,8 @@ def hand_over(
         while True:
             try:
                 with door.connect() as tls, tls.makefile("rwb") as stream:
+                    if tls.selected_alpn_protocol() != PROTOCOL:
+                        return  # it is a worker already
                     tls.settimeout(SILENT_S)
                     _converse(stream, hello, parts, progress)
                     return
@@ -158,10 +162,10 @@ def _give(stream: Any, part: Path | None) -> None:
 def answers(door: Door) -> bool:
     """Whether the worker there accepts a connection of ours."""
     try:
-        door.connect().close()
+        with door.connect() as tls:
+            return tls.selected_alpn_protocol() != PROTOCOL
     except OSError:
         return False
-    return True
 
 
 # -- what is sent -----------------------------------------------------------------------------------------------------

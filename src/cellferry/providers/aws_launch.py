@@ -33,11 +33,12 @@ class Image:
 
 @dataclass(frozen=True)
 class Subnet:
-    """A default subnet; there is one for each zone."""
+    """A default subnet; there is one for each zone. ``public``: machines in it get a public address without being asked."""
 
     id: str
     zone: str
     vpc: str
+    public: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,6 @@ def _machine(launch: Launch) -> dict[str, Any]:
     }
 
 
-def _network(launch: Launch, subnet: str = "") -> list[dict[str, Any]]:
-    one: dict[str, Any] = {
-        "DeviceIndex": 0, "Groups": [launch.group], "AssociatePublicIpAddress": True, "DeleteOnTermination": True,
-    }  # fmt: skip
-    return [{**one, "SubnetId": subnet} if subnet else one]
-
-
 def run_request(launch: Launch, subnet: Subnet) -> dict[str, Any]:
     """RunInstances: one machine on demand. botocore encodes the user data. No instance profile, no key pair."""
     return {
@@ -141,7 +135,15 @@ def run_request(launch: Launch, subnet: Subnet) -> dict[str, Any]:
         "MinCount": 1,
         "MaxCount": 1,
         "UserData": launch.user_data,
-        "NetworkInterfaces": _network(launch, subnet.id),
+        "NetworkInterfaces": [
+            {
+                "DeviceIndex": 0,
+                "SubnetId": subnet.id,
+                "Groups": [launch.group],
+                "AssociatePublicIpAddress": True,
+                "DeleteOnTermination": True,
+            }
+        ],
         "ClientToken": client_token(launch.order.token, subnet.zone),
     }
 
@@ -153,7 +155,7 @@ def template_request(launch: Launch) -> dict[str, Any]:
         "LaunchTemplateData": {
             **_machine(launch),
             "UserData": base64.b64encode(launch.user_data).decode(),
-            "NetworkInterfaces": _network(launch),
+            "SecurityGroupIds": [launch.group],  # and the subnet, with it the public address, by the fleet's overrides
         },
         "TagSpecifications": [_tagged("launch-template", tags(launch.order, launch.ends_unix_s, launch.made_unix_s))],
     }

@@ -32,6 +32,8 @@ from calendar import timegm
 from pathlib import Path
 from typing import Any, BinaryIO
 
+PROTOCOL = "cellferry-boot/1"
+"""By this a client knows whether it speaks to this program, or to the worker that is at the same port later."""
 PARTIAL_CHAIN = 0x80000
 """X509_V_FLAG_PARTIAL_CHAIN; the ssl module has a name for it from Python 3.10 on."""
 LINE_BYTES = 1 << 16
@@ -108,6 +110,7 @@ class Boot:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= PARTIAL_CHAIN
+        context.set_alpn_protocols([PROTOCOL])
         context.load_verify_locations(cadata=self.settings["client_cert_pem"])
         context.load_cert_chain(str(self.worker / "worker.crt"), str(self.worker / "worker.key"))
         while True:

@@ -92,7 +92,10 @@ class Places:
             raise CellferryError(
                 f"there is no default network in {region}", f"make one: aws ec2 create-default-vpc --region {region}"
             )
-        subnets = [Subnet(each["SubnetId"], each["AvailabilityZone"], each["VpcId"]) for each in every]
+        subnets = [
+            Subnet(each["SubnetId"], each["AvailabilityZone"], each["VpcId"], each.get("MapPublicIpOnLaunch", True))
+            for each in every
+        ]
         if offer.zone:
             having = {offer.zone}
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,7 +42,7 @@ class Start:
         self._offer: Offer = order.offer
         self._region, self._folder = self._offer.region, folder
         self._deadline = time.monotonic() + order.wait_s
-        self._asked: Future[str] | None = None
+        self._asked: Future[Any] | None = None
         self._calls = ThreadPoolExecutor(1, thread_name_prefix="cellferry-aws-start")
         self.machine_id = ""
 
@@ -78,8 +79,12 @@ class Start:
             unclaimed_s=order.wait_s + CLAIM_MARGIN_S,
         )  # fmt: skip
         launch = Launch(order, self._offer.instance, image, group, data, ends, now)
-        # In a thread of its own: an interrupt must not lose the answer, which names what has to be ended.
-        self._asked = self._calls.submit(self._spot if order.spot else self._on_demand, launch, subnets)
+        return self._spot(launch, subnets) if order.spot else self._on_demand(launch, subnets)
+
+    def _ask(self, operation: str, request: dict[str, Any]) -> Any:
+        """One request that may make a machine. In a thread of its own, because an interrupt must not lose the answer:
+        that names what has to be ended."""
+        self._asked = self._calls.submit(self._sessions.once, self._region, operation, **request)
         return self._asked.result()
 
     def _group(self, vpc: str, network: str, ends_unix_s: float, now: float) -> str:
@@ -99,8 +104,7 @@ class Start:
         for subnet in subnets:
             self._progress(f"AWS: asks for {launch.instance} in {subnet.zone}")
             try:
-                answer = self._sessions.once(self._region, "run_instances", **aws_launch.run_request(launch, subnet))
-                return str(answer["Instances"][0]["InstanceId"])
+                return _given(self._ask("run_instances", aws_launch.run_request(launch, subnet)))[0]
             except Exception as exc:
                 last = self._explained(exc, subnet.zone)
                 if not isinstance(last, NoCapacity):
@@ -111,6 +115,12 @@ class Start:
         most = self._offer.spot_microusd_per_hour
         if most is None:
             raise NoCapacity(f"{launch.instance} is not sold as spot in {self._region}")
+        subnets = [subnet for subnet in subnets if subnet.public]
+        if not subnets:
+            raise Refused(
+                f"the default subnets of {self._region} give machines no public address, which spot machines need to be reached",
+                "aws ec2 modify-subnet-attribute --map-public-ip-on-launch --subnet-id ...; or do without `spot`",
+            )
         self._progress(f"AWS: asks for spot {launch.instance} in {', '.join(subnet.zone for subnet in subnets)}")
         try:
             self._ec2.create_launch_template(**aws_launch.template_request(launch))
@@ -118,13 +128,12 @@ class Start:
             if code_of(exc) not in _DUPLICATE:
                 raise self._explained(exc) from exc
         try:
-            answer = self._sessions.once(self._region, "create_fleet", **aws_launch.fleet_request(launch, subnets, most))
+            answer = self._ask("create_fleet", aws_launch.fleet_request(launch, subnets, most))
         except Exception as exc:
             raise self._explained(exc) from exc
-        given = [machine for each in answer.get("Instances", ()) for machine in each["InstanceIds"]]
-        if not given:
+        if not _given(answer):
             raise self._of_fleet(answer.get("Errors", ()))
-        return str(given[0])
+        return _given(answer)[0]
 
     def _of_fleet(self, errors: Any) -> CellferryError:
         """CreateFleet answers with HTTP 200 and an error for each zone; the one that more than one zone can heal is last."""
@@ -245,16 +254,19 @@ class Start:
         """End the machine, if one was given, and remove the template; the group is the caller's. Raises CellferryError."""
         ids = {self.machine_id} if self.machine_id else set()
         if self._asked is not None:
-            try:
-                ids.add(self._asked.result(INTERRUPTED_S))
-            except (CellferryError, TimeoutError):
-                pass  # nothing was given; or it is found by its tag
+            with contextlib.suppress(Exception):  # nothing was given; or it is found by its tag
+                ids.update(_given(self._asked.result(INTERRUPTED_S)))
         ids |= {each["InstanceId"] for each in aws_finding.machines_of(self._sessions, self._region, self._order.token)}
         aws_finding.terminate(self._sessions, self._region, sorted(ids))
         aws_finding.remove_template(self._sessions, self._region, self._order.token)
 
     def close(self) -> None:
         self._calls.shutdown(wait=False)
+
+
+def _given(answer: dict[str, Any]) -> list[str]:
+    """The machines in the answer to RunInstances or CreateFleet."""
+    return [str(one) for each in answer.get("Instances", ()) for one in each.get("InstanceIds", [each.get("InstanceId")])]
 
 
 def console(sessions: Sessions, region: str, machine_id: str) -> str:
