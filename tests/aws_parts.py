@@ -10,24 +10,61 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from cellferry.config import Cellferry
 from cellferry.link.identity import make_identity
 from cellferry.link.session import KernelLink
-from cellferry.model import Endpoint, Lease
+from cellferry.model import CellRequest, Endpoint, Lease, Offer, Order
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.packing import pack
 from cellferry.parcels.parcel import settle
 from cellferry.parcels.plan import PackPlan
+from cellferry.providers.aws import AwsProvider
 from cellferry.providers.aws_boot import fingerprint_in, program
 from cellferry.providers.aws_handover import Door, certificate_at
 
 PATIENCE_S = 60.0
 TOKEN = "11111111-2222-3333-4444-555555555555"
+
+
+REGION = "us-east-1"
+CPU = Offer(
+    "aws", REGION, "t3.medium", cpus=2, quota="L-1216C47A", quota_units=2, microusd_per_hour=41_600,
+    spot_microusd_per_hour=2_000_000,
+)  # fmt: skip
+
+
+class Enough(Exception):
+    """Raised out of a start that has come far enough for a test."""
+
+
+def until_line(word: str, error: type[BaseException] = Enough) -> Callable[[str], None]:
+    """A progress that ends the start at the first line with ``word`` in it."""
+
+    def progress(line: str) -> None:
+        if word in line:
+            raise error(line)
+
+    return progress
+
+
+def aws_order(token: str = "t-1", offer: Offer = CPU, **more: Any) -> Order:
+    lease = Lease(600.0, None, time.time() + 3600)
+    one = Order(CellRequest(), "train", lease, offer, token=token, owner="ann", notebook="a/b.ipynb", wait_s=180.0)
+    return replace(one, **more)
+
+
+def aws_provider(cloud: Any, state: Path, **more: Any) -> AwsProvider:
+    """A provider for a cloud in a box, whose environment is set already."""
+    settings = {
+        "state_dir": str(state), "aws_regions": [REGION], "person": "ann", "aws_client_network": f"{cloud.client_address}/32",
+    } | more  # fmt: skip
+    return AwsProvider(Cellferry(**settings), lambda folder: make_identity(folder).cert_pem)
 
 
 def eventually(condition: Callable[[], Any], what: str = "", patience_s: float = PATIENCE_S) -> Any:

@@ -12,25 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_parts import eventually, run_cell
-from testbeds.cloud import CloudInABox
-from testbeds.fixtures import cloud, network  # noqa: F401 - fixtures
 
-from cellferry.config import Cellferry
-from cellferry.errors import CellferryError, LinkError, NoCapacity, NoQuota, NotPermitted, PriceTooHigh, Refused, StartTimeout
-from cellferry.link.identity import make_identity
-from cellferry.model import CellRequest, Lease, Machine, Offer, Order, Worker
+from aws_parts import CPU, REGION, Enough, aws_provider, eventually, run_cell, until_line
+from aws_parts import aws_order as order
+from cellferry.errors import LinkError, NoCapacity, NoQuota, NotPermitted, PriceTooHigh, Refused, StartTimeout
+from cellferry.model import Lease, Machine
 from cellferry.providers import aws_boot, aws_finding, aws_launch, aws_session, aws_start
 from cellferry.providers.aws import AwsProvider
 from cellferry.providers.aws_session import Sessions
 from cellferry.providers.aws_start import Start
+from testbeds.cloud import CloudInABox
+from testbeds.fixtures import cloud, network  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
-REGION = "us-east-1"
-CPU = Offer(
-    "aws", REGION, "t3.medium", cpus=2, quota="L-1216C47A", quota_units=2, microusd_per_hour=41_600,
-    spot_microusd_per_hour=2_000_000,
-)  # fmt: skip
 Make = Callable[..., AwsProvider]
 
 
@@ -52,11 +46,7 @@ def provider(cloud: CloudInABox, tmp_path: Path, wheels: Path, monkeypatch: pyte
     made: list[AwsProvider] = []
 
     def make(**more: Any) -> AwsProvider:
-        settings = {
-            "state_dir": str(tmp_path / "state"), "aws_regions": [REGION], "person": "ann",
-            "aws_client_network": f"{cloud.client_address}/32",
-        } | more  # fmt: skip
-        made.append(AwsProvider(Cellferry(**settings), lambda folder: make_identity(folder).cert_pem))
+        made.append(aws_provider(cloud, tmp_path / "state", **more))
         return made[-1]
 
     yield make
@@ -67,11 +57,6 @@ def provider(cloud: CloudInABox, tmp_path: Path, wheels: Path, monkeypatch: pyte
     finally:
         for each in made:
             each.close()
-
-
-def order(token: str = "t-1", offer: Offer = CPU, **more: Any) -> Order:
-    lease = Lease(600.0, None, time.time() + 3600)
-    return replace(Order(CellRequest(), "train", lease, offer, token=token, owner="ann", notebook="a/b.ipynb", wait_s=180.0), **more)
 
 
 def describe(cloud: CloudInABox, machine: str) -> dict[str, Any]:  # noqa: F811
@@ -98,20 +83,6 @@ def test_from_an_order_to_a_cell_and_back_to_nothing(provider: Make, cloud: Clou
     assert aws.describe_end(worker) == "somebody ended the machine at AWS"
     aws.stop(worker)
     assert not (Path(aws.config.state_dir) / "workers" / "t-1").exists()
-
-
-class Enough(Exception):
-    """Raised out of a start that has come far enough for a test."""
-
-
-def until_line(word: str, error: type[BaseException] = Enough) -> Callable[[str], None]:
-    """A progress that ends the start at the first line with ``word`` in it."""
-
-    def progress(line: str) -> None:
-        if word in line:
-            raise error(line)
-
-    return progress
 
 
 # -- nothing is left --------------------------------------------------------------------------------------------------
@@ -268,7 +239,7 @@ def test_a_spot_machine_its_notice_and_its_end(provider: Make, cloud: CloudInABo
     cloud.interrupt(worker.machine, in_s=8)
     host = cloud.host(worker.machine)
     notice = "/opt/cellferry/worker/notice"
-    told = eventually(lambda: host.run(["cat", notice], check=False, capture_output=True, text=True).stdout, "a notice")
+    told = eventually(lambda: host.run(["cat", notice], check=False).stdout, "a notice")
     assert json.loads(told)["what"] == "terminate" and json.loads(told)["at_unix_s"] > time.time() - 5
     eventually(lambda: not aws.alive(worker), "it is taken back")
     assert aws.describe_end(worker) == "AWS took the spot machine back"

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 import pytest
-from aws_parts import TOKEN, ProcessMachine, eventually, run_cell
 
+from aws_parts import TOKEN, ProcessMachine, eventually, run_cell
 from cellferry.environment.kit import Kit, software_kit
 from cellferry.errors import IdentityError, Refused
 from cellferry.link.identity import make_identity

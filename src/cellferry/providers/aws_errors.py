@@ -113,7 +113,7 @@ def _not_permitted(code: str, message: str, action: str, region: str) -> NotPerm
             f"once for each account: {SPOT_ROLE}",
         )
     found = _ACTION.search(message)
-    return NotPermitted(f"the credentials do not allow {found[1] if found else action} in {region}: {message}", POLICY)
+    return NotPermitted(f"the credentials do not allow {found[1] if found else action} in {region} ({code}: {message})", POLICY)
 
 
 def _of_boto(error: BaseException, region: str) -> CellferryError:

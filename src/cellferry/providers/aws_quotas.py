@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from typing import Any
 
 from cellferry.errors import CellferryError
 from cellferry.model import Offer, Quota
 from cellferry.placement.quotas_aws import NAMES, quota_of
+from cellferry.placement.snapshot import snapshot_offers
 from cellferry.providers.aws_errors import code_of, explained
 from cellferry.providers.aws_finding import described
 from cellferry.providers.aws_session import Sessions
@@ -78,6 +80,9 @@ class Quotas:
         except Exception as exc:
             if code_of(exc) == "ResourceAlreadyExistsException":
                 return f"{name} ({code}) in {region}: a request is open already; AWS answers it by mail"
+            if code_of(exc) == "IllegalArgumentException":
+                said = exc.response["Error"].get("Message", "")  # type: ignore[attr-defined]
+                raise CellferryError(f"{name} ({code}) in {region}: {said}", "see what there is: cellferry offers") from exc
             raise explained(exc, region=region) from exc
         told = answer["RequestedQuota"]
         with self._lock:
@@ -91,6 +96,16 @@ def used_vcpus(instances: Iterable[dict[str, Any]]) -> dict[str, int]:
     for each in instances:
         quota = quota_of(each["InstanceType"], spot=each.get("InstanceLifecycle") == "spot")
         if quota is not None:
-            cpu = each.get("CpuOptions", {})
-            found[quota.code] = found.get(quota.code, 0) + cpu.get("CoreCount", 0) * cpu.get("ThreadsPerCore", 1)
+            found[quota.code] = found.get(quota.code, 0) + _vcpus(each)
     return found
+
+
+def _vcpus(instance: dict[str, Any]) -> int:
+    cpu = instance.get("CpuOptions", {})
+    counted = int(cpu.get("CoreCount", 0)) * int(cpu.get("ThreadsPerCore", 1))
+    return counted or _known_vcpus().get(instance["InstanceType"], 0)
+
+
+@cache
+def _known_vcpus() -> dict[str, int]:
+    return {offer.instance: offer.cpus for offer in snapshot_offers("aws")}
