@@ -31,9 +31,11 @@ CREDENTIALS = frozenset({
     "OptInRequired", "IncompleteSignature",
 })  # fmt: skip
 CLOCK = frozenset({"RequestExpired", "RequestTimeTooSkewed"})
-GONE = frozenset({"InvalidInstanceID.NotFound", "InvalidGroup.NotFound", "InvalidLaunchTemplateName.NotFoundException"})
+NOT_YET = frozenset({"InvalidGroup.NotFound", "InvalidLaunchTemplateName.NotFoundException"})
+"""Of what was made a moment ago (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html)."""
+GONE = NOT_YET | {"InvalidInstanceID.NotFound", "InvalidLaunchTemplateId.NotFound"}
 
-SPOT_ROLE = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
+SPOT_ROLE = "for service in spot ec2fleet; do aws iam create-service-linked-role --aws-service-name $service.amazonaws.com; done"
 POLICY = "let whoever runs the account allow it: `cellferry aws-policy` prints all that is needed"
 
 _NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"})
@@ -109,7 +111,8 @@ def _no_quota(said: str, region: str, offer: Offer | None, spot: bool) -> NoQuot
 def _not_permitted(code: str, message: str, action: str, region: str) -> NotPermitted:
     if "ServiceLinkedRole" in code:
         return NotPermitted(
-            f"AWS needs a role for spot machines, and these credentials may not make it (iam:CreateServiceLinkedRole): {message}",
+            f"AWS needs a role for spot machines, and these credentials may not make it (iam:CreateServiceLinkedRole; "
+            f"{code}: {message})",
             f"once for each account: {SPOT_ROLE}",
         )
     found = _ACTION.search(message)

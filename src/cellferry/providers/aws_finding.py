@@ -18,6 +18,8 @@ LIVING = ("pending", "running", "stopping", "stopped")
 ENDING = ("shutting-down", "terminated")
 END_S = 60.0
 """How long to wait until AWS says that a machine is ending: a second, as a rule."""
+YOUNG_S = 10.0
+"""How long AWS may take to know everywhere a machine that it gave."""
 TIDY_S = 600.0
 """How long the group of a machine cannot be removed at most: it is in use until the machine is gone altogether."""
 LEFT_S = 900.0
@@ -129,17 +131,23 @@ def admit_only(sessions: Sessions, region: str, group: str, network: str) -> Non
 # -- ending -----------------------------------------------------------------------------------------------------------
 
 
-def terminate(sessions: Sessions, region: str, machine_ids: Sequence[str]) -> None:
+def terminate(sessions: Sessions, region: str, machine_ids: Sequence[str], young: bool = False) -> None:
     """End machines, and return when AWS says that they are ending: from then on they cost nothing. Repeatable.
 
-    Raises CellferryError.
+    ``young``: they were given a moment ago, and AWS may not know them everywhere yet. Raises CellferryError.
     """
     for machine_id in machine_ids:
-        try:
-            sessions.client("ec2", region).terminate_instances(InstanceIds=[machine_id])
-        except Exception as exc:
-            if code_of(exc) not in GONE:
-                raise explained(exc, region=region) from exc
+        patience = time.monotonic() + (YOUNG_S if young else 0.0)
+        while True:
+            try:
+                sessions.client("ec2", region).terminate_instances(InstanceIds=[machine_id])
+                break
+            except Exception as exc:
+                if code_of(exc) not in GONE:
+                    raise explained(exc, region=region) from exc
+            if time.monotonic() >= patience:
+                break
+            threading.Event().wait(LOOK_S)
     deadline = time.monotonic() + END_S
     for machine_id in machine_ids:
         while (found := instance(sessions, region, machine_id)) and found["State"]["Name"] not in ENDING:
@@ -177,7 +185,7 @@ def _gone(sessions: Sessions, region: str, operation: str, **request: Any) -> bo
     except Exception as exc:
         if code_of(exc) in _LATER:
             return False
-        if code_of(exc) not in GONE | {"InvalidLaunchTemplateId.NotFound"}:
+        if code_of(exc) not in GONE:
             raise explained(exc, region=region) from exc
     return True
 

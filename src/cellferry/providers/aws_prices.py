@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from cellferry.errors import CellferryError
@@ -105,4 +105,4 @@ def spot(history: Iterable[dict[str, Any]], kinds: dict[str, Offer], now_unix_s:
 
 def micro(dollars: str) -> int:
     """Micro-dollars, rounded up: what is reserved must be enough."""
-    return -int(-(Decimal(dollars) * MICRO) // 1)
+    return int((Decimal(dollars) * MICRO).to_integral_value(ROUND_CEILING))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError
-from cellferry.providers.aws_errors import THROTTLED, code_of, explained
+from cellferry.providers.aws_errors import NOT_YET, THROTTLED, code_of, explained
 
 T = TypeVar("T")
 CONNECT_S = 5.0
@@ -63,13 +63,14 @@ class Sessions:
 
     def once(self, region: str, operation: str, **request: Any) -> Any:
         """One request of EC2 that is not asked again when there is no capacity, which botocore takes for a fault of the
-        server's (HTTP 500); only where AWS says "too many requests". Raises botocore's own errors."""
+        server's (HTTP 500); only where AWS says "too many requests", or does not know everywhere yet what it has just
+        made. Raises botocore's own errors."""
         client = self.client("ec2", region, attempts=1)
         for attempt in range(ATTEMPTS):
             try:
                 return getattr(client, operation)(**request)
             except Exception as exc:
-                if code_of(exc) not in THROTTLED or attempt == ATTEMPTS - 1:
+                if code_of(exc) not in THROTTLED | NOT_YET or attempt == ATTEMPTS - 1:
                     raise
                 threading.Event().wait(PAUSE_S * 2**attempt)
         raise AssertionError("unreachable")

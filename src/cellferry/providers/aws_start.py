@@ -257,7 +257,7 @@ class Start:
             with contextlib.suppress(Exception):  # nothing was given; or it is found by its tag
                 ids.update(_given(self._asked.result(INTERRUPTED_S)))
         ids |= {each["InstanceId"] for each in aws_finding.machines_of(self._sessions, self._region, self._order.token)}
-        aws_finding.terminate(self._sessions, self._region, sorted(ids))
+        aws_finding.terminate(self._sessions, self._region, sorted(ids), young=True)
         aws_finding.remove_template(self._sessions, self._region, self._order.token)
 
     def close(self) -> None:
