@@ -15,6 +15,7 @@ from cellferry.errors import CellferryError, NotPermitted
 from cellferry.model import CellRequest, Check, Machine
 from cellferry.providers import aws_start
 from cellferry.providers.aws import AwsProvider
+from cellferry.providers.aws_doctor import GPU_CODES
 from cellferry.providers.aws_policy import actions, least_policy
 from cellferry.providers.aws_start import Start
 from testbeds.cloud import CloudInABox
@@ -150,8 +151,8 @@ def failed(checks: Iterator[Check]) -> dict[str, str]:
 
 
 def test_doctor_finds_nothing_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
-    for code in ("L-417A185B", "L-DB2E81BA", "L-3819A6DF", "L-7212CCBC", "L-C4BD4855"):
-        cloud.set_quota(code, 96)
+    for code in GPU_CODES:
+        cloud.set_quota(code, 96 if code == "L-417A185B" else 0)
     assert failed(account().examine()) == {}
     names = [check.name for check in account().examine()]
     assert names[:4] == ["aws: boto3", "aws: credentials", "aws: clock", "aws: network"]
@@ -159,7 +160,8 @@ def test_doctor_finds_nothing_wrong(account: Callable[..., AwsProvider], cloud: 
 
 def test_doctor_says_what_is_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
     cloud.clock_ahead_s = 200
-    cloud.set_quota("L-417A185B", 0)
+    for code in GPU_CODES:
+        cloud.set_quota(code, 0)
     cloud.fail("ec2", "RunInstances", "UnauthorizedOperation", times=None)
     found = failed(account(aws_client_network="what?").examine())
     assert "s behind AWS" in found["aws: clock"] and "timedatectl" in found["aws: clock"]
