@@ -21,7 +21,7 @@ QUOTAS = {
     "L-C4BD4855": "All P5 Spot Instance Requests",
 }
 """Codes and names of Service Quotas for EC2; the unit of each is virtual CPUs."""
-PRICES = {
+PRICES: dict[str | tuple[str, str], float] = {
     "t3.micro": 0.0104,
     "t3.medium": 0.0416,
     "m5.large": 0.096,
@@ -63,7 +63,7 @@ class Figures:
     """Quotas (by region and code), prices (by type, or type and region) and spot prices (by type and zone)."""
 
     quotas: dict[tuple[str, str], float] = field(default_factory=dict)
-    prices: dict[str | tuple[str, str], float] = field(default_factory=lambda: dict(PRICES))
+    prices: dict[str | tuple[str, str], float] = field(default_factory=PRICES.copy)
     spot_prices: dict[tuple[str, str], float] = field(default_factory=dict)
     requested: list[dict[str, Any]] = field(default_factory=list)
     default_quota: float = 1000.0

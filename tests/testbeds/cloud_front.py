@@ -165,7 +165,7 @@ def _facts(call: Call) -> dict[str, Any]:
     zone = given.get("Placement.AvailabilityZone") or min(backend.get_default_subnets(), default="")
     subnet = given.get("SubnetId") or given.get("NetworkInterface.1.SubnetId")
     zones = {one.id: one.availability_zone for one in backend.describe_subnets()} if subnet else {}
-    return facts | {"AvailabilityZone": zones.get(subnet, zone)}
+    return facts | {"AvailabilityZone": zones.get(subnet or "", zone)}
 
 
 def _error(begin: Start, request: _Request, code: str, status: int, message: str) -> list[bytes]:

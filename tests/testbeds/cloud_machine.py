@@ -20,9 +20,12 @@ from testbeds.needs import command
 MOST_USER_DATA = 16384
 """Bytes of user data that EC2 takes, before base64."""
 _SEED = "/var/lib/cloud/instance"
-_RUN = '{ "$0" || echo "cloud-init: WARNING: the user data script ended with $?"; } 2>&1'
-# what a script says just before it shuts the machine down must still get through
-_SCREEN = f"{_RUN} | (trap '' TERM; exec tee -a /var/log/cloud-init-output.log >/dev/console)"
+_RUN = """mkfifo -m 600 /run/screen
+(trap '' TERM; exec tee -a /var/log/cloud-init-output.log </run/screen >/dev/console) &
+exec >/run/screen 2>&1
+"$0" || echo "cloud-init: WARNING: the user data script ended with $?"
+"""
+"""A pipe that is open only once its reader is deaf to SIGTERM: the last words before a shutdown get through."""
 _FIRST_LINES = """[    0.000000] Linux version 6.8.0-aws (buildd@lcy02) #1 SMP
 [    0.000000] Command line: BOOT_IMAGE=/vmlinuz root=PARTUUID=1 ro console=tty1 console=ttyS0
 [    1.204112] cloud-init[412]: Cloud-init v. 24.1 running 'modules:final'
@@ -127,7 +130,7 @@ class Machine:
         script = f"{_SEED}/scripts/part-001"
         host.write(script, data, 0o700)
         host.popen(
-            ["env", "-u", "HOME", "sh", "-c", _SCREEN, script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["env", "-u", "HOME", "sh", "-c", _RUN, script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
     def apply_firewall(self) -> None:

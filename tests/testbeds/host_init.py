@@ -8,6 +8,7 @@ kills every process of the host. Exit code: see ``POWERED_OFF`` and ``REBOOTED``
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -146,7 +147,8 @@ def serve(console: int) -> None:
 
 def shut_down(screen: int, console: int) -> None:
     """Ask every process to end, and give them a moment, in which what they say last is still read."""
-    os.kill(-1, signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     while others() and time.monotonic() < deadline:
         if select.select([screen], [], [], 0.01)[0]:
@@ -181,7 +183,6 @@ def main() -> None:
     print("ready", flush=True)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 1)
-    os.dup2(null, 2)
     serve(console)
 
 

@@ -57,12 +57,17 @@ def links_of_this_process() -> list[str]:
     return [link["ifname"] for link in links() if link["ifname"].startswith(link_name(0)[:7])]
 
 
+def remove_link(name: str) -> None:
+    """Take an interface away. It may be going by itself at this moment, with the namespace of its other end."""
+    subprocess.run([command("ip"), "link", "del", name], capture_output=True)
+
+
 def remove_links_of_the_dead() -> None:
     """Interfaces whose process is gone: their other end's namespace should have taken them away, but may hang."""
     for link in links():
         found = re.fullmatch(rf"{_PREFIX}([0-9a-z]{{5}})[0-9a-z]+", link["ifname"])
         if found and not Path(f"/proc/{int(found[1], 36)}").exists():
-            subprocess.run([command("ip"), "link", "del", link["ifname"]], capture_output=True)
+            remove_link(link["ifname"])
 
 
 def reserve_network() -> tuple[int, socket.socket]:

@@ -153,6 +153,13 @@ def test_a_host_powers_itself_off(network: Network, words: str, how: str) -> Non
     assert host.console.read_text() == "bye\n"
 
 
+def test_a_shutdown_when_nobody_else_is_there(network: Network) -> None:
+    host = network.host("one")
+    with host.path("/run/initctl").open("w") as pipe:
+        pipe.write("poweroff\n")
+    assert host.wait(PATIENCE_S) == "poweroff"
+
+
 def test_a_shutdown_asks_before_it_kills(network: Network) -> None:
     host = network.host("one")
     polite = "trap 'echo I end >/dev/console; exit' TERM; echo up; while :; do sleep 0.05; done"
@@ -253,3 +260,15 @@ def test_hosts_end_with_the_process_that_made_them() -> None:
     for entry in sorted(Path(folder).rglob("*"), reverse=True):
         entry.rmdir() if entry.is_dir() else entry.unlink()
     Path(folder).rmdir()
+
+
+def test_without_root_the_tests_are_skipped_and_fail_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("CI", "")
+    with pytest.raises(pytest.skip.Exception, match="sudo make test"):
+        need_hosts()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="need root"):
+        need_hosts()
+    with pytest.raises(RuntimeError, match="need root"):
+        Network()

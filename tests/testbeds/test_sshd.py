@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from testbeds.hosts import Host
+from testbeds.hosts import PATIENCE_S, Host
 from testbeds.needs import need_hosts
 from testbeds.sshd import ClientKey, Sshd, make_client_key, ssh_command
 
@@ -73,7 +74,9 @@ def test_a_session_ends_with_its_host(host_maker: Callable[..., Host], key: Clie
     host = host_maker("box")
     server = Sshd(host, {"root": [key.public]})
     log_in(server, key, tmp_path, "setsid sleep 1000 </dev/null >/dev/null 2>&1 &")
-    assert any(process.argv == ("sleep", "1000") for process in host.processes())
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(process.argv == ("sleep", "1000") for process in host.processes()):
+        assert time.monotonic() < deadline
     server.stop()
     assert any(process.argv == ("sleep", "1000") for process in host.processes())
     host.power_off()
