@@ -85,6 +85,16 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         config=True
     )
     aws_profile = Unicode("", help="Profile of the AWS configuration to use; empty: boto3's own choice.").tag(config=True)
+    aws_client_network = Unicode(
+        "",
+        help="The address or network from which machines at AWS may be reached, 203.0.113.7/32: that of this machine as "
+        "others see it, or of the VPN that leads there; empty: asked of Amazon.",
+    ).tag(config=True)
+    aws_image = Unicode(
+        "",
+        help="Image of machines at AWS: ami-..., or the name of a public parameter; empty: the newest deep-learning base "
+        "image, or Ubuntu for machines without a GPU.",
+    ).tag(config=True)
     demo_seed = Integer(1, help="What happens in the simulated cloud is decided by this number.").tag(config=True)
     demo_weather = Dict(
         help="How the simulated cloud behaves: fields of cellferry.testing.Weather, for example {'stock_out': 1.0}."

@@ -15,7 +15,7 @@ def test_table_is_a_sequence_of_its_rows():
 
 
 def test_html_is_escaped():
-    assert "<td>&lt;b&gt;</td>" in Table(("<b>",), [("<h>", str)])._repr_html_()
+    assert ">&lt;b&gt;</td>" in Table(("<b>",), [("<h>", str)])._repr_html_()
     assert "&lt;none&gt;" in Table((), (), "<none>")._repr_html_()
 
 

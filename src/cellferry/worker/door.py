@@ -1,4 +1,4 @@
-"""Open the worker's listening socket: a unix socket in its private folder, or TLS on loopback with a key made here."""
+"""Open the worker's listening socket: a unix socket in its private folder, or TLS with a key made on this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ BACKLOG = 128
 def open_listener(folder: Path, settings: WorkerSettings) -> tuple[socket.socket, dict[str, Any]]:
     """The listening socket, and what ``ready.json`` says about it.
 
-    ``pid`` there is the keeper's: the process that the provider started, and the one to send SIGTERM.
+    ``pid`` there is the keeper's: the process that the provider started, and the one to send SIGTERM. With TLS, a key
+    pair that lies in the folder already is used: on a machine at a provider its fingerprint is known before the worker is.
     """
     ready: dict[str, Any] = {"protocol": PROTOCOL, "pid": os.getppid(), "transport": settings.transport}
     if settings.transport == "tls":
         from cellferry.parcels.identity import make_key_pair
 
         pair = make_key_pair(folder, "worker")
-        listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        listener = socket.create_server((settings.listen_host, settings.listen_port), backlog=BACKLOG)
         host, port = listener.getsockname()
         return listener, ready | {"host": host, "port": port, "cert_pem": pair.cert_pem}
     path = folder / "worker.sock"

@@ -34,6 +34,10 @@ class WorkerSettings:
     environment: dict[str, str] | None = None
     """An environment made for the kernel: ``key`` of its lock or "", ``python`` ("3.11"), ``cache`` (a folder)."""
     kernel_module: str = "cellferry.guest"
+    listen_host: str = "127.0.0.1"
+    """With TLS: the address to listen at; "0.0.0.0" only where a provider lets in nobody but its client."""
+    listen_port: int = 0
+    """With TLS: 0 for any free one."""
 
     @property
     def lease(self) -> Lease:
