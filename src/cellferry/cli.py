@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     quota = add("quota", _quota, "what your accounts may have; `quota request CODE` asks for more")
     quota.add_argument("words", nargs="*", metavar="WORD", help="`request CODE`, or as after %%%%remote: provider=aws")
     quota.add_argument("--region", default="")
-    quota.add_argument("--value", type=float, default=0.0, help="how much to ask for")
+    quota.add_argument("--value", type=int, default=0, help="how much to ask for")
     policy = add("aws-policy", _aws_policy, "the least IAM policy that provider aws needs")
     policy.add_argument("regions", nargs="*", metavar="REGION")
     add("doctor", _doctor, "check what workers need, here and at the providers that are set up")

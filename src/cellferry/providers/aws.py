@@ -61,11 +61,15 @@ REASONS = {
 """State reasons of EC2: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html"""
 ENDED_ITSELF = {
     "idle": "nobody used it for {idle_s:.0f} s",
+    "100": "nobody used it for {idle_s:.0f} s",
+    "104": "its money was spent",
+    "105": "AWS took the spot machine back",
     "stop": "it was told to stop",
     "signal": "it was told to stop",
     "unclaimed": "nobody came to use it",
     "failed": "it could not become a worker",
 }
+"""The last word that the machine wrote: the reason, or the exit status of a worker whose folder is gone (``worker.keeper``)."""
 
 
 class AwsProvider(Provider, Market, Tagged, Examined):

@@ -251,7 +251,7 @@ class Boot:
             told = fetch(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token}, "GET")
             action = json.loads(told)
             at = timegm(time.strptime(action["time"], "%Y-%m-%dT%H:%M:%SZ"))
-            write(self.worker / "notice", {"what": action["action"], "at_unix_s": at})
+            write(self.worker / "notice", {"what": "AWS takes this spot machine back", "at_unix_s": at})
         except (OSError, ValueError, KeyError):
             return False  # 404 as long as nothing is announced
         return True
