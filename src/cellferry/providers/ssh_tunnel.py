@@ -1,0 +1,143 @@
+"""Ways through an ssh connection: a socket here that leads to a worker's socket there, and a loopback port there that leads to
+package indexes from here, for machines without internet."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cellferry.errors import CellferryError
+from cellferry.providers.ssh_connect import Connections
+
+PIECE_BYTES = 1 << 18
+INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "github.com", "objects.githubusercontent.com",
+                         "release-assets.githubusercontent.com"})  # fmt: skip
+"""Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
+_HEAD_BYTES = 1 << 16
+
+
+class Tunnel:
+    """A unix socket in a private folder of this machine; each connection to it goes to ``far`` on ``host``.
+
+    The socket stays when the ssh connection breaks: the next use makes a new one.
+    """
+
+    def __init__(self, connections: Connections, host: str, far: str) -> None:
+        self._connections, self._host, self._far = connections, host, far
+        self.folder = Path(tempfile.mkdtemp(prefix="cft-", dir="/tmp"))  # mode 0700, and short
+        self.path = self.folder / "worker.sock"
+        self._server = connections.run(self._open())
+
+    async def _open(self) -> Any:
+        server = await asyncio.start_unix_server(self._take, str(self.path))
+        self.path.chmod(0o600)
+        return server
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import asyncssh
+
+        try:
+            connection = await self._connections.to(self._host)
+            far_reader, far_writer = await connection.open_unix_connection(self._far, encoding=None)
+        except (CellferryError, asyncssh.Error, OSError):
+            writer.close()  # whoever connected sees the end, and asks the provider what became of the worker
+            return
+        await join(reader, writer, far_reader, far_writer)
+
+    def close(self) -> None:
+        """Repeatable."""
+        with contextlib.suppress(RuntimeError):
+            self._connections.loop.call_soon_threadsafe(self._server.close)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Supply:
+    """A proxy for package indexes alone, spoken by this process and reached there by a loopback port with a password."""
+
+    def __init__(self, hosts: frozenset[str]) -> None:
+        self._hosts = INDEX_HOSTS | hosts
+        self._password = secrets.token_urlsafe(24)
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """For ``HTTPS_PROXY`` there. A secret: it goes into a private file and the worker's own process, nowhere else."""
+        return f"http://cellferry:{self._password}@127.0.0.1:{self.port}"
+
+    async def open(self, connection: Any) -> None:
+        """Let ``connection``'s machine reach it; at the same port as before, if it had one."""
+        listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
+        self.port = int(listener.get_port())
+
+    def _handler(self, _host: str, _port: int) -> Callable[[Any, Any], Any]:
+        return self._serve
+
+    async def _serve(self, reader: Any, writer: Any) -> None:
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            host, port = self._asked(head)
+            there, away = await asyncio.open_connection(host, port)
+        except PermissionError as error:
+            await _say(writer, f"HTTP/1.1 {error}\r\nProxy-Authenticate: Basic\r\n\r\n")
+            return
+        except (OSError, ValueError, asyncio.IncompleteReadError, TimeoutError):
+            await _say(writer, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await join(there, away, reader, writer)
+
+    def _asked(self, head: bytes) -> tuple[str, int]:
+        """Host and port of a CONNECT. Raises PermissionError with the status line, ValueError for anything else."""
+        if len(head) > _HEAD_BYTES:
+            raise ValueError("too long")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, target, *_ = first.split()
+        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        expected = "Basic " + base64.b64encode(f"cellferry:{self._password}".encode()).decode()
+        if not hmac.compare_digest(fields.get("proxy-authorization", ""), expected):
+            raise PermissionError("407 Proxy Authentication Required")
+        host, _, port = target.rpartition(":")
+        if method != "CONNECT" or host not in self._hosts:
+            raise PermissionError("403 Forbidden")
+        return host, int(port)
+
+
+async def join(reader: Any, writer: Any, far_reader: Any, far_writer: Any) -> None:
+    """Pass bytes in both directions until both ends have ended."""
+    try:
+        await asyncio.gather(_pass(reader, far_writer), _pass(far_reader, writer))
+    finally:
+        for each in (writer, far_writer):
+            with contextlib.suppress(Exception):
+                each.close()
+
+
+async def _pass(reader: Any, writer: Any) -> None:
+    import asyncssh
+
+    try:
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    except (OSError, asyncssh.Error, asyncio.IncompleteReadError):
+        pass
+    finally:
+        with contextlib.suppress(OSError, RuntimeError, asyncssh.Error):
+            writer.write_eof()
+
+
+async def _say(writer: Any, text: str) -> None:
+    writer.write(text.encode())
+    with contextlib.suppress(Exception):
+        await writer.drain()
+    writer.close()
+
+

@@ -1,0 +1,262 @@
+"""Provider ssh: real sshd on hosts of their own, which have neither our packages nor the internet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cellferry.config import Cellferry
+from cellferry.errors import IdentityError, LinkError, NotPermitted
+from cellferry.link.http import WorkerHttp
+from cellferry.link.identity import make_identity
+from cellferry.model import CellRequest, Lease, Offer, Order, Worker
+from cellferry.providers.base import Provider
+from cellferry.providers.ssh import SshProvider
+from cellferry.testing.contract import PATIENCE_S, ProviderContract, eventually
+from testbeds import namespaces
+from testbeds.hosts import OURS, Host, Network
+from testbeds.sshd import ClientKey, Sshd, make_client_key
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+Make = Callable[..., SshProvider]
+
+
+def certificate(folder: Path) -> str:
+    return make_identity(folder).cert_pem
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[tuple[Network, Host, Sshd, ClientKey, Path]]:
+    """One machine with two users, and the key of whoever sits here. Shared: its software is installed once."""
+    import tempfile
+
+    from testbeds.hosts import leftovers
+    from testbeds.needs import need_hosts
+
+    need_hosts()
+    with tempfile.TemporaryDirectory() as place, Network() as network:
+        key = make_client_key(Path(place))
+        host = network.host("box", hide=[folder for folder in OURS if folder != str(Path.home())])
+        # a Python as new as this one, which is what some packages ask for, even where it lies in this user's home
+        host.run(["chmod", "711", str(Path.home())])
+        sshd = Sshd(host, {"ana": [key.public], "bob": [key.public]}, options=[session_environment()])
+        yield network, host, sshd, key, Path(place)
+    assert leftovers() == []
+
+
+def session_environment() -> str:
+    """For sshd: where the Python is, and the mark by which the tests find what is left behind."""
+    mark = os.environ.get(namespaces.MARK, "")
+    return f"SetEnv=PATH={sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin {namespaces.MARK}={mark}"
+
+
+@pytest.fixture
+def make(far: Any, tmp_path: Path) -> Iterator[Make]:
+    """A provider of somebody who knows the machine's key; ``settings`` win."""
+    _network, _host, sshd, key, _place = far
+    made: list[SshProvider] = []
+
+    def one(user: str = "ana", known: str | None = None, jump: str = "", **settings: Any) -> SshProvider:
+        number = len(made)
+        hosts, configuration = tmp_path / f"known_hosts{number}", tmp_path / f"ssh_config{number}"
+        hosts.write_text(sshd.known_hosts() if known is None else known)
+        configuration.write_text(
+            f"Host box\n  HostName {sshd.address}\n  Port {sshd.port}\n  User {user}\n  HostKeyAlias {sshd.address}\n"
+            f"Host *\n  IdentityFile {key.path}\n  IdentitiesOnly yes\n{jump}"
+        )
+        told = {
+            "hosts": [f"{user}@{sshd.address}"], "ssh_config": str(configuration), "ssh_known_hosts": str(hosts),
+            "state_dir": str(tmp_path / "state"), "start_timeout_s": PATIENCE_S, "person": "ana at home",
+        }  # fmt: skip
+        made.append(SshProvider(Cellferry(**told | settings), certificate))
+        return made[-1]
+
+    yield one
+    for provider in made:
+        provider.close()
+
+
+def order(provider: SshProvider, **more: Any) -> Order:
+    offer = provider.offers(CellRequest())[0]
+    return Order(CellRequest(), "far", Lease(600.0), offer, token=uuid.uuid4().hex, owner=provider.owner, **more)
+
+
+def left_on(host: Host) -> list[str]:
+    """Our processes there."""
+    return [line for line in map(str, host.processes()) if "cellferry" in line]
+
+
+class TestSsh(ProviderContract):
+    lasts_s = 8.0
+
+    @pytest.fixture
+    def provider(self, make: Make) -> Provider:
+        return make()
+
+    @pytest.fixture
+    def offer(self, provider: Provider) -> Offer:
+        assert isinstance(provider, SshProvider)
+        return provider.offers(CellRequest())[0]
+
+    @pytest.fixture
+    def order(self, provider: SshProvider, offer: Offer) -> Order:
+        return Order(CellRequest(), "contract", Lease(600.0), offer, token=uuid.uuid4().hex, owner=provider.owner)
+
+
+def test_nothing_is_left_and_nothing_listens(make: Make, far: Any) -> None:
+    host = far[1]
+    provider = make()
+    worker = provider.start(order(provider), lambda line: None)
+    listening = host.run(["ss", "-Htln"]).stdout.splitlines()
+    ports = {line.split()[3].rpartition(":") for line in listening}
+    assert all(place == "127.0.0.1" or port == "22" for place, _, port in ports), listening
+    modes = host.run(["stat", "-c", "%a %U", worker.machine.split()[1]]).stdout.split()
+    assert modes == ["700", "ana"]
+    assert left_on(host)
+    provider.stop(worker)
+    eventually(lambda: not left_on(host), "no process is left there")
+    assert host.run(["sh", "-c", "ls -d /tmp/cfs-* 2>/dev/null; true"]).stdout == ""
+
+
+def test_it_outlives_the_connection_and_ends_by_its_lease(make: Make, far: Any) -> None:
+    host = far[1]
+    provider = make()
+    worker = provider.start(dataclasses.replace(order(provider), lease=Lease(1.0)), lambda line: None)
+    WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")
+    provider.close()
+    assert left_on(host), "it lives without us"
+    again = make()
+    assert [found.id for found in again.find()] == [worker.id]
+    reached = again.reach(again.find()[0])
+    assert WorkerHttp(reached.endpoint, timeout_s=PATIENCE_S).get("status")["worker_id"] == worker.id
+    eventually(lambda: not again.alive(worker), "nobody uses it", 120)
+    eventually(lambda: not left_on(host), "no process is left there")
+
+
+def test_other_peoples_workers_are_not_seen(make: Make) -> None:
+    ana, bob, guest = make("ana"), make("bob"), make("ana", person="a guest")
+    worker = ana.start(order(ana), lambda line: None)
+    for other in (bob, guest):
+        other.offers(CellRequest())
+        assert list(other.find()) == [] and list(other.machines()) == []
+    folder = worker.machine.split()[1]
+    answer = bob.connections.run(bob.connections.script(bob.config.hosts[0], f"ls {folder}; cat {folder}/worker.json\n"))
+    assert answer.out == "" and "denied" in answer.err.lower()
+    ana.stop(worker)
+
+
+def test_an_unknown_key_is_shown_and_asked_for(make: Make, far: Any) -> None:
+    sshd = far[2]
+    provider = make(known="")
+    with pytest.raises(IdentityError, match="not known here: ssh-ed25519 SHA256:") as caught:
+        provider.offers(CellRequest(host=provider.config.hosts[0]))
+    assert "ssh-keygen -lf" in caught.value.advice
+    asked: list[str] = []
+    provider.connections.ask = lambda question: not asked.append(question)  # type: ignore[func-returns-value]
+    assert provider.offers(CellRequest(host=provider.config.hosts[0]))
+    assert len(asked) == 1 and "SHA256:" in asked[0]
+    kept = Path(provider.config.ssh_known_hosts).read_text()
+    assert sshd.host_key.split()[1] in kept
+    assert make(known=kept).offers(CellRequest(host=provider.config.hosts[0])), "it is known from now on"
+
+
+def test_a_changed_key_is_never_asked_for(make: Make, far: Any, tmp_path: Path) -> None:
+    sshd = far[2]
+    other = make_client_key(tmp_path / "other").public.split()
+    provider = make(known=f"{sshd.address} {other[0]} {other[1]}\n")
+    provider.connections.ask = lambda question: pytest.fail("a changed key was asked for")
+    with pytest.raises(IdentityError, match=r"another key than the one in .* nothing was sent"):
+        provider.offers(CellRequest(host=provider.config.hosts[0]))
+
+
+def test_a_key_that_opens_nothing(make: Make, tmp_path: Path) -> None:
+    provider = make("ana")
+    settings = Path(provider.config.ssh_config)
+    wrong = make_client_key(tmp_path / "wrong")
+    settings.write_text(settings.read_text().replace("IdentityFile ", f"IdentityFile {wrong.path}\n  #"))
+    with pytest.raises(NotPermitted, match="ssh-copy-id"):
+        provider.offers(CellRequest(host=provider.config.hosts[0]))
+
+
+def test_nobody_there(make: Make) -> None:
+    provider = make()
+    with pytest.raises(LinkError, match="ssh"):
+        provider.offers(CellRequest(host="ana@127.0.0.1:1"))
+
+
+def test_a_dropped_connection_is_made_again(make: Make, far: Any) -> None:
+    host = far[1]
+    provider = make()
+    worker = provider.start(order(provider), lambda line: None)
+    status = WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")
+    for pid in host.run(["pgrep", "-f", "sshd: ana"]).stdout.split():
+        host.run(["kill", "-9", pid], check=False)
+    eventually(lambda: _answers(worker) == status["worker_id"], "the same worker answers through a new connection")
+    assert provider.alive(worker)
+    provider.stop(worker)
+
+
+def _answers(worker: Worker) -> str:
+    try:
+        return str(WorkerHttp(worker.endpoint, timeout_s=5).get("status")["worker_id"])
+    except LinkError:
+        return ""
+
+
+def test_an_interrupted_start_leaves_nothing(make: Make, far: Any) -> None:
+    host = far[1]
+    provider = make()
+    what = order(provider)
+
+    def progress(line: str) -> None:
+        if "connecting" not in line:
+            signal.raise_signal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else os.kill(
+                os.getpid(), signal.SIGINT
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        provider.start(what, progress)
+    eventually(lambda: not left_on(host), "no process is left there")
+
+
+def test_through_a_jump_host(make: Make, far: Any, tmp_path: Path) -> None:
+    network, _host, sshd, key, _place = far
+    gate = network.host("gate", hide=OURS)
+    door = Sshd(gate, {"ana": [key.public]})
+    jump = f"Host box\n  ProxyJump ana@{door.address}\n"
+    provider = make(known=sshd.known_hosts() + door.known_hosts(), hosts=["box"])
+    settings = Path(provider.config.ssh_config)
+    settings.write_text(jump + settings.read_text())
+    assert "ana" in provider.offers(CellRequest())[0].instance or provider.offers(CellRequest())[0].instance == "box"
+    worker = provider.start(order(provider), lambda line: None)
+    assert WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")["worker_id"] == worker.id
+    assert "ana" in gate.run(["pgrep", "-af", "sshd: ana"]).stdout, "it goes through the gate"
+    provider.stop(worker)
+    gate.power_off()
+
+
+def test_offers_say_what_the_machine_has(make: Make, far: Any, tmp_path: Path) -> None:
+    host = far[1]
+    host.write("/usr/local/bin/nvidia-smi", "#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 81920'\necho 'NVIDIA A100-SXM4-80GB, 81920'\n", 0o755)
+    provider = make(state_dir=str(tmp_path / "gpu"))
+    (offer,) = provider.offers(CellRequest())
+    assert (offer.gpu, offer.gpu_count, offer.gpu_memory_bytes) == ("a100", 2, 80 << 30)
+    assert offer.microusd_per_hour == 0 and offer.cpus > 0 and offer.memory_bytes > 1 << 30
+    kept = json.loads((tmp_path / "gpu" / "hosts.json").read_text())
+    assert list(kept) == provider.config.hosts
+    host.run(["rm", "/usr/local/bin/nvidia-smi"])
+    assert provider.offers(CellRequest())[0].gpu == "a100", "remembered"
+    provider.refresh(lambda line: None)
+    assert provider.offers(CellRequest())[0].gpu == "", "asked again"
+    checks = list(provider.examine())
+    assert all(check.ok for check in checks) and "CPUs" in checks[1].found
