@@ -123,18 +123,29 @@ class Connections:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
 
-    async def _connect(self, host: str) -> Any:
+    async def _connect(self, host: str, tunnel: Any = None) -> Any:
         import asyncssh
 
         options = self._options(host)
+        if tunnel is None:
+            tunnel = await self._jumps(options)
+        options["tunnel"] = tunnel
         try:
             try:
                 return await asyncio.wait_for(asyncssh.connect(**options), CONNECT_S)
             except asyncssh.HostKeyNotVerifiable:
-                await self._look_at_key(host)
+                await self._look_at_key(host, options)
                 return await asyncio.wait_for(asyncssh.connect(**options), CONNECT_S)
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise explained(host, error) from error
+
+    async def _jumps(self, options: dict[str, Any]) -> Any:
+        """A connection to the last of the hosts that ``ProxyJump`` names, each one's key verified; None without any."""
+        jumps = str(_as_configured(options).tunnel or "")
+        there = None
+        for jump in filter(None, jumps.split(",")):
+            there = await self._connect(jump, there) if there is not None else await self.to(jump)
+        return there
 
     def _options(self, host: str) -> dict[str, Any]:
         user, _, machine = host.rpartition("@")
@@ -150,17 +161,16 @@ class Connections:
     def _known_hosts(self) -> Path:
         return Path(self._config.ssh_known_hosts).expanduser()
 
-    async def _look_at_key(self, host: str) -> None:
+    async def _look_at_key(self, host: str, options: dict[str, Any]) -> None:
         """The key could not be verified: a changed one ends it, an unknown one is asked about and kept if accepted."""
         import asyncssh
 
-        options = self._options(host)
-        asked = {key: options[key] for key in ("host", "port", "config") if key in options}
+        asked = {key: options[key] for key in ("host", "port", "config", "tunnel") if key in options}
         key = await asyncio.wait_for(asyncssh.get_server_host_key(**asked), CONNECT_S)
         if key is None:
             raise IdentityError(f"{host} shows no host key", f"look at it: ssh -v {host}")
         machine, port = _split(host.rpartition("@")[2])
-        told = asyncssh.SSHClientConnectionOptions(**{k: v for k, v in options.items() if k in ("host", "port", "config")})
+        told = _as_configured(options)
         names = dict.fromkeys([machine, str(told.host or machine)])
         known = self._known_hosts()
         number = port or int(getattr(told, "port", 0) or 22)
@@ -181,6 +191,13 @@ class Connections:
         known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with known.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _as_configured(options: dict[str, Any]) -> Any:
+    """What OpenSSH's configuration makes of the host."""
+    import asyncssh
+
+    return asyncssh.SSHClientConnectionOptions(**{k: v for k, v in options.items() if k in ("host", "port", "config", "username")})
 
 
 def explained(host: str, error: Exception) -> CellferryError:
