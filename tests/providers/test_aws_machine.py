@@ -232,7 +232,8 @@ def test_a_notice_is_written_into_the_workers_folder(tmp_path: Path) -> None:
         assert not boot.look_for_notice() and not (tmp_path / "worker" / "notice").exists()
         server.RequestHandlerClass.announced = {"action": "terminate", "time": "2026-01-02T03:04:05Z"}  # type: ignore[attr-defined]
         assert boot.look_for_notice()
-        assert json.loads((tmp_path / "worker" / "notice").read_text()) == {"what": "AWS takes this spot machine back", "at_unix_s": 1767323045}
+        told = json.loads((tmp_path / "worker" / "notice").read_text())
+        assert told == {"what": "AWS takes this spot machine back", "at_unix_s": 1767323045}
     finally:
         server.shutdown()
         server.server_close()

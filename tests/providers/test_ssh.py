@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,9 +22,9 @@ from cellferry.model import CellRequest, Lease, Offer, Order, Worker
 from cellferry.providers.base import Provider
 from cellferry.providers.ssh import SshProvider
 from cellferry.testing.contract import PATIENCE_S, ProviderContract, eventually
-from testbeds import namespaces
-from testbeds.hosts import OURS, Host, Network
-from testbeds.sshd import ClientKey, Sshd, make_client_key
+from testbeds.far import Far, far  # noqa: F401
+from testbeds.hosts import OURS, Host
+from testbeds.sshd import Sshd, make_client_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 Make = Callable[..., SshProvider]
@@ -35,45 +34,18 @@ def certificate(folder: Path) -> str:
     return make_identity(folder).cert_pem
 
 
-@pytest.fixture(scope="module")
-def far() -> Iterator[tuple[Network, Host, Sshd, ClientKey, Path]]:
-    """One machine with two users, and the key of whoever sits here. Shared: its software is installed once."""
-    import tempfile
-
-    from testbeds.hosts import leftovers
-    from testbeds.needs import need_hosts
-
-    need_hosts()
-    with tempfile.TemporaryDirectory() as place, Network() as network:
-        key = make_client_key(Path(place))
-        host = network.host("box", hide=[folder for folder in OURS if folder != str(Path.home())])
-        # a Python as new as this one, which is what some packages ask for, even where it lies in this user's home
-        host.run(["chmod", "711", str(Path.home())])
-        sshd = Sshd(host, {"ana": [key.public], "bob": [key.public]}, options=[session_environment()])
-        yield network, host, sshd, key, Path(place)
-    assert leftovers() == []
-
-
-def session_environment() -> str:
-    """For sshd: where the Python is, and the mark by which the tests find what is left behind."""
-    mark = os.environ.get(namespaces.MARK, "")
-    return f"SetEnv=PATH={sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin {namespaces.MARK}={mark}"
-
-
 @pytest.fixture
-def make(far: Any, tmp_path: Path) -> Iterator[Make]:
+def make(far: Far, tmp_path: Path) -> Iterator[Make]:
     """A provider of somebody who knows the machine's key; ``settings`` win."""
-    _network, _host, sshd, key, _place = far
+    sshd = far.sshd
     made: list[SshProvider] = []
 
-    def one(user: str = "ana", known: str | None = None, jump: str = "", **settings: Any) -> SshProvider:
+    def one(user: str = "ana", known: str | None = None, **settings: Any) -> SshProvider:
         number = len(made)
-        hosts, configuration = tmp_path / f"known_hosts{number}", tmp_path / f"ssh_config{number}"
-        hosts.write_text(sshd.known_hosts() if known is None else known)
-        configuration.write_text(
-            f"Host box\n  HostName {sshd.address}\n  Port {sshd.port}\n  User {user}\n  HostKeyAlias {sshd.address}\n"
-            f"Host *\n  IdentityFile {key.path}\n  IdentitiesOnly yes\n{jump}"
-        )
+        (tmp_path / str(number)).mkdir()
+        configuration, hosts = far.configuration(tmp_path / str(number), user)
+        if known is not None:
+            hosts.write_text(known)
         told = {
             "hosts": [f"{user}@{sshd.address}"], "ssh_config": str(configuration), "ssh_known_hosts": str(hosts),
             "state_dir": str(tmp_path / "state"), "start_timeout_s": PATIENCE_S, "person": "ana at home",
@@ -113,8 +85,8 @@ class TestSsh(ProviderContract):
         return Order(CellRequest(), "contract", Lease(600.0), offer, token=uuid.uuid4().hex, owner=provider.owner)
 
 
-def test_nothing_is_left_and_nothing_listens(make: Make, far: Any) -> None:
-    host = far[1]
+def test_nothing_is_left_and_nothing_listens(make: Make, far: Far) -> None:
+    host = far.host
     provider = make()
     worker = provider.start(order(provider), lambda line: None)
     listening = host.run(["ss", "-Htln"]).stdout.splitlines()
@@ -128,8 +100,8 @@ def test_nothing_is_left_and_nothing_listens(make: Make, far: Any) -> None:
     assert host.run(["sh", "-c", "ls -d /tmp/cfs-* 2>/dev/null; true"]).stdout == ""
 
 
-def test_it_outlives_the_connection_and_ends_by_its_lease(make: Make, far: Any) -> None:
-    host = far[1]
+def test_it_outlives_the_connection_and_ends_by_its_lease(make: Make, far: Far) -> None:
+    host = far.host
     provider = make()
     worker = provider.start(dataclasses.replace(order(provider), lease=Lease(1.0)), lambda line: None)
     WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")
@@ -155,8 +127,8 @@ def test_other_peoples_workers_are_not_seen(make: Make) -> None:
     ana.stop(worker)
 
 
-def test_an_unknown_key_is_shown_and_asked_for(make: Make, far: Any) -> None:
-    sshd = far[2]
+def test_an_unknown_key_is_shown_and_asked_for(make: Make, far: Far) -> None:
+    sshd = far.sshd
     provider = make(known="")
     with pytest.raises(IdentityError, match="not known here: ssh-ed25519 SHA256:") as caught:
         provider.offers(CellRequest(host=provider.config.hosts[0]))
@@ -170,8 +142,8 @@ def test_an_unknown_key_is_shown_and_asked_for(make: Make, far: Any) -> None:
     assert make(known=kept).offers(CellRequest(host=provider.config.hosts[0])), "it is known from now on"
 
 
-def test_a_changed_key_is_never_asked_for(make: Make, far: Any, tmp_path: Path) -> None:
-    sshd = far[2]
+def test_a_changed_key_is_never_asked_for(make: Make, far: Far, tmp_path: Path) -> None:
+    sshd = far.sshd
     other = make_client_key(tmp_path / "other").public.split()
     provider = make(known=f"{sshd.address} {other[0]} {other[1]}\n")
     provider.connections.ask = lambda question: pytest.fail("a changed key was asked for")
@@ -194,8 +166,8 @@ def test_nobody_there(make: Make) -> None:
         provider.offers(CellRequest(host="ana@127.0.0.1:1"))
 
 
-def test_a_dropped_connection_is_made_again(make: Make, far: Any) -> None:
-    host = far[1]
+def test_a_dropped_connection_is_made_again(make: Make, far: Far) -> None:
+    host = far.host
     provider = make()
     worker = provider.start(order(provider), lambda line: None)
     status = WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")
@@ -213,8 +185,8 @@ def _answers(worker: Worker) -> str:
         return ""
 
 
-def test_an_interrupted_start_leaves_nothing(make: Make, far: Any) -> None:
-    host = far[1]
+def test_an_interrupted_start_leaves_nothing(make: Make, far: Far) -> None:
+    host = far.host
     provider = make()
     what = order(provider)
 
@@ -229,9 +201,9 @@ def test_an_interrupted_start_leaves_nothing(make: Make, far: Any) -> None:
     eventually(lambda: not left_on(host), "no process is left there")
 
 
-def test_through_a_jump_host(make: Make, far: Any, tmp_path: Path) -> None:
-    network, _host, sshd, key, _place = far
-    gate = network.host("gate", hide=OURS)
+def test_through_a_jump_host(make: Make, far: Far, tmp_path: Path) -> None:
+    sshd, key = far.sshd, far.key
+    gate = far.network.host("gate", hide=OURS)
     door = Sshd(gate, {"ana": [key.public]})
     jump = f"Host box\n  ProxyJump ana@{door.address}\n"
     provider = make(known=sshd.known_hosts() + door.known_hosts(), hosts=["box"])
@@ -245,8 +217,8 @@ def test_through_a_jump_host(make: Make, far: Any, tmp_path: Path) -> None:
     gate.power_off()
 
 
-def test_offers_say_what_the_machine_has(make: Make, far: Any, tmp_path: Path) -> None:
-    host = far[1]
+def test_offers_say_what_the_machine_has(make: Make, far: Far, tmp_path: Path) -> None:
+    host = far.host
     host.write("/usr/local/bin/nvidia-smi", "#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 81920'\necho 'NVIDIA A100-SXM4-80GB, 81920'\n", 0o755)
     provider = make(state_dir=str(tmp_path / "gpu"))
     (offer,) = provider.offers(CellRequest())
