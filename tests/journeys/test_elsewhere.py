@@ -40,7 +40,7 @@ def uses_it(user: User, words: str, home: Path) -> None:
     assert user.sees("print(big.shape, float(big[0, 0]))") == "(4000, 4000) 1.0\n", "comes home when it is named"
 
 
-def test_on_a_machine_with_sshd(new_user: NewUser, far: Far, tmp_path: Path) -> None:  # noqa: F811
+def test_on_a_machine_with_sshd(new_user: NewUser, far: Far, tmp_path: Path) -> None:
     settings, known = far.configuration(tmp_path)
     user = new_user(
         CELLFERRY_SSH_CONFIG=str(settings), CELLFERRY_SSH_KNOWN_HOSTS=str(known), CELLFERRY_STATE_DIR=str(tmp_path / "state"),
@@ -53,7 +53,7 @@ def test_on_a_machine_with_sshd(new_user: NewUser, far: Far, tmp_path: Path) -> 
     eventually(lambda: not [p for p in map(str, far.host.processes()) if "cellferry" in p], "nothing is left there")
 
 
-def test_on_a_cloud(new_user: NewUser, cloud: CloudInABox, tmp_path: Path) -> None:  # noqa: F811
+def test_on_a_cloud(new_user: NewUser, cloud: CloudInABox, tmp_path: Path) -> None:
     user = new_user(
         **cloud.environ(), CELLFERRY_AWS_REGIONS="us-east-1", CELLFERRY_STATE_DIR=str(tmp_path / "state"),
         CELLFERRY_START_TIMEOUT_S="60", CELLFERRY_AWS_CLIENT_NETWORK=f"{cloud.client_address}/32",

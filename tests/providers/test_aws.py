@@ -35,7 +35,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def provider(cloud: CloudInABox, tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:  # noqa: F811
+def provider(cloud: CloudInABox, tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     """A provider of this cloud; at the end, nothing that it made is left there."""
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     for name, value in cloud.environ().items():
@@ -59,12 +59,12 @@ def provider(cloud: CloudInABox, tmp_path: Path, wheels: Path, monkeypatch: pyte
             each.close()
 
 
-def describe(cloud: CloudInABox, machine: str) -> dict[str, Any]:  # noqa: F811
+def describe(cloud: CloudInABox, machine: str) -> dict[str, Any]:
     found = cloud.client("ec2").describe_instances(InstanceIds=[machine])
     return dict(found["Reservations"][0]["Instances"][0])
 
 
-def test_from_an_order_to_a_cell_and_back_to_nothing(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_from_an_order_to_a_cell_and_back_to_nothing(provider: Make, cloud: CloudInABox) -> None:
     aws, said = provider(), []
     worker = aws.start(order(), said.append)
     assert worker.machine in cloud.instances("running") and worker.endpoint.host.startswith("198.18.")
@@ -90,7 +90,7 @@ def test_from_an_order_to_a_cell_and_back_to_nothing(provider: Make, cloud: Clou
 
 @pytest.mark.parametrize("word", ["asks for", "is given", "boots (", "gets Python", "installs", "sent from here"])
 @pytest.mark.parametrize("spot", [False, True])
-def test_an_interrupted_start_leaves_nothing(provider: Make, cloud: CloudInABox, word: str, spot: bool) -> None:  # noqa: F811
+def test_an_interrupted_start_leaves_nothing(provider: Make, cloud: CloudInABox, word: str, spot: bool) -> None:
     aws = provider()
     with pytest.raises(KeyboardInterrupt):
         aws.start(order(spot=spot), until_line(word, KeyboardInterrupt))
@@ -99,7 +99,7 @@ def test_an_interrupted_start_leaves_nothing(provider: Make, cloud: CloudInABox,
 
 
 def test_an_interrupt_while_aws_is_asked_loses_no_machine(
-    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer that names the machine comes after the user has interrupted."""
     aws, main = provider(), threading.get_ident()
@@ -117,7 +117,7 @@ def test_an_interrupt_while_aws_is_asked_loses_no_machine(
     assert cloud.instances("running", "pending") == []
 
 
-def test_a_start_that_takes_too_long_is_ended(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_a_start_that_takes_too_long_is_ended(provider: Make, cloud: CloudInABox) -> None:
     aws = provider()
     with pytest.raises(StartTimeout, match="after 0 s; it was ended"):
         aws.start(order(wait_s=0.1), lambda line: None)
@@ -125,7 +125,7 @@ def test_a_start_that_takes_too_long_is_ended(provider: Make, cloud: CloudInABox
 
 
 def test_a_machine_whose_money_is_gone_ends_whoever_is_there(
-    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Armed by the first lines of the user data: nothing of ours has to work for it."""
     monkeypatch.setattr(aws_boot, "MARGIN_S", 0)
@@ -138,7 +138,7 @@ def test_a_machine_whose_money_is_gone_ends_whoever_is_there(
 
 
 def test_what_a_dead_client_left_is_found_and_ended(
-    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws = provider()
     monkeypatch.setattr(Start, "undo", lambda self: None)
@@ -157,7 +157,7 @@ def test_what_a_dead_client_left_is_found_and_ended(
 
 
 def test_an_old_group_without_a_machine_is_listed(
-    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws, ec2 = provider(), cloud.client("ec2")
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
@@ -173,7 +173,7 @@ def test_an_old_group_without_a_machine_is_listed(
 # -- one order, one machine -------------------------------------------------------------------------------------------
 
 
-def test_a_token_gives_one_machine(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_a_token_gives_one_machine(provider: Make, cloud: CloudInABox) -> None:
     aws = provider()
     first = aws.start(one := order(), lambda line: None)
     again = provider().start(one, lambda line: None)
@@ -181,7 +181,7 @@ def test_a_token_gives_one_machine(provider: Make, cloud: CloudInABox) -> None: 
     aws.stop(first)
 
 
-def test_the_next_zone_is_asked(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_the_next_zone_is_asked(provider: Make, cloud: CloudInABox) -> None:
     aws, said = provider(), []
     fault = cloud.fail("ec2", "RunInstances", "InsufficientInstanceCapacity", times=None, match={"AZ": "us-east-1a"})
     with pytest.raises(Enough):
@@ -201,7 +201,7 @@ def test_the_next_zone_is_asked(provider: Make, cloud: CloudInABox) -> None:  # 
     ],
 )
 def test_why_there_is_no_machine(
-    provider: Make, cloud: CloudInABox, code: str, error: type[Refused], words: str  # noqa: F811
+    provider: Make, cloud: CloudInABox, code: str, error: type[Refused], words: str
 ) -> None:
     aws = provider()
     cloud.fail("ec2", "RunInstances", code, times=None)
@@ -212,7 +212,7 @@ def test_why_there_is_no_machine(
         assert caught.value.advice == "ask for more: cellferry quota request L-1216C47A --region us-east-1"
 
 
-def test_a_busy_aws_is_asked_again(provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_busy_aws_is_asked_again(provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_session, "PAUSE_S", 0.01)
     fault = cloud.fail("ec2", "RunInstances", "RequestLimitExceeded", times=2)
     with pytest.raises(Enough):
@@ -220,7 +220,7 @@ def test_a_busy_aws_is_asked_again(provider: Make, cloud: CloudInABox, monkeypat
     assert fault.hits == 2
 
 
-def test_no_default_network(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_no_default_network(provider: Make, cloud: CloudInABox) -> None:
     with pytest.raises(NoCapacity, match="no zone of us-east-1z"):
         provider().start(order(offer=replace(CPU, zone="us-east-1z")), lambda line: None)
 
@@ -228,7 +228,7 @@ def test_no_default_network(provider: Make, cloud: CloudInABox) -> None:  # noqa
 # -- spot -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_spot_machine_its_notice_and_its_end(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_a_spot_machine_its_notice_and_its_end(provider: Make, cloud: CloudInABox) -> None:
     aws = provider()
     worker = aws.start(order(spot=True), lambda line: None)
     assert worker.spot and describe(cloud, worker.machine)["InstanceLifecycle"] == "spot"
@@ -257,7 +257,7 @@ def test_a_spot_machine_its_notice_and_its_end(provider: Make, cloud: CloudInABo
     ],
 )
 def test_why_there_is_no_spot_machine(
-    provider: Make, cloud: CloudInABox, code: str, error: type[Refused], words: str  # noqa: F811
+    provider: Make, cloud: CloudInABox, code: str, error: type[Refused], words: str
 ) -> None:
     aws = provider()
     cloud.fail("ec2", "CreateFleet", code, times=None)
@@ -269,7 +269,7 @@ def test_why_there_is_no_spot_machine(
 # -- the worker's own end ---------------------------------------------------------------------------------------------
 
 
-def test_a_machine_ends_with_its_worker_and_says_why(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_a_machine_ends_with_its_worker_and_says_why(provider: Make, cloud: CloudInABox) -> None:
     aws = provider()
     worker = aws.start(order(), lambda line: None)
     host = cloud.host(worker.machine)
@@ -281,7 +281,7 @@ def test_a_machine_ends_with_its_worker_and_says_why(provider: Make, cloud: Clou
     aws.stop(worker)
 
 
-def test_a_client_that_moved_lets_itself_in(provider: Make, cloud: CloudInABox) -> None:  # noqa: F811
+def test_a_client_that_moved_lets_itself_in(provider: Make, cloud: CloudInABox) -> None:
     aws = provider()
     worker = aws.start(order(), lambda line: None)
     ec2 = cloud.client("ec2")

@@ -29,7 +29,7 @@ NOT_ENFORCED = {"ec2:CreateTags", "iam:CreateServiceLinkedRole"}
 
 
 @pytest.fixture
-def account(cloud: CloudInABox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AwsProvider]]:  # noqa: F811
+def account(cloud: CloudInABox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AwsProvider]]:
     """Makes a provider for a user of this cloud."""
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     monkeypatch.setattr(aws_start, "LOOK_S", 0.2)
@@ -77,14 +77,14 @@ def everything(aws: AwsProvider) -> None:
         raise NotPermitted("servicequotas:GetServiceQuota: no quota is told")
 
 
-def test_the_policy_is_enough(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
+def test_the_policy_is_enough(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:
     with cloud.enforce(allowing(*actions(POLICY))) as environ:
         everything(account(environ))
     assert cloud.instances("running") == []
 
 
 @pytest.mark.parametrize("action", [action for action in actions(POLICY) if action not in NOT_ENFORCED])
-def test_nothing_in_the_policy_is_too_much(account: Callable[..., AwsProvider], cloud: CloudInABox, action: str) -> None:  # noqa: F811
+def test_nothing_in_the_policy_is_too_much(account: Callable[..., AwsProvider], cloud: CloudInABox, action: str) -> None:
     less = allowing(*(each for each in actions(POLICY) if each != action))
     with cloud.enforce(less) as environ, pytest.raises(CellferryError, match=action) as caught:
         everything(account(environ))
@@ -110,7 +110,7 @@ def test_offers_are_those_of_the_regions(account: Callable[..., AwsProvider]) ->
     assert account(aws_regions=[]).offers(CellRequest()) == []
 
 
-def test_refreshed_prices_stay(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
+def test_refreshed_prices_stay(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:
     cloud.figures.prices["g5.xlarge", REGION] = 1.2345
     cloud.figures.spot_prices["g5.xlarge", "us-east-1b"] = 0.4321
     aws, said = account(), []
@@ -123,7 +123,7 @@ def test_refreshed_prices_stay(account: Callable[..., AwsProvider], cloud: Cloud
         assert zone.spot_microusd_per_hour == 432_100 and zone.gpu == "a10g" and time.time() - zone.priced_unix_s < 60
 
 
-def test_quotas_and_what_is_in_use(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
+def test_quotas_and_what_is_in_use(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:
     aws = account()
     cloud.set_quota("L-1216C47A", 10)
     image = aws._places.image(REGION, CPU).id
@@ -150,7 +150,7 @@ def failed(checks: Iterator[Check]) -> dict[str, str]:
     return {check.name: f"{check.found} -> {check.advice}" for check in checks if not check.ok}
 
 
-def test_doctor_finds_nothing_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
+def test_doctor_finds_nothing_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:
     for code in GPU_CODES:
         cloud.set_quota(code, 96 if code == "L-417A185B" else 0)
     assert failed(account().examine()) == {}
@@ -158,7 +158,7 @@ def test_doctor_finds_nothing_wrong(account: Callable[..., AwsProvider], cloud: 
     assert names[:4] == ["aws: boto3", "aws: credentials", "aws: clock", "aws: network"]
 
 
-def test_doctor_says_what_is_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:  # noqa: F811
+def test_doctor_says_what_is_wrong(account: Callable[..., AwsProvider], cloud: CloudInABox) -> None:
     cloud.clock_ahead_s = 200
     for code in GPU_CODES:
         cloud.set_quota(code, 0)

@@ -8,6 +8,7 @@ https://docs.astral.sh/uv/concepts/authentication/http/).
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -33,12 +34,15 @@ class Outcome:
 
 
 def uv_binary() -> str:
-    """The path of uv; raises EnvironmentFailed with the command that installs it."""
+    """The path of uv, that of this environment or one on PATH; raises EnvironmentFailed with the command that installs it."""
     try:
         from uv import find_uv_bin
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError) as exc:
+        beside = shutil.which("uv")  # where the package came without its program: put together from installed files
+        if beside:
+            return beside
         raise EnvironmentFailed("`uv`, which makes environments, is not installed", "pip install uv") from exc
 
 

@@ -211,7 +211,7 @@ class Boot:
         """Start it and wait until it accepts connections; raises Failed with the end of its log."""
         write(self.worker / "worker.json", self.hello["worker"])
         (self.worker / "ready.json").unlink(missing_ok=True)
-        environ = {**ENVIRON, "PATH": f"{python.parent}:{ENVIRON['PATH']}"}
+        environ = {**ENVIRON, "PATH": f"{python.parent}:{self.folder / 'uv'}:{ENVIRON['PATH']}"}
         with (self.worker / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(python), "-P", "-m", "cellferry.worker", str(self.worker)],
