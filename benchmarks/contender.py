@@ -41,6 +41,7 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "raw-unix": ("raw_unix:RawUnix", {}),
     "environment": ("environments:EnvironmentCell", {}),
     "uv-sync": ("environments:Installer", {"by": "uv"}),
+    "machines": ("machines:Machines", {}),
     "pip": ("environments:Installer", {"by": "pip"}),
     "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),

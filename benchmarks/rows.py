@@ -247,6 +247,42 @@ def _environment() -> Row:
     )  # fmt: skip
 
 
+def _money() -> tuple[Row, ...]:
+    """Predictions: a plan is a sort of what fits, 3 us each; a transaction is one fsync, 1 to 2 ms on this kind of disk;
+    a first cell is a cold start of the local worker (0.5 s) and four transactions; fifty workers need 1.5 s of processor
+    time each, so some 40 s on two cores."""
+    ours = ("machines",)
+    return (
+        Row(
+            "placement", "planning over 10,000 offers", "placement", ours, rounds=3, quick_rounds=1, warmup=1,
+            targets=(
+                bound("gpu=a100", "a100_s", 50.0, "ms", 1e3, ours="machines"),
+                bound("cpus=4, for which nine in ten will do", "cpus_s", 50.0, "ms", 1e3, ours="machines"),
+                bound("every machine will do, bought either way", "anything_s", 50.0, "ms", 1e3, ours="machines"),
+            ),
+        ),
+        Row(
+            "ledger", "transactions a second, each on the disk before it counts", "ledger", ours, rounds=3, quick_rounds=1,
+            targets=(
+                Target("on SQLite", lambda median: median("machines", "sqlite"), ">=", None, "/s"),
+                Target("on PostgreSQL", lambda median: median("machines", "postgres"), ">=", None, "/s"),
+            ),
+        ),
+        Row(
+            "first-cell", "from a machine that has booted to a cell's result", "first-cell", ours, rounds=5, quick_rounds=3,
+            targets=(bound("over the provider's own boot time", "first_s", 5.0, "s", 1.0, ours="machines"),),
+        ),
+        Row(
+            "at-once", "50 workers started, used and ended at once on the simulated cloud", "at-once", ours, rounds=2,
+            quick_rounds=1, warmup=0, quick_warmup=0,
+            targets=(
+                Target("until all have run a cell", lambda median: median("machines", "used_s"), "<=", None, "s"),
+                Target("until all have ended", lambda median: median("machines", "ended_s"), "<=", None, "s"),
+            ),
+        ),
+    )  # fmt: skip
+
+
 ROWS: tuple[Row, ...] = (
     _tiny("tiny-pass", "tiny", "tiny cell, worker warm: pass"),
     _tiny("tiny-value", "value", "tiny cell, worker warm: y = x + 1, x sent and y home"),
@@ -262,6 +298,7 @@ ROWS: tuple[Row, ...] = (
     _tls(1024, ("uvloop-tls", "dask-tls"), 5, 2, {}),
     *_files(),
     _environment(),
+    *_money(),
     _load(),
     _cold(),
 )
