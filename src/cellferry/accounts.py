@@ -30,6 +30,7 @@ def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Sc
     tries. Raises what ``Fleet.acquire`` raises."""
     if candidates(request, config) == ("local",):  # there in a second
         return fleet.acquire(request, lambda _line: None)[0]
+    fleet.ask = (lambda question: screen.ask(question, False).strip().lower() == "yes") if screen.allow_stdin() else None
     try:
         worker, fresh = fleet.acquire(request, screen.progress)
     finally:

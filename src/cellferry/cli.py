@@ -250,6 +250,8 @@ def _open(notebook: str = "") -> Iterator[tuple[Any, Cellferry]]:
 
     config = load()
     fleet = Fleet(config, notebook)
+    if sys.stdin is not None and sys.stdin.isatty():
+        fleet.ask = lambda question: input(question).strip().lower() == "yes"
     try:
         yield fleet, config
     finally:

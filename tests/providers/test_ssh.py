@@ -134,7 +134,7 @@ def test_an_unknown_key_is_shown_and_asked_for(make: Make, far: Far) -> None:
         provider.offers(CellRequest(host=provider.config.hosts[0]))
     assert "ssh-keygen -lf" in caught.value.advice
     asked: list[str] = []
-    provider.connections.ask = lambda question: not asked.append(question)  # type: ignore[func-returns-value]
+    provider.ask = lambda question: not asked.append(question)  # type: ignore[func-returns-value]
     assert provider.offers(CellRequest(host=provider.config.hosts[0]))
     assert len(asked) == 1 and "SHA256:" in asked[0]
     kept = Path(provider.config.ssh_known_hosts).read_text()
@@ -146,7 +146,7 @@ def test_a_changed_key_is_never_asked_for(make: Make, far: Far, tmp_path: Path) 
     sshd = far.sshd
     other = make_client_key(tmp_path / "other").public.split()
     provider = make(known=f"{sshd.address} {other[0]} {other[1]}\n")
-    provider.connections.ask = lambda question: pytest.fail("a changed key was asked for")
+    provider.ask = lambda question: pytest.fail("a changed key was asked for")
     with pytest.raises(IdentityError, match=r"another key than the one in .* nothing was sent"):
         provider.offers(CellRequest(host=provider.config.hosts[0]))
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,8 @@ class Fleet:
         """``notebook``: its path, for limits and reports; "" for a command."""
         self._config = config
         self._notebook = notebook
+        self.ask: Callable[[str], bool] | None = None
+        """Asks the user a question with yes or no, in the thread that calls; set by doors that can."""
         self._failed: dict[str, BaseException] = {}
         self._changed = threading.Condition()
         self._entries: dict[str, Entry] = {}
@@ -290,6 +293,7 @@ class Fleet:
         with self._changed:
             if name not in self._providers:
                 self._providers[name] = load_provider(name, self._config, _certificate)
+            self._providers[name].ask = self.ask
             return self._providers[name]
 
     def _found(self) -> list[Worker]:

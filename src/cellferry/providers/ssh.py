@@ -115,6 +115,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         kit = self._kit()
         worker_id = WorkerId(str(uuid.uuid4()))
         progress(f"{host}: connecting")
+        self.connections.reach(host, self.ask)
         return self.connections.run(asyncio.wait_for(self._start(host, order, worker_id, kit, progress), None))
 
     async def _start(self, host: str, order: Order, worker_id: WorkerId, kit: Kit, progress: Progress) -> Worker:
@@ -219,7 +220,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         tunnel = self._tunnels.get(worker.id)
         if tunnel is None:
             host, folder = _place(worker)
-            self.connections.run(self.connections.to(host))
+            self.connections.reach(host, self.ask)
             tunnel = self._tunnels[worker.id] = Tunnel(self.connections, host, f"{folder}/worker.sock")
         return replace(worker, endpoint=Endpoint("tunnel", path=str(tunnel.path)))
 
@@ -295,6 +296,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         if host not in self._looks and entry and time.time() - entry["at"] < LOOKED_S:
             self._looks[host] = Look(**{**entry["look"], "gpus": Gpus(**entry["look"]["gpus"])})
         if host not in self._looks:
+            self.connections.reach(host, self.ask)
             self._looks[host] = look = self.connections.run(self._ask_look(host))
             kept.write_text(json.dumps({**told, host: {"at": time.time(), "look": asdict(look)}}), "utf-8")
         return self._looks[host]

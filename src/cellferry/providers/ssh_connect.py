@@ -37,13 +37,16 @@ class Answer:
     err: str
 
 
+class UnknownKey(IdentityError):
+    """A host key that nobody has vouched for yet. ``question`` asks somebody to; ``line`` makes it known."""
+
+    def __init__(self, what: str, advice: str, question: str, line: str) -> None:
+        super().__init__(what, advice)
+        self.question, self.line = question, line
+
+
 class Connections:
-    """All connections of one provider. Every method but the coroutines may be called from every thread.
-
-    ``ask``: shown a question about an unknown host key; True accepts it for good. Without it, an unknown key is an error.
-    """
-
-    ask: Callable[[str], bool] | None = None
+    """All connections of one provider. Every method but the coroutines may be called from every thread."""
 
     def __init__(self, config: Cellferry) -> None:
         self._config = config
@@ -71,6 +74,21 @@ class Connections:
             with contextlib.suppress(BaseException):
                 done.result(TIDY_S)
             raise
+
+    def reach(self, host: str, ask: Callable[[str], bool] | None) -> None:
+        """Have a connection to ``host``. ``ask`` is shown a question about an unknown key, in the thread of the caller; True
+        accepts it for good. Without it an unknown key is an error, and a changed one always is."""
+        while True:
+            try:
+                self.run(self.to(host))
+                return
+            except UnknownKey as unknown:
+                if ask is None or not ask(unknown.question):
+                    raise
+                known = self._known_hosts()
+                known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with known.open("a", encoding="utf-8") as file:
+                    file.write(unknown.line + "\n")
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -135,7 +153,7 @@ class Connections:
                 return await asyncio.wait_for(asyncssh.connect(**options), CONNECT_S)
             except asyncssh.HostKeyNotVerifiable:
                 await self._look_at_key(host, options)
-                return await asyncio.wait_for(asyncssh.connect(**options), CONNECT_S)
+                raise
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise explained(host, error) from error
 
@@ -162,7 +180,7 @@ class Connections:
         return Path(self._config.ssh_known_hosts).expanduser()
 
     async def _look_at_key(self, host: str, options: dict[str, Any]) -> None:
-        """The key could not be verified: a changed one ends it, an unknown one is asked about and kept if accepted."""
+        """The key could not be verified: raises UnknownKey, or IdentityError for one that is not what it was."""
         import asyncssh
 
         asked = {key: options[key] for key in ("host", "port", "config", "tunnel") if key in options}
@@ -182,15 +200,11 @@ class Connections:
                 f"if the machine was installed anew, take the old key out: ssh-keygen -R {machine}",
             )
         line = f"{','.join(n if number == 22 else f'[{n}]:{number}' for n in names)} {key.export_public_key().decode().strip()}"
-        question = f"{host} shows a key that is not known here: {print_}. Compare it with the machine's own. Connect?"
-        if self.ask is None or not self.ask(question):
-            raise IdentityError(
-                f"{host} shows a key that is not known here: {print_}",
-                f"compare it with the machine's own (ssh-keygen -lf on it), then type in a terminal: ssh {host}",
-            )
-        known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with known.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        what = f"{host} shows a key that is not known here: {print_}"
+        raise UnknownKey(
+            what, f"compare it with the machine's own (ssh-keygen -lf on it), then type in a terminal: ssh {host}",
+            f"{what}. Compare it with the machine's own. Connect, and know it from now on? (yes/no) ", line,
+        )  # fmt: skip
 
 
 def _as_configured(options: dict[str, Any]) -> Any:
