@@ -19,7 +19,7 @@ from cellferry.errors import CellferryError, RequestError
 from cellferry.model import CellRequest
 
 BY = ("notebook", "worker", "day", "person", "cell")
-PERIODS = ("notebook", "day", "month")
+PERIODS = ("notebook", "day", "month", "person")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("amount", nargs="?", metavar="USD")
     budget.add_argument("--per", choices=PERIODS, default="day")
     budget.add_argument("--notebook", default="", help="whose limit it is, with --per notebook: its path")
+    budget.add_argument("--person", default="", help="whose limit in a month it is, with --per person, in a shared ledger")
     quota = add("quota", _quota, "what your accounts may have; `quota request CODE` asks for more")
     quota.add_argument("words", nargs="*", metavar="WORD", help="`request CODE`, or as after %%%%remote: provider=aws")
     quota.add_argument("--region", default="")
@@ -171,11 +172,14 @@ def _budget(words: argparse.Namespace) -> int:
     notebook = words.notebook
     if words.amount is not None and words.per == "notebook" and not notebook:
         raise RequestError("say whose limit it is", "cellferry budget 20 --per notebook --notebook work/train.ipynb")
+    if words.amount is not None and words.per == "person" and not words.person:
+        raise RequestError("say whose limit it is", "cellferry budget 500 --per person --person ana")
     with _open(notebook) as (fleet, _config):
         from cellferry.fleet import shopping
 
         if words.amount is not None:
-            fleet.purse.set_limit(words.per, parse_command(shlex.join(["budget", words.amount])).amount_microusd)
+            amount = parse_command(shlex.join(["budget", words.amount])).amount_microusd
+            fleet.purse.set_limit(words.per, amount, words.person)
         rows = shopping.balances(fleet) if fleet.purse.kept else []
     told = [{"simulated": simulated, **asdict(balance)} for simulated, balance in rows]
     if words.json:

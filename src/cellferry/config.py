@@ -6,11 +6,12 @@ Environment: ``CELLFERRY_FETCH_LIMIT=1048576`` sets ``c.Cellferry.fetch_limit``.
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
 from typing import Any
 
-from traitlets import Dict, Enum, Float, Integer, List, Unicode
+from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode
 from traitlets.config import Config, Configurable
 
 MIB = 1 << 20
@@ -131,8 +132,19 @@ def from_environment(environ: dict[str, str] | None = None) -> Config:
     for name, trait in Cellferry.class_traits(config=True).items():
         text = values.get(f"CELLFERRY_{name.upper()}")
         if text is not None:
-            found.Cellferry[name] = text.split(",") if isinstance(trait, List) else trait.from_string(text)
+            found.Cellferry[name] = _read(trait, text)
     return found
+
+
+def _read(trait: Any, text: str) -> Any:
+    if isinstance(trait, List):
+        return text.split(",")
+    if isinstance(trait, Dict):
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            raise TraitError(f"{text}: that is no dict ({error})") from error
+    return trait.from_string(text)
 
 
 def load(parent: Any = None) -> Cellferry:

@@ -129,7 +129,7 @@ def test_up_on_this_machine_would_end_with_the_command(capsys: pytest.CaptureFix
     assert code == 1 and "provider=demo" in err
 
 
-def test_budgets(capsys: pytest.CaptureFixture[str], state: Path) -> None:
+def test_budgets(capsys: pytest.CaptureFixture[str], state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no limit is set" in run(capsys, "budget")[1] and run(capsys, "cost")[1] == "nothing was spent\n"
     assert not (state / "ledger.sqlite").exists(), "looking makes no ledger"
     code, out, _ = run(capsys, "budget", "20", "--per", "day")
@@ -138,6 +138,11 @@ def test_budgets(capsys: pytest.CaptureFixture[str], state: Path) -> None:
         (False, 20_000_000), (True, 20_000_000)
     }  # fmt: skip
     assert run(capsys, "budget", "much")[0] == 1
+    assert "--person ana" in run(capsys, "budget", "5", "--per", "person")[2]
+    assert run(capsys, "budget", "7", "--per", "person", "--person", "somebody else")[0] == 0
+    monkeypatch.setenv("CELLFERRY_PERSON", "somebody else")
+    assert {(row["limit"]["period"], row["limit"]["microusd"]) for row in as_json(capsys, "budget")} == {("person", 7_000_000)}
+    monkeypatch.delenv("CELLFERRY_PERSON")
     assert "--notebook" in run(capsys, "budget", "20", "--per", "notebook")[2]
 
 

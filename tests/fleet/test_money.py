@@ -22,6 +22,8 @@ from cellferry.model import CellRequest, Hardware, Offer, Worker
 from cellferry.providers.local import LocalProvider
 from cellferry.testing import SimulatedCloud, Weather
 from cellferry.testing.contract import eventually
+from ledger.conftest import _running, server  # noqa: F401
+from ledger.postgres import Server
 
 pytestmark = pytest.mark.slow
 CALM = Weather(stock_out=0, no_quota=0, spot_life_s=None, boot_s=(0, 0))
@@ -136,6 +138,26 @@ def test_whoever_holds_the_rest_is_told(make: Make) -> None:
     theirs.purse.most = lambda request, simulated: 2_000_000  # type: ignore[method-assign]  # as it was a moment ago
     with pytest.raises(BudgetExceeded, match=r"a\.ipynb"):
         theirs.purse.reserve(A100, "default", offer, False, 600)
+
+
+@pytest.fixture
+def team(server: Server) -> Iterator[str]:
+    """The URL of a team's database."""
+    name = server.new_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+def test_two_notebooks_on_one_postgresql(team: str, make: Make) -> None:
+    """What a team has: the same limits, holders and reports by a database server."""
+    ours, theirs = make("a.ipynb", ledger=team, budget_day=5), make("b.ipynb", ledger=team, budget_day=5)
+    ours.acquire(A100, quiet)
+    with pytest.raises((BudgetExceeded, NothingToBeHad)):
+        theirs.acquire(A100, quiet)
+    assert [row.notebook for row in theirs.purse.open()] == ["a.ipynb"]
+    assert [ended.name for ended in theirs.down(everyone=True)] == ["default"]
+    (row,) = theirs.purse.costs("worker")
+    assert row.machine_microusd > 0 and ours.purse.open() == []
 
 
 def test_real_money_needs_a_limit(make: Make) -> None:

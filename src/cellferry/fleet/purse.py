@@ -93,11 +93,14 @@ class Purse:
             found[limit.period] = limit
         return list(found.values())
 
-    def set_limit(self, period: str, microusd: int) -> None:
-        """For this notebook, or for the day or month of this person; simulated money gets a limit of the same size."""
-        key = self.notebook if period == "notebook" else ""
-        for simulated in (False, True):
-            self.ledger.set_limit(Limit(period, key, microusd), self.person(simulated))  # type: ignore[arg-type]
+    def set_limit(self, period: str, microusd: int, person: str = "") -> None:
+        """For this notebook, for the day or month of this person, or for what ``person`` may spend in a month ("person").
+
+        Simulated money gets a limit of the same size.
+        """
+        for who in (person or self.person(False), (person or self._who) + SIMULATED):
+            key = {"notebook": self.notebook, "person": who}.get(period, "")
+            self.ledger.set_limit(Limit(period, key, microusd), who)  # type: ignore[arg-type]
 
     def balances(self, simulated: bool) -> list[Balance]:
         """How each limit stands."""
