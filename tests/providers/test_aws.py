@@ -16,6 +16,7 @@ import pytest
 from aws_parts import CPU, REGION, Enough, aws_provider, eventually, run_cell, until_line
 from aws_parts import aws_order as order
 from cellferry.errors import LinkError, NoCapacity, NoQuota, NotPermitted, PriceTooHigh, Refused, StartTimeout
+from cellferry.link.http import WorkerHttp
 from cellferry.model import Lease, Machine
 from cellferry.providers import aws_boot, aws_finding, aws_launch, aws_session, aws_start
 from cellferry.providers.aws import AwsProvider
@@ -135,6 +136,22 @@ def test_a_machine_whose_money_is_gone_ends_whoever_is_there(
         aws.start(order(lease=Lease(600.0, None, time.time() - 2)), lambda line: None)
     machine = cloud.instances("terminated")[0]
     assert describe(cloud, machine)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+
+
+def test_a_lease_that_was_made_longer_is_heeded_by_the_last_resort(
+    provider: Make, cloud: CloudInABox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_boot, "MARGIN_S", 0)
+    aws = provider()
+    ends = time.time() + 25
+    worker = aws.start(order(lease=Lease(600.0, None, ends, time.time())), lambda line: None)
+    WorkerHttp(worker.endpoint, timeout_s=60).post("lease", {"ends_unix_s": ends + 3600})
+    host = cloud.host(worker.machine)
+    # the first sleep is over, and the next one is as long as the new lease
+    sleeps = ["sh", "-c", "ps -eo args | sed -n 's/^sleep //p'"]
+    eventually(lambda: any(int(word) > 3000 for word in host.run(sleeps).stdout.split() if word.isdigit()), "it sleeps on")
+    assert time.time() > ends and aws.alive(worker)
+    aws.stop(worker)
 
 
 def test_what_a_dead_client_left_is_found_and_ended(

@@ -140,7 +140,7 @@ def test_user_data_fits_and_holds_no_secret(user_data: bytes, tmp_path: Path) ->
 
 def test_the_end_is_armed_before_anything_that_can_fail(user_data: bytes) -> None:
     script = gzip.decompress(user_data).decode()
-    assert script.index("sleep $left") < script.index("boot.json") < script.index("python3 -I")
+    assert script.index('sleep "$left"') < script.index('setsid "$d/last"') < script.index("boot.json") < script.index("python3 -I")
     assert f"left=$(({2_000_000_000 + aws_boot.MARGIN_S} - $(date +%s)))" in script
 
 

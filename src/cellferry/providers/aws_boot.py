@@ -36,11 +36,24 @@ sleep 10
 poweroff -f
 CELLFERRY
 chmod 700 "$$d/off"
-# The last resort, armed before anything that can fail; sleep counts by the monotonic clock.
+# The last resort, armed before anything that can fail; sleep counts by the monotonic clock. A lease that was made longer
+# meanwhile is in the worker's folder.
+cat > "$$d/last" <<'CELLFERRY'
+#!/bin/sh
 left=$$(($ends_unix_s - $$(date +%s)))
-if [ "$$left" -gt $most_s ]; then left=$most_s; fi
 if [ "$$left" -lt 1 ]; then left=1; fi
-setsid sh -c "sleep $$left; exec '$$d/off'" </dev/null >/dev/null 2>&1 &
+slept=0
+while [ "$$left" -gt 0 ] && [ "$$slept" -lt $most_s ]; do
+  if [ "$$left" -gt $most_s ]; then left=$most_s; fi
+  sleep "$$left"
+  slept=$$((slept + left))
+  ends=$$(sed -n 's/.*"ends_unix_s": \([0-9]*\).*/\1/p' "$folder/worker/lease.json" 2>/dev/null)
+  left=$$(($${ends:-0} + $margin_s - $$(date +%s)))
+done
+exec "$folder/off"
+CELLFERRY
+chmod 700 "$$d/last"
+setsid "$$d/last" </dev/null >/dev/null 2>&1 &
 # A machine that starts a second time would have nobody to watch it: it goes off again.
 mkdir -p /run/cellferry /etc/systemd/system/multi-user.target.wants
 cat > /etc/systemd/system/cellferry-off.service <<CELLFERRY
@@ -83,6 +96,7 @@ def user_data(
         folder=folder,
         ends_unix_s=int(ends_unix_s) + MARGIN_S,
         most_s=MOST_S,
+        margin_s=MARGIN_S,
         settings=json.dumps(settings),
         program=program(),
     )

@@ -13,7 +13,7 @@ from typing import Any
 from cellferry.environment.kit import Kit, software_kit
 from cellferry.environment.places import cache_folder
 from cellferry.errors import CellferryError, NoCapacity, Refused, StartTimeout
-from cellferry.model import LAST_S, PROTOCOL, Endpoint, Offer, Order, Worker, WorkerId
+from cellferry.model import LAST_S, Endpoint, Offer, Order, Worker, WorkerId
 from cellferry.providers import aws_boot, aws_finding, aws_launch
 from cellferry.providers.aws_errors import NO_CAPACITY, code_of, explained, refused
 from cellferry.providers.aws_handover import Door, answers, certificate_at, hand_over
@@ -21,6 +21,7 @@ from cellferry.providers.aws_launch import PORT, Image, Launch, Subnet
 from cellferry.providers.aws_place import Places
 from cellferry.providers.aws_session import Sessions
 from cellferry.providers.base import MakeIdentity, Progress
+from cellferry.providers.told import settings_for
 
 LOOK_S = 2.0
 """Between two questions to EC2 while a machine boots; each account may ask some tens of times a second."""
@@ -215,26 +216,8 @@ class Start:
 
     def _settings(self, client_pem: str) -> dict[str, Any]:
         """``worker.json``; it holds no secret."""
-        order, chosen = self._order, self._order.request.environment
-        settings: dict[str, Any] = {
-            "protocol": PROTOCOL,
-            "transport": "tls",
-            "listen_host": "0.0.0.0",
-            "listen_port": PORT,
-            "client_cert_pem": client_pem,
-            "worker_id": order.token,
-            "idle_s": order.lease.idle_s,
-            "grace_s": order.lease.grace_s,
-            "ends_unix_s": order.lease.ends_unix_s,
-            "name": order.name,
-            "token": order.token,
-            "owner": order.owner,
-        }
-        if chosen.kind == "python":
-            settings["kernel_python"] = chosen.python
-        elif chosen.kind == "made":
-            settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": ""}
-        return settings
+        told = settings_for(self._order, WorkerId(self._order.token), "tls")
+        return told | {"listen_host": "0.0.0.0", "listen_port": PORT, "client_cert_pem": client_pem}
 
     def _worker(self, door: Door, started_unix_s: float, zone: str) -> Worker:
         while not answers(door):
