@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, SpotTaken
+from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, LinkError, SpotTaken
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
@@ -16,6 +16,8 @@ from cellferry.model import CellReport, CellRequest, Screen, Worker
 SHARING = frozenset({"local", "demo"})
 """Providers whose workers are processes of this machine and can use the notebook's own packages."""
 LEAST_S = 20.0
+ENOUGH = 0.9
+"""A worker that has so much of a cell's budget left is not asked to live longer: that would be a question for each cell."""
 
 
 def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
@@ -70,13 +72,15 @@ def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
         return
     row = fleet.purse.spent(worker.token)
     left = row.held_microusd if row else 0
-    if left >= request.budget_microusd:
+    if left >= ENOUGH * request.budget_microusd:
         return
     try:
         fleet.extend(worker.name, request.budget_microusd - left)
     except BudgetExceeded:
         if left * 3600 < price * LEAST_S:
             raise
+    except LinkError:
+        pass  # whether the worker lives is seen in a moment; its own limit holds meanwhile
 
 
 def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, report: CellReport) -> CellReport:

@@ -111,6 +111,8 @@ class Session:
         if packages is not None:
             request = replace(request, environment=packages.choice())
         clock.append(time.perf_counter())
+        if known:
+            accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, ambient, self._host.hidden)

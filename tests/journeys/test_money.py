@@ -175,3 +175,18 @@ def test_unused_it_ends_and_pays_back(payer: Callable[..., User], fleet: Fleet) 
     eventually(lambda: not list(fleet.provider("demo").find()), "nobody uses it", 120)
     fleet.reap()
     assert fleet.purse.open() == []
+
+
+def test_a_later_cell_adds_what_it_may_spend(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer(CELLFERRY_BUDGET="3")
+    user.sees(f"{A100} budget=1\nx = 1")
+    worker = only_worker(fleet)
+    user.sees(f"{A100} budget=2\nx += 1")
+    row = fleet.purse.ledger.get(worker.token)
+    assert row is not None and 2_000_000 <= row.reserved_microusd < 2_200_000, "what is left of it is two dollars again"
+    ends = WorkerHttp(worker.endpoint, timeout_s=60).get("status")["lease"]["ends_unix_s"]
+    assert worker.lease.ends_unix_s is not None and ends > worker.lease.ends_unix_s + 100
+    user.sees(f"{A100} budget=50\nx += 1")
+    row = fleet.purse.ledger.get(worker.token)
+    assert row is not None and row.reserved_microusd < 3_000_001, "never more than the notebook's limit"
+    assert user.has("x") == 3
