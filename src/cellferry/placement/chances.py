@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from cellferry.model import Offer, Quota, Refusal, RefusalKind, Standing
 from cellferry.placement.quotas_aws import NAMES
@@ -32,6 +33,18 @@ def word(likelihood: float) -> str:
     return "likely" if likelihood >= 0.7 else "possible" if likelihood >= 0.25 else "unlikely"
 
 
+class Outlook(NamedTuple):
+    """What is thought of one way to buy one machine.
+
+    ``wrong``: why there is no point in trying, or None. ``likelihood``: that one try succeeds, from 0.02 to 1; ``why``:
+    what speaks against it, "" for nothing known. Money is not looked at.
+    """
+
+    wrong: tuple[RefusalKind, str] | None
+    likelihood: float
+    why: str
+
+
 class Chances:
     """``Standing`` made ready for questions about thousands of offers; made once for each plan."""
 
@@ -44,9 +57,27 @@ class Chances:
         for refusal in standing.refusals:
             self._remember(refusal)
         self._short_codes = dict(self._codes(offers)) if self._short else {}
+        self._named = {(provider, region, instance) for provider, region, _, instance, _ in (*self._refused, *self._short)}
+        self._known: dict[tuple[object, ...], Outlook] = {}
 
-    def ruled_out(self, offer: Offer, spot: bool) -> tuple[RefusalKind, str] | None:
-        """Why there is no point in trying, or None. Money is not looked at."""
+    def of(self, offer: Offer, spot: bool) -> Outlook:
+        """What is thought of buying ``offer`` on demand, or as ``spot``."""
+        if (offer.provider, offer.region, offer.instance) in self._named:
+            return self._look(offer, spot)
+        # No refusal names the machine: what is left to tell it from its neighbours is little, and thousands share it.
+        code = offer.spot_quota if spot else offer.quota
+        rare = offer.gpu_count and (2 if offer.gpu_memory_bytes >= LARGE_GPU_BYTES else 1)
+        free = offer.microusd_per_hour == 0
+        alike = (offer.provider, offer.region, code, offer.quota_units, rare, free, spot)
+        known = self._known.get(alike)
+        if known is None:
+            known = self._known[alike] = self._look(offer, spot)
+        return known
+
+    def _look(self, offer: Offer, spot: bool) -> Outlook:
+        return Outlook(self._ruled_out(offer, spot), *self._likelihood(offer, spot))
+
+    def _ruled_out(self, offer: Offer, spot: bool) -> tuple[RefusalKind, str] | None:
         forbidden = self._forbidden and self._forbidden.get((offer.provider, offer.region))
         if forbidden:
             return "not_permitted", f"{forbidden.what} ({self._ago(forbidden)})"
@@ -58,8 +89,7 @@ class Chances:
         short = self._short and self._short_of(offer, spot, code)
         return ("no_quota", f"{short.what} ({self._ago(short)})") if short else None
 
-    def of(self, offer: Offer, spot: bool) -> tuple[float, str]:
-        """How likely one try is to succeed, from 0.02 to 1, and what speaks against it ("" for nothing known)."""
+    def _likelihood(self, offer: Offer, spot: bool) -> tuple[float, str]:
         if offer.microusd_per_hour == 0 and not spot:
             likelihood = FREE
         else:

@@ -9,12 +9,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from cellferry.errors import BadValue, NothingToBeHad, RequestError
 from cellferry.model import CellRequest, Offer, Refusal, RefusalKind, Standing
 from cellferry.placement import text_table
 from cellferry.placement.chances import Chances, word
 from cellferry.placement.fit import Asked, gpu_named, nearest_gpus
+from cellferry.placement.lazy import Lazy
 from cellferry.placement.text_table import KINDS, columns, gpus, money, place, seller, way
 
 WAITING_MICROUSD_PER_HOUR = 20_000_000
@@ -60,10 +62,13 @@ class RuledOut:
 
 @dataclass(frozen=True)
 class Plan:
-    """``attempts`` in the order in which to try them; ``ruled_out`` cheapest first. What does not fit is in neither."""
+    """``attempts`` in the order in which to try them; ``ruled_out`` cheapest first. What does not fit is in neither.
 
-    attempts: tuple[Attempt, ...] = ()
-    ruled_out: tuple[RuledOut, ...] = ()
+    Each is a tuple, or behaves like one and makes its items when they are looked at.
+    """
+
+    attempts: Sequence[Attempt] = ()
+    ruled_out: Sequence[RuledOut] = ()
 
 
 def plan(
@@ -82,32 +87,45 @@ def plan(
     hours = hours if math.isfinite(hours) and 0 < hours < 1e6 else 1.0
     now_unix_s = now_unix_s if math.isfinite(now_unix_s) else 0.0
     fits, chances = Asked(request.hardware), Chances(standing, offers, now_unix_s)
+    offers = tuple(_in_scope(request, offers))  # whoever looks at the plan later finds them as they are now
     waiting: dict[float, float] = {}
+    # What so much money pays for 20 seconds; a whole number, so nothing is lost by dividing first.
+    dearest = math.inf if most_microusd is None else most_microusd * 3600 // LEAST_S
     tries, ruled_out = [], []
-    offers = _in_scope(request, offers)
     # Plain tuples sort several times faster than anything with a key; `number` and `spot` end every tie.
     for number, offer in enumerate(offers):
         if fits(offer):
             continue
         provider, region, zone, instance = offer.provider, offer.region, offer.zone, offer.instance
         for spot, price in _ways(offer, request.spot):
-            wrong = chances.ruled_out(offer, spot) or _too_dear(price, most_microusd)
-            if wrong is not None:
+            wrong, likelihood, why = chances.of(offer, spot)
+            if wrong is not None or price > dearest:
                 ruled_out.append((price, spot, provider, region, zone, instance, number, wrong))
                 continue
-            likelihood, why = chances.of(offer, spot)
             waits = waiting.get(likelihood)
             if waits is None:
                 waits = waiting[likelihood] = waiting_microusd(likelihood)
-            expected = round(min(price, _MOST_MICROUSD) * hours + waits)
+            expected = round((price if price < _MOST_MICROUSD else _MOST_MICROUSD) * hours + waits)
             tries.append((expected, price, spot, provider, region, zone, instance, number, likelihood, why))
     tries.sort()
     ruled_out.sort()
-    return Plan(
-        tuple([Attempt(offers[n], spot, price, q, expected, WAIT_S, why)
-               for expected, price, spot, _, _, _, _, n, q, why in tries]),
-        tuple([RuledOut(offers[n], spot, *wrong) for _, spot, _, _, _, _, n, wrong in ruled_out]),
-    )  # fmt: skip
+    return _plan_of(offers, tries, ruled_out, most_microusd)
+
+
+def _plan_of(
+    offers: Sequence[Offer], tries: Sequence[tuple[Any, ...]], ruled_out: Sequence[tuple[Any, ...]], most: int | None
+) -> Plan:
+    """The sorted rows as what they stand for, each when it is looked at."""
+
+    def attempt(row: tuple[Any, ...]) -> Attempt:
+        expected, price, spot, _, _, _, _, number, likelihood, why = row
+        return Attempt(offers[number], spot, price, likelihood, expected, WAIT_S, why)
+
+    def ruled(row: tuple[Any, ...]) -> RuledOut:
+        price, spot, _, _, _, _, number, wrong = row
+        return RuledOut(offers[number], spot, *(wrong or _too_dear(price, most or 0)))
+
+    return Plan(Lazy(tries, attempt), Lazy(ruled_out, ruled))
 
 
 def waiting_microusd(likelihood: float) -> float:
@@ -142,9 +160,7 @@ def _ways(offer: Offer, spot: bool) -> list[tuple[bool, int]]:
     return ways
 
 
-def _too_dear(price: int, most_microusd: int | None) -> tuple[RefusalKind, str] | None:
-    if most_microusd is None or price * LEAST_S <= most_microusd * 3600:
-        return None
+def _too_dear(price: int, most_microusd: int) -> tuple[RefusalKind, str]:
     return "price_too_high", f"{money(price)} an hour, {money(most_microusd) if most_microusd > 0 else 'nothing'} left"
 
 
