@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cellferry.capture.request import parse_request
 from cellferry.errors import BadValue, NothingToBeHad, RequestError
 from cellferry.model import CellRequest, Hardware, Offer, Quota, Refusal, Standing
-from cellferry.placement.chances import LEAST, NO_QUOTA_S, NOT_PERMITTED_S, word
+from cellferry.placement.chances import LEAST, NO_QUOTA_S, NOT_PERMITTED_S, Chances, word
 from cellferry.placement.fit import fits
 from cellferry.placement.plan import (
     LEAST_S,
@@ -132,6 +132,15 @@ def test_the_order_of_the_offers_does_not_matter(
 
     assert key(made(request, some, standing, most)) == key(made(request, mixed, standing, most))
     assert made(request, some, standing, most) == made(request, some, standing, most)
+
+
+@given(some_offers, standings, st.booleans())
+def test_what_is_thought_of_one_offer_does_not_come_from_another(
+    some: list[Offer], standing: Standing, spot: bool
+) -> None:
+    shared = Chances(standing, some, NOW)
+    for offer in some:
+        assert shared.of(offer, spot) == Chances(standing, some, NOW).of(offer, spot)
 
 
 @given(offers, st.integers(0, 10**9), st.integers(1, 10**9), st.booleans(), standings)
@@ -303,10 +312,10 @@ def test_a_missing_permission_rules_its_region_out_for_hours() -> None:
     assert not made(GPU, [P4D], replace(ENOUGH, refusals=(old,))).ruled_out
 
 
-def test_what_cannot_be_paid_for_six_minutes_is_too_dear() -> None:
-    found = made(GPU, [P4D], ENOUGH, most=2_000_000)
-    assert found.ruled_out == (RuledOut(P4D, False, "price_too_high", "$21.96 an hour, $2.000 left"),)
-    assert made(GPU, [P4D], ENOUGH, most=2_195_765).attempts
+def test_what_cannot_be_paid_for_twenty_seconds_is_too_dear() -> None:
+    found = made(GPU, [P4D], ENOUGH, most=100_000)
+    assert found.ruled_out == (RuledOut(P4D, False, "price_too_high", "$21.96 an hour, $0.100 left"),)
+    assert made(GPU, [P4D], ENOUGH, most=121_986).ruled_out and made(GPU, [P4D], ENOUGH, most=121_987).attempts
     assert made(GPU, [P4D], ENOUGH, most=0).ruled_out[0].what == "$21.96 an hour, nothing left"
     own = replace(P4D, provider="ssh", microusd_per_hour=0)
     assert made(GPU, [own], ENOUGH, most=0).attempts[0].word == "likely", "one's own machine costs nothing"
@@ -407,6 +416,24 @@ def test_the_error_that_ends_it_all_has_the_whole_history() -> None:
         assert part in error.what
     alone = no_offer_error(GPU, [P4D], found)
     assert isinstance(alone, NothingToBeHad) and "budget" in alone.advice and alone.history == ()
+
+
+def test_attempts_behave_like_a_tuple() -> None:
+    found = made(CellRequest(spot=True), [P4D, WEST], ENOUGH)
+    every = tuple(found.attempts)
+    assert len(every) == 4 and found.attempts == every and every == found.attempts and hash(found.attempts) == hash(every)
+    assert found.attempts[0] == every[0] and found.attempts[-1] == every[-1] and found.attempts[1:3] == every[1:3]
+    assert every[2] in found.attempts and found.attempts.index(every[2]) == 2 and repr(found.attempts) == repr(every)
+    assert found.attempts != every[1:] and found.attempts != list(every) and not made(GPU, [], ENOUGH).attempts
+    with pytest.raises(IndexError):
+        found.attempts[4]
+
+
+def test_a_plan_keeps_its_offers_when_their_list_changes() -> None:
+    some = [P4D, WEST]
+    found = made(GPU, some, ENOUGH)
+    some.clear()
+    assert [a.offer for a in found.attempts] == [WEST, P4D]
 
 
 def test_an_attempt_cannot_be_changed() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from heapq import merge
 from itertools import groupby
 from typing import cast
 
@@ -122,7 +123,9 @@ class Hunt:
         for simulated, group in groupby(sorted(offers, key=lambda offer: offer.simulated), lambda offer: offer.simulated):
             most = self._purse.most(request, simulated)
             plans.append(plan(request, list(group), standing, most_microusd=most, now_unix_s=self._clock()))
-        attempts = sorted((a for each in plans for a in each.attempts), key=lambda a: a.expected_microusd)
+        if len(plans) == 1:  # as nearly always; nothing is to be merged
+            return plans[0]
+        attempts = merge(*(each.attempts for each in plans), key=lambda a: a.expected_microusd)
         return Plan(tuple(attempts), tuple(out for each in plans for out in each.ruled_out))
 
     def _standing(self, request: CellRequest, offers: Sequence[Offer]) -> Standing:
