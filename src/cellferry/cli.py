@@ -137,7 +137,8 @@ def _down(words: argparse.Namespace) -> int:
         print(json.dumps([asdict(each) for each in ended]))
         return 0
     for each in ended:
-        print(f"ended: {each.name}" + (f" ({each.provider}), {_usd(each.spent_microusd)} in all" if each.reserved_microusd else ""))
+        total = f" ({_seller(each.provider)}), {_usd(each.spent_microusd)} in all" if each.reserved_microusd else ""
+        print(f"ended: {each.name}{total}")
     if not ended:
         print("no worker is running")
     return 0
@@ -147,7 +148,7 @@ def _reap(words: argparse.Namespace) -> int:
     with _open() as (fleet, _config):
         done = fleet.reap()
     _show(words, done, ["WHAT", "PROVIDER", "WORKER", "WHY", "CAME TO"],
-          lambda r: [r.what, r.provider, r.name or "-", r.why, _usd(r.microusd) if r.microusd else "-"],
+          lambda r: [r.what, _seller(r.provider), r.name or "-", r.why, _usd(r.microusd) if r.microusd else "-"],
           "nothing to end: every machine is paid for by somebody")  # fmt: skip
     return 1 if any(each.what == "unknown" for each in done) else 0
 
@@ -161,7 +162,7 @@ def _cost(words: argparse.Namespace) -> int:
         table.writerows([r.key, r.machine_microusd, r.estimated_microusd, f"{r.seconds:.1f}", r.runs] for r in rows)
         return 0
     _show(words, rows, [words.by.upper(), "MACHINES", "DISK, TRAFFIC (ESTIMATED)", "HOURS", "CELLS"],
-          lambda r: [r.key, _usd(r.machine_microusd), _usd(r.estimated_microusd), f"{r.seconds / 3600:.2f}", r.runs],
+          lambda r: [r.key or "-", _usd(r.machine_microusd), _usd(r.estimated_microusd), f"{r.seconds / 3600:.2f}", r.runs],
           "nothing was spent")  # fmt: skip
     return 0
 
@@ -281,7 +282,13 @@ def _table(rows: Sequence[Sequence[object]]) -> None:
 
 
 def _labelled(row: Any) -> str:
-    return f"{row.provider} (simulated)" if row.simulated else str(row.provider)
+    return _seller(row.provider)
+
+
+def _seller(provider: str) -> str:
+    from cellferry.fleet.states import seller
+
+    return seller(provider)
 
 
 def _usd(microusd: int) -> str:

@@ -116,7 +116,7 @@ def test_a_machine_from_up_to_the_bill(capsys: pytest.CaptureFixture[str], state
     assert "p4d.24xlarge" in run(capsys, "status")[1]
     assert as_json(capsys, "reap") == []
     code, out, _ = run(capsys, "down", "train")
-    assert code == 0 and out.startswith("ended: train (demo), $0.")
+    assert code == 0 and out.startswith("ended: train (demo (simulated)), $0.")
     (bill,) = as_json(capsys, "cost", "--by", "worker")
     assert bill["key"] == "train (simulated)" and 0 < bill["machine_microusd"] < 1_000_000
     lines = run(capsys, "cost", "--by", "worker", "--csv")[1].splitlines()

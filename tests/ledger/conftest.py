@@ -47,7 +47,7 @@ class Database:
     name: str = ""
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         yield Database("sqlite", Cellferry(state_dir=str(tmp_path / "state")))

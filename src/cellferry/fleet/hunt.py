@@ -18,7 +18,7 @@ from cellferry.fleet.purse import Purse
 from cellferry.fleet.states import candidates
 from cellferry.model import CellRequest, Offer, Order, Quota, Refusal, Standing, Worker
 from cellferry.placement.fit import fits
-from cellferry.placement.plan import Attempt, Plan, no_offer_error, plan
+from cellferry.placement.plan import LEAST_S, Attempt, Plan, no_offer_error, plan
 from cellferry.placement.text_table import money
 from cellferry.providers.base import Market, Progress, Provider
 
@@ -61,6 +61,8 @@ class Hunt:
         offers = self.offers(request)
         standing = self._standing(request, offers)
         whole = now = self._plan(request, offers, standing)
+        if not whole.attempts and whole.ruled_out and self._settle():  # what held the rest had ended long ago
+            whole = now = self._plan(request, offers, standing)
         history: list[Refusal] = []
         tried: set[tuple[Offer, bool]] = set()
         while len(history) < MOST_TRIES:
@@ -76,7 +78,21 @@ class Hunt:
             history.append(outcome)
             standing = replace(standing, refusals=(*standing.refusals, outcome))
             now = self._plan(request, offers, standing)
+        if not history:
+            self._tell_holder(request, name, whole, idle_s)
         raise no_offer_error(request, offers, now if history else whole, history)
+
+    def _tell_holder(self, request: CellRequest, name: str, whole: Plan, idle_s: float) -> None:
+        """Raise BudgetExceeded, which says who holds the rest, where it is only the limits that leave too little."""
+        told = request.budget_microusd
+        dear = next((out for out in whole.ruled_out if out.kind == "price_too_high"), None)
+        if whole.attempts or dear is None:
+            return
+        price = (dear.offer.spot_microusd_per_hour if dear.spot else dear.offer.microusd_per_hour) or 0
+        if told is not None and price * LEAST_S > told * 3600:
+            return  # the cell's own budget is too small, whoever holds what
+        order = self._purse.reserve(request, name, dear.offer, dear.spot, idle_s)
+        self._purse.ended(order.token, never_started=True)  # it became free in this moment: the next cell finds it
 
     def _try(
         self, request: CellRequest, name: str, attempt: Attempt, idle_s: float, progress: Progress
@@ -110,12 +126,15 @@ class Hunt:
         try:
             return self._purse.reserve(request, name, attempt.offer, attempt.spot, idle_s)
         except BudgetExceeded:
-            # what holds the rest may have ended long ago, with nobody there to say so
-            from cellferry.fleet.reap import settle_dead
-
-            if not settle_dead(self._purse, self._find):
+            if not self._settle():
                 raise
             return self._purse.reserve(request, name, attempt.offer, attempt.spot, idle_s)
+
+    def _settle(self) -> bool:
+        """Whether money became free that was held for workers which have ended, with nobody there to say so."""
+        from cellferry.fleet.reap import settle_dead
+
+        return bool(settle_dead(self._purse, self._find))
 
     def _plan(self, request: CellRequest, offers: Sequence[Offer], standing: Standing) -> Plan:
         """One plan for real and simulated offers, each with the money that there is for it."""

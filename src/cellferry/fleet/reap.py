@@ -48,8 +48,9 @@ def reap(purse: Purse, find: Callable[[str], Provider], names: Iterable[str]) ->
             for machine in provider.machines():
                 if machine.token not in paid:
                     provider.end_machine(machine)
-                    done.append(Reaped("machine", name, machine.name or machine.id, f"{machine.id}: nobody pays for it"))
-                    _note_leak(purse, machine)
+                    amount = _note_leak(purse, machine)
+                    why = f"{machine.id}: nobody pays for it"
+                    done.append(Reaped("machine", name, machine.name or machine.id, why, amount))
         except CellferryError as error:
             done.append(Reaped("unknown", name, "", error.what))
     return done
@@ -116,18 +117,17 @@ def holder_lives(row: Reservation) -> bool:
     return True
 
 
-def _note_leak(purse: Purse, machine: Machine) -> None:
+def _note_leak(purse: Purse, machine: Machine) -> int:
     """A machine that leaked did cost money since its reservation was given back: an estimate, shown as one."""
     row = purse.ledger.get(machine.token) if machine.token else None
     if row is None or not row.microusd_per_hour:
-        return
+        return 0
     from cellferry.ledger import Receipt, cost_microusd
 
     now = time.time()
     began = machine.started_unix_s or row.at_unix_s
+    amount = cost_microusd(row.microusd_per_hour, now - began)
     purse.ledger.note_estimate(
-        Receipt(
-            row.token, "machine", row.person, row.notebook, "", row.worker, began, now,
-            cost_microusd(row.microusd_per_hour, now - began), True,
-        )
-    )  # fmt: skip
+        Receipt(row.token, "machine", row.person, row.notebook, "", row.worker, began, now, amount, True)
+    )
+    return amount

@@ -75,6 +75,11 @@ class WorkerRow:
     reserved_microusd: int = 0
 
 
+def seller(provider: str) -> str:
+    """A provider's name for people: what is simulated says so everywhere."""
+    return f"{provider} (simulated)" if provider == "demo" else provider
+
+
 @dataclass(frozen=True)
 class Ended:
     """A worker that was ended by ``down``, and what it came to in all."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cellferry.errors import NotYet
+from cellferry.fleet.states import seller
 from cellferry.journey import Command, parse_command
 from cellferry.jupyter import purchases
 from cellferry.jupyter.display import Table, size_text
@@ -40,7 +41,8 @@ def _down(magics: RemoteMagics, command: Command) -> Table:
     ended = session.down(name) if session else ()
     magics.screen.worker_lost(name)
     paid = any(row.reserved_microusd for row in ended)
-    total: purchases.Columns = [("came to", lambda row: dollars(row.spent_microusd))] if paid else []
+    total: purchases.Columns = [("came to", lambda row: dollars(row.spent_microusd)), ("where", lambda row: seller(row.provider))]
+    total = total if paid else []
     return Table(ended, [("ended", lambda row: row.name), *total], "no worker was running")
 
 

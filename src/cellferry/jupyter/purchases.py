@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cellferry.fleet import shopping
+from cellferry.fleet.states import seller
 from cellferry.jupyter.display import Table, duration_text, size_text
 from cellferry.ledger import dollars
+from cellferry.placement.text_table import age
 
 if TYPE_CHECKING:
     from cellferry.journey import Command, Session
@@ -87,7 +89,7 @@ def doctor(magics: RemoteMagics, _command: Command) -> Table:
 def cost_table(rows: Sequence[Any], by: str) -> Table:
     """``ledger.CostRow``s, with their sum."""
     columns: Columns = [
-        (by, lambda row: row.key),
+        (by, lambda row: row.key or "-"),
         ("machines", lambda row: dollars(row.machine_microusd)),
         ("disk and traffic (estimated)", lambda row: dollars(row.estimated_microusd) if row.estimated_microusd else ""),
         ("time", lambda row: duration_text(row.seconds)),
@@ -121,15 +123,12 @@ def _activity(row: Any) -> str:
 
 
 def _age(row: Any) -> str:
-    if row.price_age_s is None:
-        return ""
-    days = row.price_age_s / 86400
-    return "now" if row.price_age_s < 3600 else f"{row.price_age_s / 3600:.0f} h" if days < 2 else f"{days:.0f} days"
+    return "" if row.price_age_s is None else age(row.price_age_s)
 
 
 STATUS: Columns = [
     ("worker", lambda row: row.name),
-    ("where", lambda row: row.provider + (" (simulated)" if row.simulated else "")),
+    ("where", lambda row: seller(row.provider)),
     ("state", lambda row: row.state),
     ("does", _activity),
     ("up for", lambda row: duration_text(row.up_for_s) if row.up_for_s is not None else ""),
@@ -143,7 +142,7 @@ MONEY: Columns = [
     ("at most", lambda row: dollars(row.reserved_microusd) if row.reserved_microusd else ""),
 ]
 OFFERS: Columns = [
-    ("provider", lambda row: row.provider + (" (simulated)" if row.simulated else "")),
+    ("provider", lambda row: seller(row.provider)),
     ("where", lambda row: row.zone or row.region),
     ("machine", lambda row: row.instance),
     ("GPUs", gpus_text),
@@ -157,7 +156,7 @@ OFFERS: Columns = [
 ]
 REAPED: Columns = [
     ("ended", lambda row: row.what),
-    ("provider", lambda row: row.provider),
+    ("provider", lambda row: seller(row.provider)),
     ("worker", lambda row: row.name),
     ("why", lambda row: row.why),
     ("came to", lambda row: dollars(row.microusd) if row.microusd else ""),

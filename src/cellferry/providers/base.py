@@ -23,13 +23,14 @@ class Provider(ABC):
     accepts connections, and later makes sure that nothing is left of it.
     """
 
-    ask: Callable[[str], bool] | None = None
+    ask: Callable[[str], bool] | None
     """Asks the user a question that is answered with yes or no; set by a door that can ask. Only in the caller's thread."""
 
     def __init__(self, config: Cellferry, make_identity: MakeIdentity) -> None:
         """Must be quick and must not touch the network: it also runs for ``%remote status``."""
         self.config = config
         self.make_identity = make_identity
+        self.ask = None
 
     @property
     @abstractmethod
