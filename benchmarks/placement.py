@@ -23,20 +23,21 @@ def measure() -> dict[str, float]:
 
     ``a100``: a cell with ``gpu=a100 spot``. ``cpus``: ``cpus=4``, for which nine in ten will do. ``anything``: a cell for
     which every machine will do, bought either way, so that nearly 20,000 tries are put in order: the worst there is.
-    ``table``: the table of offers from that plan.
+    ``nothing``: the same when no money is left, so that each is ruled out. ``table``: the table of offers from that plan.
     """
     offers, standing = many_offers(), some_standing()
     a100 = CellRequest(hardware=Hardware(gpu="a100", gpu_count=1), spot=True)
     cpus, anything = CellRequest(hardware=Hardware(cpus=4)), CellRequest(spot=True)
 
-    def run(request: CellRequest) -> Callable[[], object]:
-        return lambda: plan(request, offers, standing, most_microusd=20_000_000, now_unix_s=NOW_UNIX_S)
+    def run(request: CellRequest, most_microusd: int = 20_000_000) -> Callable[[], object]:
+        return lambda: plan(request, offers, standing, most_microusd=most_microusd, now_unix_s=NOW_UNIX_S).attempts[:1]
 
     whole = plan(anything, offers, standing, most_microusd=None, now_unix_s=NOW_UNIX_S)
     return {
         "a100": _median_ms(run(a100)),
         "cpus": _median_ms(run(cpus)),
         "anything": _median_ms(run(anything)),
+        "nothing": _median_ms(run(anything, 0)),
         "table": _median_ms(lambda: rows(whole, NOW_UNIX_S)),
     }
 
