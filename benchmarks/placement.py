@@ -19,7 +19,10 @@ ROUNDS = 15
 
 
 def measure() -> dict[str, float]:
-    """Medians in milliseconds over 10,000 offers (the snapshot, in as many zones as that takes).
+    """Medians in milliseconds of processor time over 10,000 offers (the snapshot, in as many zones as that takes).
+
+    Nothing here waits, so on a quiet machine that is the time that a cell waits for it; on a busy one, other people's work
+    is left out.
 
     ``a100``: a cell with ``gpu=a100 spot``. ``cpus``: ``cpus=4``, for which nine in ten will do. ``anything``: a cell for
     which every machine will do, bought either way, so that nearly 20,000 tries are put in order: the worst there is.
@@ -75,9 +78,9 @@ def some_standing() -> Standing:
 def _median_ms(work: Callable[[], object]) -> float:
     times = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.thread_time()
         work()
-        times.append((time.perf_counter() - start) * 1e3)
+        times.append((time.thread_time() - start) * 1e3)
     return statistics.median(times)
 
 

@@ -31,7 +31,7 @@ class Machines:
             self._postgres.end()
 
     def placement(self) -> Samples:
-        """Seconds to plan over 10,000 offers, for several requests."""
+        """Seconds of processor time to plan over 10,000 offers, for several requests."""
         return {f"{name}_s": [value / 1e3] for name, value in placement.measure().items()}
 
     def ledger(self, machines: int) -> Samples:
