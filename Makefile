@@ -39,7 +39,7 @@ wheel: $(VENV)/.test  ## build the source archive and, from that, the wheel into
 	$(BIN)/python -m build --outdir dist .
 
 bench: $(BIN)/python  ## time this project beside its peers, in an environment of their own
-	.ci/system-packages openssh-server rsync
+	.ci/system-packages openssh-server rsync postgresql
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## remove what the other targets made

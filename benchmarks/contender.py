@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 Samples = dict[str, list[float]]
-"""Metric -> values. The end of a metric's name is its unit: ``_s`` seconds, ``_b`` bytes, no unit otherwise."""
+"""Metric -> values. The end of a metric's name is its unit: ``_s`` seconds, ``_b`` bytes, ``_per_s`` how many a second."""
 
 Step = Callable[..., Samples]
 
@@ -42,6 +42,7 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "environment": ("environments:EnvironmentCell", {}),
     "uv-sync": ("environments:Installer", {"by": "uv"}),
     "machines": ("machines:Machines", {}),
+    "cloud": ("cloud:Cloud", {}),
     "pip": ("environments:Installer", {"by": "pip"}),
     "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import uuid
@@ -13,15 +14,27 @@ _HOUR_MICROUSD = 1_000_000
 def measure(postgres_url: str = "", machines: int = 300) -> dict[str, float]:
     """Transactions each second (reserve, started, meter and end of ``machines`` machines, under three limits, one after
     the other), and milliseconds to make a ledger and to open it again. PostgreSQL only with the URL of a database.
+    ``fsync_per_s``: 4 KiB appended to a file and brought to the disk, so many a second: nothing durable is quicker.
 
     Rows go to the disk as they do for a user: into the folder for temporary files, so that should not be in memory.
     """
-    found = {}
+    found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
+        found["fsync_per_s"] = _fsyncs_per_s(folder, machines)
         found |= {f"sqlite_{name}": value for name, value in _measure("", folder, machines).items()}
         if postgres_url:
             found |= {f"postgres_{name}": value for name, value in _measure(postgres_url, folder, machines).items()}
     return found
+
+
+def _fsyncs_per_s(folder: str, count: int) -> float:
+    handle = os.open(f"{folder}/fsync", os.O_WRONLY | os.O_CREAT)
+    begun = time.perf_counter()
+    for _turn in range(count):
+        os.write(handle, b"x" * 4096)
+        os.fsync(handle)
+    os.close(handle)
+    return count / (time.perf_counter() - begun)
 
 
 def _measure(url: str, folder: str, machines: int) -> dict[str, float]:
@@ -53,7 +66,5 @@ def _measure(url: str, folder: str, machines: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    import os
-
     for name, value in measure(os.environ.get("CELLFERRY_LEDGER", "")).items():
         print(f"{name:20} {value:10.1f}")

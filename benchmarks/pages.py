@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +44,25 @@ def _status_bytes(pid: int, field: str) -> int:
 def resident_bytes(pids: Iterable[int]) -> int:
     """Resident memory of some processes together."""
     return sum(_status_bytes(pid, "VmRSS") for pid in pids)
+
+
+def peak_bytes(pids: Iterable[int]) -> int:
+    """The peaks of resident memory of some processes, added up; those that have ended count as zero."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            total += _status_bytes(pid, "VmHWM")
+    return total
+
+
+def proportional_bytes(pids: Iterable[int]) -> int:
+    """What some processes use together, a page that several have mapped divided among them (PSS)."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) * KIB for line in lines if line.startswith("Pss:"))
+    return total
 
 
 class PeakMeter:

@@ -22,6 +22,8 @@ PACKAGES = (
 def _amount(value: float, metric: str) -> str:
     if metric.split("@")[0].endswith("_b"):
         return f"{value / MIB:.1f} MiB"
+    if metric.endswith("_per_s"):
+        return f"{value:.0f} /s"
     if value < 1e-3:
         return f"{value * 1e6:.0f} us"
     return f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.3f} s"

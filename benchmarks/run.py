@@ -34,7 +34,7 @@ def _names(text: str, known: Sequence[str], what: str) -> list[str]:
 def _arguments() -> argparse.Namespace:
     row_names = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="cellferry and its peers, in turn.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, nothing over 1 GiB: about three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, nothing over 1 GiB: about five minutes")
     parser.add_argument(
         "--rows", type=lambda text: _names(text, row_names, "row"), default=row_names,
         help="only these, comma-separated: " + ", ".join(row_names),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
+from benchmarks import leaks
 from benchmarks.contender import Samples, Step, timed, timed_each
 from benchmarks.notebook import LineWatch, Notebook, printing_cell
+from benchmarks.pages import proportional_bytes
 
 
 class BareKernel:
@@ -16,6 +20,7 @@ class BareKernel:
     def __init__(self) -> None:
         self.steps: Mapping[str, Step] = {
             "tiny": self.tiny, "value": self.value, "lines": self.lines, "rate": self.rate, "cold": self.cold,
+            "at-once": self.at_once,
         }
         self._notebook: Notebook | None = None
         self._turn = 0
@@ -54,6 +59,20 @@ class BareKernel:
         start_s = timed(self.setup)
         return {"first_s": [importing_s + start_s], "start_s": [start_s]}
 
+    def at_once(self, count: int) -> Samples:
+        """Seconds until ``count`` kernels have been started and used, and until all have ended; their memory."""
+        before = leaks.marked(os.environ[leaks.MARK])
+        with ThreadPoolExecutor(count) as pool:
+            begun = time.perf_counter()
+            notebooks = list(pool.map(lambda _number: _used(), range(count)))
+            used = time.perf_counter()
+            pids = leaks.marked(os.environ[leaks.MARK]).keys() - before.keys()
+            proportional = proportional_bytes(pids)
+            down = time.perf_counter()
+            list(pool.map(Notebook.close, notebooks))
+            ended = time.perf_counter()
+        return {"used_s": [used - begun], "ended_s": [ended - down], "pss_b": [float(proportional)]}
+
     def _one_value(self) -> float:
         self._turn += 1
         begin = time.perf_counter()
@@ -65,6 +84,12 @@ class BareKernel:
     def _open(self) -> Notebook:
         assert self._notebook is not None
         return self._notebook
+
+
+def _used() -> Notebook:
+    notebook = Notebook()
+    notebook.run("y = 1 + 1")
+    return notebook
 
 
 def _import_client() -> None:

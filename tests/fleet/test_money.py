@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, NoBudget, NothingToBeHad, RequestError
+from cellferry.errors import BudgetExceeded, LinkError, NoBudget, NothingToBeHad, RequestError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.ledger import cost_microusd
@@ -92,6 +93,26 @@ def test_down_tells_the_total_and_gives_the_rest_back(make: Make) -> None:
     assert row is not None and row.state == "ended" and row.spent_microusd == ended.spent_microusd
     storage = [r for r in fleet.purse.ledger.receipts() if r.kind == "storage"]
     assert storage and all(receipt.estimated for receipt in storage)
+
+
+def test_many_end_at_once_and_one_that_cannot_holds_up_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = make()
+    names = [f"w{number}" for number in range(4)]
+    workers = [fleet.acquire(with_budget(1, name=name), quiet)[0] for name in names]
+    stop, all_are_leaving = cloud(fleet).stop, threading.Barrier(len(names))
+
+    def stop_together(worker: Worker) -> None:
+        all_are_leaving.wait(60)  # broken unless every one is being ended at the same time
+        stop(worker)
+        if worker.name == "w1":
+            raise LinkError("its provider does not answer")
+
+    monkeypatch.setattr(cloud(fleet), "stop", stop_together)
+    with pytest.raises(LinkError, match="does not answer"):
+        fleet.down()
+    monkeypatch.undo()
+    assert not any(fleet.alive(worker) for worker in workers)
+    assert [row.worker for row in fleet.purse.open()] == ["w1"], "what could be ended is settled"
 
 
 def test_failover_goes_to_the_next_place_and_remembers(make: Make) -> None:

@@ -134,13 +134,11 @@ def test_the_order_of_the_offers_does_not_matter(
     assert made(request, some, standing, most) == made(request, some, standing, most)
 
 
-@given(some_offers, standings, st.booleans())
-def test_what_is_thought_of_one_offer_does_not_come_from_another(
-    some: list[Offer], standing: Standing, spot: bool
-) -> None:
+@given(some_offers, standings)
+def test_what_is_thought_of_one_offer_does_not_come_from_another(some: list[Offer], standing: Standing) -> None:
     shared = Chances(standing, some, NOW)
     for offer in some:
-        assert shared.of(offer, spot) == Chances(standing, some, NOW).of(offer, spot)
+        assert shared.of(offer) == Chances(standing, some, NOW).of(offer)
 
 
 @given(offers, st.integers(0, 10**9), st.integers(1, 10**9), st.booleans(), standings)

@@ -8,7 +8,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ SETTLE_S = 2.0
 ASK_S = 1.0
 PAUSE_S = 0.05
 STATUS_S = 2.0
+END_AT_ONCE = 32
 
 
 class Fleet:
@@ -113,11 +115,7 @@ class Fleet:
         """
         with self._changed:
             entries = [entry for entry in self._entries.values() if entry.worker and name in (None, entry.name)]
-        ended = []
-        for entry in entries:
-            self._remove(entry, "stop")
-            if entry.worker is not None:
-                ended.append(self._account(entry.worker))
+        ended = self._end(entries)
         for worker in self._found() if everyone else ():
             if name in (None, worker.name):
                 self.provider(worker.provider).stop(worker)
@@ -135,6 +133,23 @@ class Fleet:
                 "see them with `%remote status`, or `cellferry status` in a terminal",
             )
         return ended
+
+    def _end(self, entries: Sequence[Entry]) -> list[Ended]:
+        """End them all at once: each takes a second or more to leave, and may cost money until it has left.
+
+        An error is raised when every one was tried.
+        """
+
+        def end(entry: Entry) -> Ended:
+            assert entry.worker is not None
+            self._remove(entry, "stop")
+            return self._account(entry.worker)
+
+        if len(entries) < 2:
+            return [end(entry) for entry in entries]
+        with ThreadPoolExecutor(min(len(entries), END_AT_ONCE)) as pool:
+            ending = [pool.submit(end, entry) for entry in entries]
+        return [each.result() for each in ending]
 
     def _account(self, worker: Worker) -> Ended:
         row = self.purse.spent(worker.token) if worker.token else None

@@ -58,24 +58,26 @@ class Chances:
             self._remember(refusal)
         self._short_codes = dict(self._codes(offers)) if self._short else {}
         self._named = {(provider, region, instance) for provider, region, _, instance, _ in (*self._refused, *self._short)}
-        self._known: dict[tuple[object, ...], Outlook] = {}
+        self._known: dict[tuple[object, ...], tuple[Outlook, Outlook]] = {}
 
-    def of(self, offer: Offer, spot: bool) -> Outlook:
-        """What is thought of buying ``offer`` on demand, or as ``spot``."""
+    def of(self, offer: Offer) -> tuple[Outlook, Outlook]:
+        """What is thought of buying ``offer`` on demand, and as spot."""
         if (offer.provider, offer.region, offer.instance) in self._named:
-            return self._look(offer, spot)
+            return self._look(offer)
         # No refusal names the machine: what is left to tell it from its neighbours is little, and thousands share it.
-        code = offer.spot_quota if spot else offer.quota
         rare = offer.gpu_count and (2 if offer.gpu_memory_bytes >= LARGE_GPU_BYTES else 1)
         free = offer.microusd_per_hour == 0
-        alike = (offer.provider, offer.region, code, offer.quota_units, rare, free, spot)
+        alike = (offer.provider, offer.region, offer.quota, offer.spot_quota, offer.quota_units, rare, free)
         known = self._known.get(alike)
         if known is None:
-            known = self._known[alike] = self._look(offer, spot)
+            known = self._known[alike] = self._look(offer)
         return known
 
-    def _look(self, offer: Offer, spot: bool) -> Outlook:
-        return Outlook(self._ruled_out(offer, spot), *self._likelihood(offer, spot))
+    def _look(self, offer: Offer) -> tuple[Outlook, Outlook]:
+        on_demand, spot = (
+            Outlook(self._ruled_out(offer, spot), *self._likelihood(offer, spot)) for spot in (False, True)
+        )
+        return on_demand, spot
 
     def _ruled_out(self, offer: Offer, spot: bool) -> tuple[RefusalKind, str] | None:
         forbidden = self._forbidden and self._forbidden.get((offer.provider, offer.region))

@@ -97,8 +97,9 @@ def plan(
         if fits(offer):
             continue
         provider, region, zone, instance = offer.provider, offer.region, offer.zone, offer.instance
+        outlooks = chances.of(offer)
         for spot, price in _ways(offer, request.spot):
-            wrong, likelihood, why = chances.of(offer, spot)
+            wrong, likelihood, why = outlooks[spot]
             if wrong is not None or price > dearest:
                 ruled_out.append((price, spot, provider, region, zone, instance, number, wrong))
                 continue
@@ -154,7 +155,8 @@ def _same_host(asked: str, name: str) -> bool:
 
 
 def _ways(offer: Offer, spot: bool) -> list[tuple[bool, int]]:
-    ways = [] if offer.microusd_per_hour is None else [(False, offer.microusd_per_hour)]
+    on_demand = offer.microusd_per_hour
+    ways = [] if on_demand is None else [(False, on_demand)]
     if spot and offer.spot_microusd_per_hour is not None:
         ways.append((True, offer.spot_microusd_per_hour))
     return ways
