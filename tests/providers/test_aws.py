@@ -253,7 +253,7 @@ def test_a_spot_machine_its_notice_and_its_end(provider: Make, cloud: CloudInABo
     assert run_cell(worker.endpoint, "y = 2")["y"] == 2
     call = next(call for call in cloud.calls if call.action == "CreateFleet")
     assert "2.000000" in str(call), "never more than what was reserved"
-    cloud.interrupt(worker.machine, in_s=8)
+    cloud.interrupt(worker.machine, in_s=20)
     host = cloud.host(worker.machine)
     notice = "/opt/cellferry/worker/notice"
     told = eventually(lambda: host.run(["cat", notice], check=False).stdout, "a notice")

@@ -141,15 +141,13 @@ class AwsProvider(Provider, Market, Tagged, Examined):
             described = aws_finding.instance(self._sessions, region, worker.machine)
             if described is None:
                 return "AWS does not know its machine any more"
-            reason = described.get("StateReason", {})
-            known = REASONS.get(reason.get("Code", ""))
-            if known:
-                return known
             said = end_in(console(self._sessions, region, worker.machine), worker.token)
         except CellferryError as error:
             return f"why its machine {worker.machine} ended cannot be found out: {error.what}"
-        words = said.split()
+        words, reason = said.split(), described.get("StateReason", {})
+        # its own word first: it knows of a notice, after which AWS may say no more than that the machine was ended
         why = ENDED_ITSELF.get(words[-1] if words else "", "").format(idle_s=worker.lease.idle_s)
+        why = why or REASONS.get(reason.get("Code", ""), "")
         if why:
             return why
         return f"its machine switched itself off ({said or reason.get('Message') or described['State']['Name']})"
