@@ -64,13 +64,17 @@ def our_processes() -> dict[int, psutil.Process]:
     """Every living process that inherited this run's mark, but this one; zombies are dead."""
     found = {}
     mark = f"{MARK}={os.environ[MARK]}".encode()
-    for process in psutil.process_iter():
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208 - asked twice for each test
         try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+            with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+                ours = pid != os.getpid() and mark in file.read().split(b"\0")
+            if not ours:
                 continue
-            ours = mark in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-            if ours and not any(word in " ".join(process.cmdline()) for word in _KEPT_BY_PYTHON):
-                found[process.pid] = process
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if not any(word in " ".join(process.cmdline()) for word in _KEPT_BY_PYTHON):
+                found[pid] = process
         except (psutil.Error, OSError):
             continue
     return found
@@ -78,8 +82,17 @@ def our_processes() -> dict[int, psutil.Process]:
 
 def listening_ports() -> set[tuple[str, int]]:
     """The TCP ports on which this process itself listens; others are found with their process."""
+    if not any(map(_is_socket, os.listdir("/proc/self/fd"))):  # noqa: PTH208 - asked twice for each test
+        return set()
     connections = psutil.Process().net_connections(kind="tcp")
     return {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def _is_socket(descriptor: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")  # noqa: PTH115
+    except OSError:
+        return False  # that of the listing itself
 
 
 def temporary_files() -> set[str]:
