@@ -15,7 +15,6 @@ from cellferry.model import CellReport, CellRequest, Screen, Worker
 
 SHARING = frozenset({"local", "demo"})
 """Providers whose workers are processes of this machine and can use the notebook's own packages."""
-LEAST_S = 20.0
 ENOUGH = 0.9
 """A worker that has so much of a cell's budget left is not asked to live longer: that would be a question for each cell."""
 
@@ -77,6 +76,8 @@ def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
     try:
         fleet.extend(worker.name, request.budget_microusd - left)
     except BudgetExceeded:
+        from cellferry.placement.plan import LEAST_S
+
         if left * 3600 < price * LEAST_S:
             raise
     except LinkError:

@@ -89,7 +89,7 @@ def _status(words: argparse.Namespace) -> int:
     heads = ["NAME", "PROVIDER", "STATE", "PID", "CLIENTS", "CELL", "ENDS IN", "MACHINE", "SPENT", "AT MOST"]
     cell = {None: "?", True: "running", False: "-"}
     _show(words, rows, heads, lambda r: [
-        r.name, _labelled(r), r.state, r.pid, r.links, cell[r.busy], _seconds(r.ends_in_s), r.machine or "-",
+        r.name, _seller(r.provider), r.state, r.pid, r.links, cell[r.busy], _seconds(r.ends_in_s), r.machine or "-",
         *((_usd(r.spent_microusd), _usd(r.reserved_microusd)) if r.machine else ("-", "-")),
     ], "no worker is running")  # fmt: skip
     return 0
@@ -123,7 +123,7 @@ def _up(words: argparse.Namespace) -> int:
     if words.json:
         print(json.dumps(asdict(row)))
     else:
-        print(f"{row.name}: {_labelled(row)}, {row.machine}, {_usd(row.microusd_per_hour)}/h, at most {_usd(row.reserved_microusd)}")
+        print(f"{row.name}: {_seller(row.provider)}, {row.machine}, {_usd(row.microusd_per_hour)}/h, at most {_usd(row.reserved_microusd)}")
         print(f"use it from any notebook with `%%remote provider={row.provider} name={row.name}`; end it with `cellferry down {row.name}`")
     return 0
 
@@ -279,10 +279,6 @@ def _table(rows: Sequence[Sequence[object]]) -> None:
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _labelled(row: Any) -> str:
-    return _seller(row.provider)
 
 
 def _seller(provider: str) -> str:

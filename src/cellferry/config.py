@@ -125,6 +125,21 @@ def state_folder(config: Cellferry) -> Path:
     return folder
 
 
+def person_of(config: Cellferry) -> str:
+    """Who spends and whose workers these are: the setting, else the user's name. The same for orders, tags and the ledger."""
+    return config.person or user_name()
+
+
+def user_name() -> str:
+    """This user's name on this machine."""
+    import getpass  # not for the first cell
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
+
+
 def from_environment(environ: dict[str, str] | None = None) -> Config:
     """Settings given as ``CELLFERRY_<NAME>`` variables; unknown names are ignored, since others share the prefix."""
     found = Config()

@@ -134,11 +134,9 @@ class Offer:
     """How much of that quota one machine takes (AWS: vCPUs)."""
     simulated: bool = False
 
-
-def _price(offer: Offer | None, spot: bool) -> int:
-    if offer is None:
-        return 0
-    return (offer.spot_microusd_per_hour if spot else offer.microusd_per_hour) or 0
+    def price(self, spot: bool) -> int:
+        """Micro-dollars an hour, bought that way; 0 where it is free, or not sold so."""
+        return (self.spot_microusd_per_hour if spot else self.microusd_per_hour) or 0
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ class Order:
     @property
     def microusd_per_hour(self) -> int:
         """What the machine costs while it exists; 0 for a free one."""
-        return _price(self.offer, self.spot)
+        return self.offer.price(self.spot) if self.offer else 0
 
 
 @dataclass(frozen=True)
@@ -267,7 +265,12 @@ class Worker:
     @property
     def microusd_per_hour(self) -> int:
         """What it costs while it exists; 0 for a free one."""
-        return _price(self.offer, self.spot)
+        return self.offer.price(self.spot) if self.offer else 0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its machine and its dollars are."""
+        return bool(self.offer and self.offer.simulated)
 
 
 @dataclass(frozen=True)

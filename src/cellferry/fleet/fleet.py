@@ -343,7 +343,7 @@ class Fleet:
             memory_available_bytes=told.get("memory_available_bytes"),
             ours=ours,
             machine=f"{offer.instance}, {offer.zone or offer.region}" if offer else "",
-            simulated=bool(offer and offer.simulated),
+            simulated=worker.simulated,
             microusd_per_hour=worker.microusd_per_hour,
             spent_microusd=row.spent_microusd if row else 0,
             reserved_microusd=row.reserved_microusd if row else 0,

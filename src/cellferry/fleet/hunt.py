@@ -88,7 +88,7 @@ class Hunt:
         dear = next((out for out in whole.ruled_out if out.kind == "price_too_high"), None)
         if whole.attempts or dear is None:
             return
-        price = (dear.offer.spot_microusd_per_hour if dear.spot else dear.offer.microusd_per_hour) or 0
+        price = dear.offer.price(dear.spot)
         if told is not None and price * LEAST_S > told * 3600:
             return  # the cell's own budget is too small, whoever holds what
         order = self._purse.reserve(request, name, dear.offer, dear.spot, idle_s)

@@ -6,7 +6,6 @@ simulated dollars never count against real limits, nor real ones against simulat
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import threading
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cellferry.config import Cellferry, state_folder
+from cellferry.config import Cellferry, person_of, state_folder, user_name
 from cellferry.errors import LedgerError, NoBudget
 from cellferry.ledger import (
     Ask,
@@ -33,6 +32,7 @@ from cellferry.ledger import (
     worker_to_record,
 )
 from cellferry.model import LAST_S, CellRequest, Lease, Offer, Order, RefusalKind, Worker
+from cellferry.placement.plan import LEAST_S
 
 if TYPE_CHECKING:
     from cellferry.ledger import Ledger
@@ -42,7 +42,6 @@ METER_S = 5.0
 """How often the meter counts; also how soon a worker that ended by itself stops to hold money."""
 LONGEST_S = 24 * 3600.0
 """Nothing is reserved for longer than this at once, whatever the limits allow; ``%remote extend`` adds to it."""
-LEAST_S = 20.0
 SIMULATED = " (simulated)"
 
 
@@ -54,7 +53,7 @@ class Purse:
     ) -> None:
         """``alive``: asked by the meter; a worker that has ended gets no more money."""
         self._config, self.notebook, self._alive, self._clock = config, notebook, alive, clock
-        self._who = config.person or _user()
+        self._who = person_of(config)
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._running: dict[str, Worker] = {}
@@ -73,11 +72,6 @@ class Purse:
     def kept(self) -> bool:
         """Whether there is a ledger at all: what is only shown should not make one."""
         return self._ledger is not None or bool(self._config.ledger) or (state_folder(self._config) / "ledger.sqlite").exists()
-
-    @property
-    def used(self) -> bool:
-        """Whether the ledger was opened; what is shown at every turn should not open it."""
-        return self._ledger is not None
 
     def person(self, simulated: bool) -> str:
         return self._who + SIMULATED if simulated else self._who
@@ -120,7 +114,7 @@ class Purse:
         What is reserved is the worst case: the worker ends by itself before it has spent more. Raises BudgetExceeded,
         NoBudget for a machine that costs real money without any limit, LedgerError.
         """
-        price = (offer.spot_microusd_per_hour if spot else offer.microusd_per_hour) or 0
+        price = offer.price(spot)
         most, now = self.most(request, offer.simulated), self._clock()
         if price and most is None and not offer.simulated:
             raise NoBudget(
@@ -132,7 +126,7 @@ class Purse:
         amount = max(least, longest if most is None else min(most, longest))
         ask = Ask(
             uuid.uuid4().hex, self.person(offer.simulated), self.notebook, "", name, offer.provider, offer.region, offer.zone,
-            offer.instance, spot, price, amount, now, f"{_user()}@{socket.gethostname()} pid {os.getpid()}",
+            offer.instance, spot, price, amount, now, f"{user_name()}@{socket.gethostname()} pid {os.getpid()}",
         )  # fmt: skip
         self.ledger.reserve(ask, self.limits(offer.simulated), now)
         ends = now + max(LAST_S, seconds_for(amount, price) - LAST_S) if price else None
@@ -197,7 +191,7 @@ class Purse:
 
     def extend(self, worker: Worker, more_microusd: int) -> Lease:
         """Hold more for a running worker; the lease that it may now have. Raises BudgetExceeded, LedgerError."""
-        simulated = bool(worker.offer and worker.offer.simulated)
+        simulated = worker.simulated
         now, price = self._clock(), worker.microusd_per_hour
         row = self.ledger.extend(worker.token, more_microusd, self.limits(simulated), now)
         ends = row.started_unix_s + seconds_for(row.reserved_microusd, price) - LAST_S if price else None
@@ -211,7 +205,7 @@ class Purse:
 
     def note_cell(self, worker: Worker, cell: str, started_unix_s: float, ended_unix_s: float) -> int:
         """A cell has run there: its share of the machine's price. Returns micro-dollars."""
-        simulated = bool(worker.offer and worker.offer.simulated)
+        simulated = worker.simulated
         amount = cost_microusd(worker.microusd_per_hour, max(0.0, ended_unix_s - started_unix_s))
         self.ledger.note_cell(
             Receipt(
@@ -227,7 +221,7 @@ class Purse:
 
         amount = egress_microusd(worker.offer, size_bytes) if worker.offer else 0
         if amount:
-            simulated = bool(worker.offer and worker.offer.simulated)
+            simulated = worker.simulated
             self.ledger.note_estimate(
                 Receipt(
                     worker.token, "egress", self.person(simulated), self.notebook, cell, worker.name, at_unix_s, at_unix_s,
@@ -268,10 +262,3 @@ class Purse:
                         self.ended(token)
                 except LedgerError:
                     continue  # the next count takes it up; the worker's own limit holds meanwhile
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"

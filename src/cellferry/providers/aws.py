@@ -7,7 +7,6 @@ in ``aws_errors``. Nothing here touches the network before a method is called th
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import shutil
 import socket
@@ -19,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cellferry.config import state_folder
+from cellferry.config import person_of, state_folder
 from cellferry.errors import CellferryError, LinkError, RequestError
 from cellferry.model import (
     CellRequest,
@@ -91,7 +90,7 @@ class AwsProvider(Provider, Market, Tagged, Examined):
     @property
     def owner(self) -> str:
         """Whose machines ``machines`` lists; the fleet puts the same into its orders."""
-        return self.config.person or getpass.getuser()
+        return person_of(self.config)
 
     # -- one worker -----------------------------------------------------------------------------------------------
 

@@ -33,7 +33,6 @@ class DemoProvider(LocalProvider, Tagged, Examined):
     """The simulated cloud. ``weather`` may be changed at any time; the seed is ``c.Cellferry.demo_seed``."""
 
     prefix = "cfdemo-"
-    outlives = True
 
     def __init__(self, *args: Any, weather: Weather | None = None) -> None:
         super().__init__(*args)

@@ -29,7 +29,7 @@ from cellferry.providers.base import Market, Progress, Provider
 from cellferry.providers.environ import inherited
 from cellferry.providers.gpus import gpus_here, memory_here_bytes
 from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
-from cellferry.providers.told import settings_for
+from cellferry.providers.told import lease_in, settings_for
 
 PREFIX = "cf-"
 LONGEST_BASE = 70
@@ -67,8 +67,6 @@ class LocalProvider(Provider, Market):
     """What runs as the kernel; the provider's tests put a stand-in here."""
     prefix = PREFIX
     """What the names of the workers' folders begin with."""
-    outlives = False
-    """Whether a worker may live on without this process; then it is not this process's to tidy up after."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -141,9 +139,7 @@ class LocalProvider(Provider, Market):
             try:
                 settings, ready = _read(folder / "worker.json"), _read(folder / "ready.json")
                 if is_worker(int(ready["pid"]), folder):
-                    times = ("idle_s", "grace_s", "ends_unix_s", "since_unix_s")
-                    told: dict[str, Any] = {key: settings.get(key) for key in times}
-                    lease = Lease(**told)
+                    lease = lease_in(settings)
                     worker_id = WorkerId(settings["worker_id"])
                     worker = _describe(folder, settings.get("name", "?"), worker_id, lease, Hardware(), ready)
                     found.append(replace(worker, token=settings.get("token", "")))
@@ -245,6 +241,7 @@ class LocalProvider(Provider, Market):
     def _wait_until_ready(self, folder: Path, process: subprocess.Popen[bytes], progress: Progress) -> dict[str, Any]:
         """The content of ``ready.json``; WorkerStartError when the process ends or stands still."""
         seen, length, deadline = "", 0, time.monotonic() + self.config.start_timeout_s
+        progress(PHASE_TEXT[""])  # at least this: it may be ready before the first look
         while not (folder / "ready.json").exists():
             phase = read_tail(folder / "phase", lines=1)
             if phase != seen:

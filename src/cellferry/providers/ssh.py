@@ -8,7 +8,6 @@ are never listed or ended: each carries its owner.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import time
 import uuid
@@ -17,7 +16,7 @@ from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any
 
-from cellferry.config import state_folder
+from cellferry.config import person_of, state_folder
 from cellferry.environment.kit import Kit, software_kit
 from cellferry.environment.places import cache_folder
 from cellferry.environment.sources import read_sources
@@ -27,7 +26,6 @@ from cellferry.model import (
     Check,
     Endpoint,
     Hardware,
-    Lease,
     Machine,
     Offer,
     Order,
@@ -52,7 +50,7 @@ from cellferry.providers.ssh_far import (
 )  # fmt: skip
 from cellferry.providers.ssh_install import index_hosts, install, installed, supplied
 from cellferry.providers.ssh_tunnel import Supply, Tunnel
-from cellferry.providers.told import settings_for
+from cellferry.providers.told import lease_in, settings_for
 
 ALIVE_S = 1.0
 ASK_S = 8.0
@@ -83,7 +81,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
     @property
     def owner(self) -> str:
         """Whose workers are listed; the fleet puts the same into its orders."""
-        return self.config.person or getpass.getuser()
+        return person_of(self.config)
 
     # -- the market -----------------------------------------------------------------------------------------------
 
@@ -277,11 +275,10 @@ class SshProvider(Provider, Market, Tagged, Examined):
             if settings.get("owner") != self.owner:
                 continue
             worker_id = WorkerId(settings["worker_id"])
-            times: dict[str, Any] = {key: settings.get(key) for key in ("idle_s", "grace_s", "ends_unix_s", "since_unix_s")}
             tunnel = self._tunnels.get(worker_id)
             yield Worker(
                 worker_id, settings.get("name", "?"), self.name, Endpoint("tunnel", path=str(tunnel.path) if tunnel else ""),
-                Hardware(), lease=Lease(**times), started_unix_s=settings.get("since_unix_s") or 0.0,
+                Hardware(), lease=lease_in(settings), started_unix_s=settings.get("since_unix_s") or 0.0,
                 token=settings.get("token", ""), machine=f"{host} {folder}",
             )  # fmt: skip
 

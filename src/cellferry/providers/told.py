@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from cellferry.model import PROTOCOL, Order, WorkerId
+from cellferry.model import PROTOCOL, Lease, Order, WorkerId
 
 
 def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str = "") -> dict[str, Any]:
@@ -34,3 +35,9 @@ def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str =
     elif chosen.kind == "made":
         settings["environment"] = {"key": chosen.key, "python": chosen.python, "cache": cache}
     return settings
+
+
+def lease_in(settings: Mapping[str, Any]) -> Lease:
+    """The lease that a worker was told, for a process that finds it."""
+    told: dict[str, Any] = {key: settings.get(key) for key in ("idle_s", "grace_s", "ends_unix_s", "since_unix_s")}
+    return Lease(**told)
