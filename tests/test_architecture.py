@@ -34,14 +34,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errands": BELOW_JOURNEY,
     "packages": BELOW_JOURNEY,
     "accounts": BELOW_JOURNEY,
-    "journey": BELOW_JOURNEY | {"accounts", "baggage", "errands", "packages"},
+    "again": BELOW_JOURNEY | {"accounts"},
+    "journey": BELOW_JOURNEY | {"accounts", "again", "baggage", "errands", "packages"},
     "jupyter": BASE | {"placement", "ledger", "fleet", "journey"},
     "cli": BASE | {"placement", "ledger", "fleet", "journey"},
     "testing": BASE | {"providers", "link"},
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""
 
-HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension"}
+HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension", "cellferry.parcels.checkpoint"}
 """What ``__init__``'s hooks may load, inside a function."""
 
 JUPYTER_SIDE = {"IPython", "ipykernel", "jupyter_server"}

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors
+from cellferry.again import Again
 from cellferry.baggage import pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.looks import only_looked_at
@@ -84,6 +85,7 @@ class Session:
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self._again = Again(config, self.fleet, host.screen)
         self.failed_remotely = False
 
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
@@ -93,7 +95,9 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = accounts.with_packages(request, self.config)
+        return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+
+    def _once(self, request: CellRequest, cell: Cell) -> CellReport:
         clock = [time.perf_counter()]
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self.fleet.peek(request))
@@ -114,6 +118,7 @@ class Session:
         if known:
             accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
+        self._again.found(there.worker)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, ambient, self._host.hidden)
         clock.append(time.perf_counter())
@@ -139,7 +144,7 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = self._frame(there, request, cell, flow, parcel, given)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request))
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -150,6 +155,7 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self._host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
+            self._again.look(request, there, returned)
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self._host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
@@ -221,9 +227,7 @@ class Session:
         if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
             # the notebook's own line numbers: what stood above becomes a comment
             above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
-        stale = (
-            {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
-        )
+        stale = {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
         there.kept -= set(self._namespace)
         unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads)
         there.names -= set(unbind)
@@ -294,11 +298,7 @@ class Session:
             for n, why in frame["stayed"].items()
             if why and n != RESULT and why != BOUND_TO_PROCESS
         ]
-        notes += [
-            f"a {kind} changed on the worker in a way that cannot travel; it is as it was here"
-            for kind in frame["lost"]
-        ]
-        return notes
+        return notes + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]

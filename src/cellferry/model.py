@@ -67,6 +67,12 @@ class CellRequest:
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False
+    retry: int = 0
+    """How often the cell is run again when its worker dies under it."""
+    checkpoint_s: float | None = None
+    """How often the worker saves what the cell has made (seconds); None: never."""
+    checkpoint_names: tuple[str, ...] = ()
+    """What it saves; empty: the names that the cell has bound or changed."""
     secrets: tuple[str, ...] = ()
     """Environment variables here that the cell may read there."""
     allow: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
+from cellferry.parcels.checkpoint import PLACE
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
@@ -36,6 +38,9 @@ class Cells:
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
         self.last: tuple[dict[str, Any], Load, Any] | None = None
+        self.saver: Any = None
+        """Saves what the running cell has made (``guest.checkpoints``), if the client wants that."""
+        os.environ[PLACE] = str(folder / "checkpoints" / "none")
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         """Memory for a buffer of a ``run`` frame: leaves get the memory that their value will keep."""
@@ -55,6 +60,7 @@ class Cells:
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
+            self.saver = self._saver(meta.get("checkpoint"))
         except (Exception, KeyboardInterrupt) as exc:
             self.link.send(
                 {
@@ -73,12 +79,17 @@ class Cells:
         load_modules(meta["submodules"])
         before = dict(namespace)
         door.masking.begin(meta.get("secrets", {}), meta.get("masked", {}))
+        if self.saver:
+            self.saver.start(lambda: self._made(before, arrived.roots, meta["checkpoint"]["names"]))
         started = time.perf_counter()
+        reply: dict[str, Any] = {}
         try:
             reply = door.masking.whole(await self._execute(meta))
         finally:
             door.masking.end()
             door.show_rest()
+            if self.saver:
+                self.saver.stop(well=reply.get("status") == "ok")
         ran_s = time.perf_counter() - started
         given = tuple(value for name, value in arrived.roots.items() if name not in meta["unchanged"])
         home = Home(before, dict(namespace), given, frozenset(self.shell.user_ns_hidden), self._unders())
@@ -124,6 +135,31 @@ class Cells:
             reply = {**reply, "traceback": []}
         return dict(reply)
 
+    def _saver(self, told: dict[str, Any] | None) -> Any:
+        if not told:
+            return None
+        from cellferry.guest.checkpoints import Saver  # not for the first cell
+
+        saver = Saver(told, self.folder, lambda text: self.link.send({"op": "say", "text": text}))
+        saver.prepare()
+        return saver
+
+    def _made(self, before: dict[str, Any], given: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """What the running cell has bound or changed so far, or what ``names`` are; asked from the saver's thread."""
+        now = dict(self.shell.user_ns)
+        if names:
+            return {name: now[name] for name in names if name in now}
+        bound = Home(before, now, (), frozenset(self.shell.user_ns_hidden), self._unders()).bound(None)
+        changed = {n: v for n, v in given.items() if now.get(n) is v and n != AMBIENT and self._differs(v)}
+        return changed | bound
+
+    def _differs(self, value: Any) -> bool:
+        """Whether a value that came for the cell, or something that it holds, is not as it came."""
+        try:
+            return bool(self.heap.changes(self.heap.walk([value]).known))
+        except Exception:  # it was being changed
+            return True
+
     def _unders(self) -> frozenset[str]:
         hook, namespace = self.shell.displayhook, self.shell.user_ns
         return frozenset(name for name in ("_", "__", "___") if namespace.get(name) is getattr(hook, name, None))
@@ -141,7 +177,7 @@ class Cells:
         frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
             "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": self.link.door.limited,
-            "files": self.files.changed(),
+            "files": self.files.changed(), "checkpoints": self.saver.made if self.saver else 0,
         }  # fmt: skip
         self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))
 

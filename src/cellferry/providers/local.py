@@ -322,7 +322,7 @@ def _disk_full(folder: Path | None) -> DiskFull:
     return DiskFull(
         f"no space is left in {place}, where the local worker keeps its files",
         "free some, or choose another place: c.Cellferry.worker_dir",
-    )
+    ).not_again()
 
 
 def _how(code: int | None) -> str:
