@@ -12,7 +12,7 @@ from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
-from cellferry.parcels.checkpoint import PLACE
+from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
@@ -40,7 +40,7 @@ class Cells:
         self.last: tuple[dict[str, Any], Load, Any] | None = None
         self.saver: Any = None
         """Saves what the running cell has made (``guest.checkpoints``), if the client wants that."""
-        os.environ[PLACE] = str(folder / "checkpoints" / "none")
+        os.environ[PLACE] = str(folder / RUNS / "none")
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         """Memory for a buffer of a ``run`` frame: leaves get the memory that their value will keep."""

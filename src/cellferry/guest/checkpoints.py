@@ -25,6 +25,7 @@ from cellferry.parcels.checkpoint import (
     INDEX,
     PLACE,
     RESTORED,
+    RUNS,
     SAVED,
     Restored,
     add_file,
@@ -33,8 +34,6 @@ from cellferry.parcels.checkpoint import (
     unpack_files,
 )
 
-FOLDER = "checkpoints"
-"""In the worker's folder: one folder for each run."""
 LEAST_S = 0.2
 LAST_S = 5.0
 """How long the end of a cell waits for a checkpoint that is being written."""
@@ -52,7 +51,7 @@ Values = Callable[[], Mapping[str, Any]]
 
 def place_without_run(folder: Path) -> str:
     """What ``PLACE`` is while no cell with checkpoints runs."""
-    return str(folder / FOLDER / "none")
+    return str(folder / RUNS / "none")
 
 
 class Saver:
@@ -61,7 +60,7 @@ class Saver:
     def __init__(self, told: dict[str, Any], folder: Path, say: Callable[[str], None]) -> None:
         self._told, self._say = told, say
         self._home = folder
-        self._place = folder / FOLDER / told["run"]
+        self._place = folder / RUNS / told["run"]
         self._every_s = max(LEAST_S, float(told["every_s"]))
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -122,7 +121,7 @@ class Saver:
 
     def _forget_old(self) -> None:
         try:
-            runs = sorted((self._home / FOLDER).iterdir(), key=lambda run: run.stat().st_mtime, reverse=True)
+            runs = sorted((self._home / RUNS).iterdir(), key=lambda run: run.stat().st_mtime, reverse=True)
         except OSError:
             return
         for run in [run for run in runs if run != self._place][OLD_RUNS:]:

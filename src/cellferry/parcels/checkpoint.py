@@ -24,12 +24,15 @@ from typing import Any, BinaryIO
 
 PLACE = "CELLFERRY_CHECKPOINT"
 """Environment variable with the folder of the running cell's checkpoint; set by the guest."""
+RUNS = "checkpoints"
+"""In a worker's folder: a folder for each run."""
 FILES = "files"
 SAVED = "saved.zip"
 """The newest checkpoint of the run, whole."""
 RESTORED = "restored.zip"
 """The one that the running try began with."""
 INDEX = "checkpoint.json"
+_OWN = "cellferry-checkpoint-"
 _TORCH_DEPTH = 3
 
 
@@ -41,7 +44,7 @@ def place() -> Path:
 
 @cache
 def _own(_pid: int) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="cellferry-checkpoint-"))
+    folder = Path(tempfile.mkdtemp(prefix=_OWN))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
@@ -50,10 +53,10 @@ class CheckpointPath(type(Path())):  # type: ignore[misc]
     """``cellferry.checkpoint_dir`` and what lies in it. When it travels, it means the same place at the other end."""
 
     def __reduce__(self) -> Any:
-        try:
-            return _at, self.relative_to(place() / FILES).parts
-        except ValueError:
-            return Path, (str(self),)
+        for folder in (self, *self.parents):
+            if folder.name == FILES and (folder.parent.parent.name == RUNS or folder.parent.name.startswith(_OWN)):
+                return _at, self.relative_to(folder).parts
+        return Path, (str(self),)
 
 
 def _at(*parts: str) -> Path:
@@ -165,7 +168,7 @@ def _torch_bytes(value: Any) -> bytes:
     import torch
 
     out = io.BytesIO()
-    torch.save(value, out, pickle_protocol=4)
+    torch.save(value, out)  # in torch's own protocol: what it takes for data alone it reads without more ado
     data = out.getvalue()
     if b"__main__" in data[: 4 << 20]:  # a module whose class the notebook defines: by value
         out = io.BytesIO()
