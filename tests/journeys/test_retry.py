@@ -80,12 +80,15 @@ def test_memory_that_ran_out_is_told_and_tried_again(new_user: NewUser, meeting,
     assert "memory" in shown and "was used up" in shown and "done in 2" in shown
 
 
-def test_a_full_disk_on_the_worker_is_told(new_user: NewUser, small_place: Path, tmp_path: Path) -> None:
+def test_a_full_disk_on_the_worker_is_told(small_place: Path, new_user: NewUser) -> None:
     """The cell itself meets it as any program does; a worker that dies of it is told apart."""
     user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
-    fill = f"with open({str(small_place / 'fill')!r}, 'wb', buffering=0) as file:\n    try:\n        while True: file.write(bytes(1 << 12))\n    except OSError: pass\n"
+    fill = (
+        f"with open({str(small_place / 'fill')!r}, 'wb', buffering=0) as file:\n    try:\n"
+        "        while True: file.write(bytes(1 << 12))\n    except OSError: pass\n"
+    )
     name, text = user.is_told(f"%%remote\n{fill}{DIE}")
-    assert name == "DiskFull" and "->" in text
+    assert name == "DiskFull" and "->" in text, text
     (small_place / "fill").unlink()
     assert user.sees("%%remote\n'again'") == "'again'\n"
 
@@ -170,7 +173,8 @@ def test_a_fresh_worker_goes_on_from_the_store(new_user: NewUser, tmp_path: Path
     user.sees("given = ['here']")
     user.sees(f"import cellferry.link.artifacts\ndef kept():\n    return sorted(cellferry.link.artifacts.open_store({url!r}).listing())")
     die = "print('stored', flush=True)\ntime.sleep(60)"
-    cell = COUNT.replace("os.kill(os.getpid(), signal.SIGKILL)", die.replace("\n", "\n        ")).replace("while WAITING()", "while attempt == 3")
+    cell = COUNT.replace("os.kill(os.getpid(), signal.SIGKILL)", die.replace("\n", "\n        "))
+    cell = cell.replace("while WAITING()", "while attempt == 3")
     # whoever sees that step 5 is stored kills all of the worker
     watch = (
         "import threading, psutil, os, json, io, zipfile, pickle, tempfile\nfrom pathlib import Path\n"
@@ -240,7 +244,8 @@ if not saved:
     shutil.copy(glob.glob({place!r})[0], {str(copy)!r})
     os.kill(os.getpid(), signal.SIGKILL)
 net = saved['net']
-result = (saved['state']['epoch'], float(saved['weights'].sum()), net.layer.weight.tolist() == saved['state']['model']['layer.weight'].tolist())
+same = net.layer.weight.tolist() == saved['state']['model']['layer.weight'].tolist()
+result = (saved['state']['epoch'], float(saved['weights'].sum()), same)
 del net, saved
 """
     user.sees(f"%%remote retry=1 checkpoint=0.2s\n{cell}")

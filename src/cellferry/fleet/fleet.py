@@ -350,6 +350,8 @@ class Fleet:
         )
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
+        if _is_full(worker.folder):  # its server may not be able to say so
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         for ask in (_noted_status, lambda each: _ask_status(each, ASK_S)):
             status = ask(worker)
             error = diagnosis.explain_status(worker.name, status, generation) if status else None
@@ -358,10 +360,16 @@ class Fleet:
         return None
 
     def _explain_end(self, provider: Provider, worker: Worker) -> WorkerError:
-        folder = worker.folder
-        if folder is not None and folder.exists() and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES:
-            return diagnosis.disk_full(worker.name, str(folder))
+        if _is_full(worker.folder):
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         return diagnosis.lost(worker.name, provider.describe_end(worker))
+
+
+def _is_full(folder: Path | None) -> bool:
+    try:
+        return folder is not None and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES
+    except OSError:
+        return False
 
 
 def _noted_status(worker: Worker) -> dict[str, Any] | None:
