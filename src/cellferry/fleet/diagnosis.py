@@ -19,7 +19,7 @@ NEW_WORKER = (
     "run the cell again: it starts a new worker. The notebook's variables are as they were before the cell; values that lived "
     "only on the old one are lost (`retry=2` on the cell does that by itself, `checkpoint=60s` saves what it has made)"
 )
-WILLED = ("money was spent", "told to stop", "somebody ended", "nobody used it")
+WILLED = ("money was spent", "told to stop", "somebody ended", "nobody used it", "over its limit")
 """Words of providers for an end after which the cell is not to be run again unasked."""
 
 
