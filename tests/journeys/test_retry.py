@@ -6,19 +6,25 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import indent
 
 import pytest
 
+from cellferry.fleet.fleet import Fleet
+from cellferry.link.http import WorkerHttp
+from cellferry.testing.contract import eventually
+from testbeds.far import Far, far
+
 from .conftest import NewUser, User
 from .stores import moto, s3
 from .test_failures import FOREVER, Killer, everything, the_kernel, the_server
+from .test_money import A100, STUBBORN, fleet, only_worker, payer
 
-__all__ = ["moto", "s3"]
+__all__ = ["far", "fleet", "moto", "payer", "s3"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LIMIT_S = 10.0
 
@@ -286,3 +292,88 @@ def test_signals_are_named(new_user: NewUser) -> None:
     user: User = new_user()
     name, text = user.is_told(f"%%remote\nimport os\nos.kill(os.getpid(), {int(signal.SIGTERM)})")
     assert name == "KernelDied" and "SIGTERM" in text and "the notebook's variables are as they were" in text.lower()
+
+
+# -- machines that cost (simulated) money, and the watchdog -----------------------------------------------------------
+
+NOTICE = """import json, os, time
+from pathlib import Path
+folder = next(place for place in Path.cwd().parents if (place / 'worker.json').exists())
+told = {'what': '(simulated) spot interruption', 'at_unix_s': time.time() + 12}
+(folder / 'notice.part').write_text(json.dumps(told))
+os.replace(folder / 'notice.part', folder / 'notice')
+while True:
+    given.append(len(given))
+    time.sleep(0.05)
+"""
+
+
+def test_a_machine_that_is_taken_back_is_replaced(
+    payer: Callable[..., User], fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    user = payer(CELLFERRY_ARTIFACT_STORE=f"file://{tmp_path / 'shared'}")
+    user.sees("given = []")
+    words = f"{A100} spot budget=1 retry=1 checkpoint=0.3s"
+    shown = user.sees(
+        f"{words}\n{tries(tmp_path)}import cellferry\nfound = len(cellferry.restored().get('given', []))\n{first_time(NOTICE)}"
+        "print('second')"
+    )
+    assert "the machine is gone in" in shown and "-- try 2 of 2, on a new worker 'default'" in shown and "second" in shown
+    assert user.has("given") == [], "what the first try had changed was not taken"
+    assert user.has("found") > 10, "but it was saved"
+    rows = fleet.purse.costs("worker")
+    assert sum(row.runs for row in rows) == 2
+    worker = only_worker(fleet)
+    row = fleet.purse.ledger.get(worker.token)
+    assert row is not None and row.reserved_microusd + sum(r.machine_microusd for r in rows) <= 1_000_000
+    assert row.reserved_microusd < 1_000_000, "what the first machine came to is not to be spent again"
+    assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == []
+
+
+def test_what_ends_for_want_of_money_is_not_started_again(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
+    user = payer(CELLFERRY_BUDGET="5")
+    user.sees(f"{A100}\n1")
+    name, text = user.is_told(f"{A100} budget=0.02 retry=3\n{tries(tmp_path)}{STUBBORN}")  # about 3 s
+    assert name == "KernelDied" and "did not listen to interrupts" in text and "limit" in text
+    assert (tmp_path / "tries").read_text() == "x"
+    told = WorkerHttp(only_worker(fleet).endpoint, timeout_s=60).get("status")["decisions"]
+    steps = [line["decision"] for line in told]
+    assert steps.index("interrupt") < steps.index("terminate") < steps.index("kernel ended")
+    assert user.sees(f"{A100}\n'goes on'").startswith("'goes on'"), "the worker lives"
+
+
+def test_it_is_run_again_over_ssh(new_user: NewUser, far: Far, tmp_path: Path) -> None:
+    settings, known = far.configuration(tmp_path)
+    user = new_user(
+        CELLFERRY_SSH_CONFIG=str(settings), CELLFERRY_SSH_KNOWN_HOSTS=str(known), CELLFERRY_STATE_DIR=str(tmp_path / "state"),
+        CELLFERRY_START_TIMEOUT_S="60",
+    )  # fmt: skip
+    user.sees("given = [1]\nfirst = None")
+    cell = """given.append(2)
+import os, signal, time
+from pathlib import Path
+import cellferry
+folder = next(place for place in Path.cwd().parents if (place / 'worker.json').exists())
+mark = folder.parent / 'mark-of-the-test'
+place = cellferry.checkpoint_dir
+if not mark.exists():
+    mark.write_text('')
+    def parents(pid):
+        while pid > 1:
+            pid = int(Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+            words = Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\\0')
+            if b'cellferry.worker' in words:
+                yield pid
+    ours = list(parents(os.getpid()))
+    for pid in reversed(ours):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(60)
+mark.unlink()
+result = sorted(cellferry.restored()), place.is_dir()
+"""
+    shown = user.sees(f"%%remote host=box retry=1\n{cell}")
+    assert "-- try 2 of 2, on a new worker 'default'" in shown
+    assert user.has("(given, result)") == ([1, 2], ([], True))
+    user.sees("%remote down --all")
+    eventually(lambda: not [p for p in map(str, far.host.processes()) if "cellferry" in p], "nothing is left there")
