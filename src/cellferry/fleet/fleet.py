@@ -20,7 +20,7 @@ from cellferry.errors import CellferryError, LinkError, RequestError, WorkerErro
 from cellferry.fleet import diagnosis
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
-from cellferry.model import CellRequest, Lease, Order, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.registry import load_provider
 
@@ -51,6 +51,8 @@ class Fleet:
         self._changed = threading.Condition()
         self._entries: dict[str, Entry] = {}
         self._providers: dict[str, Provider] = {}
+        self.left: set[WorkerId] = set()
+        """Workers on which cells go on without this process: its end does not end them."""
         self._pid = os.getpid()
         atexit.register(self.close)
 
@@ -90,6 +92,10 @@ class Fleet:
         with self._changed:
             entries = list(self._entries.values())
         return [entry.worker for entry in entries if entry.worker is not None and self.alive(entry.worker)]
+
+    def everywhere(self) -> list[Worker]:
+        """The workers of this fleet, and those that other processes of this person started and that live."""
+        return [*self.workers(), *self._found()]
 
     def alive(self, worker: Worker) -> bool:
         """Whether the worker still exists; quick, for whoever waits on it."""
@@ -187,7 +193,8 @@ class Fleet:
             return
         atexit.unregister(self.close)
         for entry in list(self._entries.values()):
-            if entry.worker is not None and not entry.worker.token:  # one that is paid for lives on: its lease ends it
+            # one that is paid for lives on: its lease ends it
+            if entry.worker is not None and not entry.worker.token and entry.worker.id not in self.left:
                 try:
                     self._remove(entry, "stop")
                 except (OSError, CellferryError, RuntimeError):

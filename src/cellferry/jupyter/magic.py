@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
     from cellferry.journey import RemoteError, Session
+    from cellferry.jupyter.detached import Watching
     from cellferry.jupyter.relay import DoorScreen
     from cellferry.model import CellReport, CellRequest
 
@@ -79,6 +80,8 @@ class RemoteMagics(Magics):
         self._last_line = ""
         self.last_report: CellReport | None = None
         """What the last remote cell did; None before the first and after one that failed."""
+        self.watching: list[Watching] = []
+        """Displays of cells that were let go."""
         self.screen = _screen(shell)
         self.host = ShellHost(shell, self.screen)
 
@@ -98,6 +101,9 @@ class RemoteMagics(Magics):
     def close(self) -> None:
         """End the workers and give the shell's hooks back; repeatable."""
         self._unwrap_debug()
+        for each in self.watching:
+            each.close()
+        self.watching.clear()
         session, self._session = self._session, None
         if session is not None:
             self.screen.close()
@@ -138,7 +144,7 @@ class RemoteMagics(Magics):
             host.keep_source(line, body, cell.lineno_offset)
             report = self.last_report = session.run(request, cell)
         except RemoteError as error:
-            raise self._as_local(error) from None
+            raise self.as_local(error) from None
         except WorkerError:
             self.screen.worker_lost(request.name)
             raise
@@ -147,11 +153,15 @@ class RemoteMagics(Magics):
             if not isinstance(cause, SyntaxError):
                 raise
             shown = failures.syntax_error_lines(self._shell, cause, cell.lineno_offset, host.file)
-            raise self._as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
+            raise self.as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
         if request.estimate:
             from cellferry.jupyter.display import estimate
 
             return estimate(report, self._offers(request))
+        if report.run:
+            from cellferry.jupyter import detached
+
+            detached.show(self, report.run, report.worker)
         if report.notes or report.stayed_there:
             from cellferry.jupyter.display import summary
 
@@ -168,7 +178,8 @@ class RemoteMagics(Magics):
 
         return purchases.offers_table(self.session, request)
 
-    def _as_local(self, error: RemoteError) -> RemoteError:
+    def as_local(self, error: RemoteError) -> RemoteError:
+        """The error as IPython shows one of a local cell; ``%debug`` then opens where it happened."""
         self._wrap_debug()
         failures.as_the_users(error)
         if not error.traceback:
