@@ -88,6 +88,8 @@ class Session:
         clock = [time.perf_counter()]
         flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
+        if known is None and self.fleet.shared(request):
+            known = self._arrive(request)  # before anything is packed: the cell may read what others have left there
         needs = needed(flow, self.namespace, self.host.hidden, known.kept if known else ())
         if request.estimate:
             return self._estimate(needs, known, request, flow)
@@ -197,6 +199,8 @@ class Session:
         )  # fmt: skip
         there = There(worker, link, files, SourceSync(local_modules))
         link.open()
+        if worker.id in self.fleet.left:
+            there.kept |= link.names
         self._there[worker.name] = there
         return there
 
@@ -353,9 +357,9 @@ class Session:
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""
+        self.fleet.close()  # first: it asks whether others are linked to a worker as we are
         for there in list(self._there.values()):
             self.forget(there)
-        self.fleet.close()
 
     def forget(self, there: There) -> None:
         """Close the link to a worker; the next cell opens another, and sends what it needs."""

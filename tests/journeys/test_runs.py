@@ -113,7 +113,26 @@ def test_a_killed_kernel_leaves_the_cell_running(new_user: NewUser, gate: Gate) 
     os.kill(kernel, signal.SIGKILL)
     user.restarts()
     gate.open()
-    user.sees("%load_ext cellferry")
-    shown = user.sees("%remote attach")
+    offered = _run_id(user.sees("%load_ext cellferry"))
+    shown = user.sees(f"%remote attach {offered}")
     assert "before" in shown and "after" in shown
     assert user.has("made") == [1, 2]
+    user.restarts()
+    assert not user.sees("%load_ext cellferry")
+
+
+def test_two_notebooks_share_what_they_give_one_name(new_user: NewUser) -> None:
+    one, two = new_user(), new_user()
+    one.sees("%%remote name=shared returns=\nmade = [1]\nprint('of the first')")
+    assert "of the first" not in two.sees("%%remote name=shared\nmade.append(2)\nprint(made)")
+    assert "[1, 2, 3]" in one.sees("%%remote name=shared\nmade.append(3)\nprint(made)")
+    assert not two.workers() and one.workers()  # it is the first one's
+    assert two.sees("%%remote name=shared\ntaken = list(made)") == ""
+    assert two.has("taken") == [1, 2, 3]
+
+
+def test_two_notebooks_share_nothing_else(new_user: NewUser) -> None:
+    one, two = new_user(), new_user()
+    one.sees("%%remote\nmade = [1]")
+    two.sees("%%remote\npass")
+    assert two.is_told("%%remote\nprint(made)")[0] in ("UndefinedName", "NameError")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import shutil
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
+from cellferry.fleet.asking import ask_status, noted_status, others_use
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Order, Worker, WorkerId
@@ -81,6 +81,14 @@ class Fleet:
                 if self.provider(entry.worker.provider).alive(entry.worker):
                     return entry.worker, False
                 self._remove(entry, "lost")
+
+    def shared(self, request: CellRequest) -> bool:
+        """Whether the cell names a worker that another process of this user has started on this machine."""
+        if not request.name or request.name in self._entries or candidates(request, self._config) != ("local",):
+            return False
+        from cellferry.fleet.adopt import named_here
+
+        return named_here(self.provider("local"), request) is not None
 
     def peek(self, request: CellRequest) -> str:
         """The name of the worker that ``acquire`` would give for this request. Raises RequestError as it does."""
@@ -196,6 +204,8 @@ class Fleet:
             # one that is paid for lives on: its lease ends it
             if entry.worker is not None and not entry.worker.token and entry.worker.id not in self.left:
                 try:
+                    if entry.named and others_use(entry.worker):
+                        continue  # it ends when they have left
                     self._remove(entry, "stop")
                 except (OSError, CellferryError, RuntimeError):
                     continue  # the others are to be ended as well; a worker also ends by its own lease
@@ -286,6 +296,12 @@ class Fleet:
         idle_s = request.idle_s if request.idle_s is not None else self._config.idle_s
         names = candidates(request, self._config)
         if names == ("local",):
+            from cellferry.fleet.adopt import named_here
+
+            shared = named_here(self.provider("local"), request)
+            if shared is not None:
+                self.left.add(shared.id)  # whoever started it ends it
+                return shared
             lease = Lease(idle_s=idle_s, grace_s=self._config.grace_s)
             return self.provider("local").start(Order(request, name, lease), progress)
         from cellferry.fleet.adopt import adopt
@@ -332,7 +348,7 @@ class Fleet:
         if worker is None:
             return WorkerRow(entry.name, "", entry.state, ours=ours)
         try:
-            told = _ask_status(worker, STATUS_S)
+            told = ask_status(worker, STATUS_S)
         except LinkError:
             told = {"lease": {}}
         offer, row = worker.offer, self.purse.spent(worker.token) if worker.token else None
@@ -357,7 +373,7 @@ class Fleet:
         )
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
-        for ask in (_noted_status, lambda each: _ask_status(each, ASK_S)):
+        for ask in (noted_status, lambda each: ask_status(each, ASK_S)):
             status = ask(worker)
             error = diagnosis.explain_status(worker.name, status, generation) if status else None
             if error is not None:
@@ -371,28 +387,8 @@ class Fleet:
         return diagnosis.lost(worker.name, provider.describe_end(worker))
 
 
-def _noted_status(worker: Worker) -> dict[str, Any] | None:
-    """What a worker on this machine noted when a kernel of its ended a moment ago: its server may not be up yet."""
-    if worker.folder is None:
-        return None
-    try:
-        note = worker.folder / "status.json"
-        if time.time() - note.stat().st_mtime > diagnosis.RECENT_S:
-            return None
-        status: dict[str, Any] = json.loads(note.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return status
-
-
-def _ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
-    from cellferry.link.http import WorkerHttp  # needed when something is shown or broken, not for the first cell
-
-    return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
-
-
 def _entry(name: str, request: CellRequest) -> Entry:
-    return Entry(name, request.hardware, env=request.env, where=where(request))
+    return Entry(name, request.hardware, env=request.env, where=where(request), named=bool(request.name))
 
 
 def _certificate(folder: Path) -> str:

@@ -146,6 +146,11 @@ class Cells:
             reply = {**reply, "traceback": []}
         return dict(reply)
 
+    def names(self) -> list[str]:
+        """The user's variables; asked by a client that shares this kernel with others."""
+        hidden = self.shell.user_ns_hidden
+        return [name for name in list(self.shell.user_ns) if not name.startswith("_") and name not in hidden]
+
     def _unders(self) -> frozenset[str]:
         hook, namespace = self.shell.displayhook, self.shell.user_ns
         return frozenset(name for name in ("_", "__", "___") if namespace.get(name) is getattr(hook, name, None))

@@ -97,6 +97,7 @@ class Link:
                 "pid": os.getpid(),
                 "python": list(sys.version_info[:3]),
                 "work": str(self.cells.files.root),
+                "names": self.cells.names(),
             }
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from cellferry.errors import CellferryError, CellSyntaxError, WorkerError
-from cellferry.jupyter import failures
+from cellferry.jupyter import failures, left
 from cellferry.jupyter.host import ShellHost
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.before_cell)
     setattr(shell, _LOADED, magics)
+    left.offer(magics, magics.offers.append)
+    if getattr(shell, "execution_count", 0) and getattr(shell.displayhook, "exec_result", None) is not None:
+        magics.tell_offers()  # a cell is loading the extension; else the first cell is told
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -82,6 +85,8 @@ class RemoteMagics(Magics):
         """What the last remote cell did; None before the first and after one that failed."""
         self.watching: list[Watching] = []
         """Displays of cells that were let go."""
+        self.offers: list[str] = []
+        """Cells that an earlier kernel left, not told yet."""
         self.screen = _screen(shell)
         self.host = ShellHost(shell, self.screen)
 
@@ -186,9 +191,16 @@ class RemoteMagics(Magics):
             failures.as_shown_already(self._shell, error)
         return error
 
+    def tell_offers(self) -> None:
+        """Show what can be brought home, once."""
+        while self.offers:
+            self.screen.note(self.offers.pop(0))
+
     def before_cell(self, info: ExecutionInfo) -> None:
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""
         self.host.begin(info)
+        if self.offers:
+            self.tell_offers()
         if self._refusal is not None:
             self._refusal.withdraw()
             self._refusal = None

@@ -73,6 +73,8 @@ class KernelLink:
         self.acknowledged = ""
         """The run that the worker has written down last."""
         self.waits = False
+        self.names: frozenset[str] = frozenset()
+        """Variables that were there when this link was opened."""
         self.vm = False
         self.pid = 0
         self.work = ""
@@ -96,6 +98,7 @@ class KernelLink:
                 "%remote down, then run the cell again",
             )
         self.heap.by_source = welcome["python"][:2] != _PYTHON
+        self.names = frozenset(map(str, welcome.get("names", ())))
         self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
 
     def run(self, frame: dict[str, Any], parcel: Parcel) -> int:
