@@ -55,13 +55,16 @@ class Tries:
 class Again:
     """One for each session; used from the thread that runs its cells."""
 
-    def __init__(self, config: Cellferry, fleet: Fleet, screen: Screen) -> None:
-        self._config, self._fleet, self._screen = config, fleet, screen
+    def __init__(self, config: Cellferry, fleet: Fleet, screen: Screen, down: Callable[[str], object]) -> None:
+        """``down``: ends a worker by its name, and forgets what is known of it; raises CellferryError."""
+        self._config, self._fleet, self._screen, self._down = config, fleet, screen, down
         self._tries = Tries("", "")
         self._unfinished: dict[tuple[str, str], str] = {}
 
     def run(self, request: CellRequest, cell: Cell, once: Once) -> CellReport:
         """``once``, and again as often as ``request.retry`` says while workers die under it. Raises what the last try raised."""
+        if request.detach and request.retry:
+            self._screen.note("retry= does nothing for a cell that is let go: nobody would be there to run it again")
         key = (cell.cell_id or "", cell.source)
         before = self._unfinished.pop(key, "")
         tries = self._tries = Tries(before or uuid.uuid4().hex, cell.cell_id or f"In[{cell.number}]", resumes=bool(before))
@@ -82,7 +85,7 @@ class Again:
                     self._screen.note(f"the cell's last checkpoint is kept: {tries.kept.place}/")
                 raise
             else:
-                if tries.kept is not None:
+                if tries.kept is not None and not request.detach:
                     self._remove(tries.kept)
                 return report
             finally:
@@ -148,7 +151,7 @@ class Again:
             tries.died_on.add(worker.id)
             return f"the new kernel of worker {worker.name!r}"
         try:
-            self._fleet.down(worker.name)
+            self._down(worker.name)
         except errors.CellferryError:
             pass  # it is gone already; or nobody reaches it, and its own lease ends it
         if worker.token and worker.started_unix_s >= tries.began_unix_s:  # all that it came to was for this cell

@@ -11,14 +11,10 @@ DISK_LOW_BYTES = 1 << 20
 RECENT_S = 30.0
 LOG_LINES = 8
 
-AGAIN = (
-    "run the cell again: a new kernel is already there. The notebook's variables are as they were before the cell; values that "
-    "lived only on that kernel are lost (`retry=2` on the cell runs it again by itself, `checkpoint=60s` saves what it has made)"
-)
-NEW_WORKER = (
-    "run the cell again: it starts a new worker. The notebook's variables are as they were before the cell; values that lived "
-    "only on the old one are lost (`retry=2` on the cell does that by itself, `checkpoint=60s` saves what it has made)"
-)
+_KEPT = "The notebook's variables are as they were before the cell; values that lived only there are lost"
+_BY_ITSELF = "(by itself: `%%remote retry=2`; with `checkpoint=60s` from what it had made)"
+AGAIN = f"run the cell again: a new kernel is already there {_BY_ITSELF}. {_KEPT}"
+NEW_WORKER = f"run the cell again: it starts a new worker {_BY_ITSELF}. {_KEPT}"
 WILLED = ("money was spent", "told to stop", "somebody ended", "nobody used it", "over its limit")
 """Words of providers for an end after which the cell is not to be run again unasked."""
 
