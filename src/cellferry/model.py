@@ -70,9 +70,8 @@ class CellRequest:
     retry: int = 0
     """How often the cell is run again when its worker dies under it."""
     checkpoint_s: float | None = None
-    """How often the worker saves what the cell has made (seconds); None: never."""
     checkpoint_names: tuple[str, ...] = ()
-    """What it saves; empty: the names that the cell has bound or changed."""
+    """What the worker saves every ``checkpoint_s`` seconds (None: never); empty: all that the cell has bound or changed."""
     secrets: tuple[str, ...] = ()
     """Environment variables here that the cell may read there."""
     allow: tuple[str, ...] = ()

@@ -166,6 +166,11 @@ class Cells:
         saver.prepare()
         return saver
 
+    def renew(self, meta: dict[str, Any]) -> None:
+        """Newer orders for the checkpoints of the running cell."""
+        if self.saver:
+            self.saver.renew(meta)
+
     def _made(self, before: dict[str, Any], given: dict[str, Any], names: list[str]) -> dict[str, Any]:
         """What the running cell has bound or changed so far, or what ``names`` are; asked from the saver's thread."""
         now = dict(self.shell.user_ns)

@@ -198,8 +198,7 @@ class Link:
         self.cells.files.send(meta["number"], meta["ranges"], self.send)
 
     def _on_checkpoint(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        if self.cells.saver:
-            self.cells.saver.renew(meta)
+        self.cells.renew(meta)
 
     def _on_store(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.cells.files.store(meta["number"], meta["order"], self.send)
