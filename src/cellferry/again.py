@@ -18,7 +18,7 @@ from cellferry.accounts import why_stopped
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.artifacts import open_store
-from cellferry.link.checkpoints import RENEW_S, Kept
+from cellferry.link.checkpoints import RENEW_S, Kept, result_order
 from cellferry.link.session import Returned
 from cellferry.link.there import There
 from cellferry.model import Cell, CellReport, CellRequest, Screen, Worker
@@ -96,11 +96,17 @@ class Again:
         """The running try has this worker."""
         self._tries.worker, self._tries.since_unix_s = worker, time.time()
 
-    def words(self, there: There, request: CellRequest) -> dict[str, Any]:
-        """What the frame of a cell says of its checkpoints."""
+    def words(self, there: There, request: CellRequest, run: str) -> dict[str, Any]:
+        """What the frame of a cell says of its checkpoints, and of where the results of ``run`` go if nobody takes them."""
+        told: dict[str, Any] = {}
+        if self._config.artifact_store and (there.worker.token or request.detach):
+            told["left"] = result_order(open_store(self._config.artifact_store), run)
+        if request.checkpoint_s is not None or request.checkpoint_names:
+            told["checkpoint"] = self._checkpoint(there, request)
+        return told
+
+    def _checkpoint(self, there: There, request: CellRequest) -> dict[str, Any]:
         tries = self._tries
-        if request.checkpoint_s is None and not request.checkpoint_names:
-            return {}
         if self._config.artifact_store and tries.kept is None:
             tries.kept = Kept(open_store(self._config.artifact_store), tries.run)
         told: dict[str, Any] = {
@@ -112,7 +118,7 @@ class Again:
         if tries.kept is not None:
             told |= tries.kept.orders(resumes=tries.resumes)
             self._renew_in_time(tries, tries.kept, there)
-        return {"checkpoint": told}
+        return told
 
     def look(self, request: CellRequest, there: There, returned: Returned) -> None:
         """Raise SpotTaken before anything of an interrupted cell is taken home, where the cell will be run again."""
@@ -171,7 +177,7 @@ class Again:
     def _renew_in_time(self, tries: Tries, kept: Kept, there: There) -> None:
         def renew() -> None:
             try:
-                there.link.tell({"op": "checkpoint", **kept.orders()})
+                there.link.tell(kept.renewed())
             except errors.CellferryError:
                 return  # the connection is gone; who waits for the cell will say so
             self._renew_in_time(tries, kept, there)

@@ -137,7 +137,7 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request))
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
         self._current = there
         try:
             sent += there.link.run(frame, parcel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import tempfile
@@ -301,6 +302,36 @@ def test_signals_are_named(new_user: NewUser) -> None:
     user: User = new_user()
     name, text = user.is_told(f"%%remote\nimport os\nos.kill(os.getpid(), {int(signal.SIGTERM)})")
     assert name == "KernelDied" and "SIGTERM" in text and "variables are as they were" in text
+
+
+@pytest.mark.parametrize("size", [10, 6_000_000], ids=["small", "bulk"])
+def test_what_nobody_took_is_in_the_store_when_the_worker_is_gone(new_user: NewUser, s3: dict[str, str], tmp_path: Path, size: int) -> None:
+    user = new_user(CELLFERRY_ARTIFACT_STORE="s3://bucket/p", **s3)
+    user.sees("given = [1]")
+    shown = user.sees(f"%%remote detach\ngiven.append(2)\nmade = {{'data': bytearray(b'x' * {size})}}\nlen(made['data'])")
+    run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert run is not None
+    place = tmp_path / "s3" / "bucket" / "p" / "results" / run[1]
+    eventually(lambda: (place / "result").exists(), "its results are stored", 60)
+    user.sees("%remote down --all")
+    shown = user.sees(f"%remote attach {run[1]}")
+    assert "was kept in s3://bucket/p" in shown
+    assert user.has("(given, len(made['data']))") == ([1, 2], size) and not (place / "result").exists()
+    assert user.is_told(f"%remote attach {run[1]}")[0] == "RunGone"
+
+
+def test_orders_for_the_store_are_renewed_in_time(new_user: NewUser, s3: dict[str, str]) -> None:
+    """Those of the beginning are too old before the cell ends."""
+    user = new_user(CELLFERRY_ARTIFACT_STORE="s3://bucket/p", **s3)
+    user.sees("import cellferry.again as again, cellferry.link.store_s3 as store\nagain.RENEW_S, store.LEFT_S = 0.5, 3")
+    shown = user.sees(
+        "%%remote checkpoint=0.3s checkpoint_names=step\nimport time\n"
+        "saver = get_ipython().kernel.door.running.cells.saver\nfirst, step, began = saver._told['slots'], 0, time.time()\n"
+        "while time.time() < began + 5 or saver.made < step: time.sleep(0.1)\n"
+        "step = 1\nmade = saver.made\nwhile saver.made == made: time.sleep(0.05)\n"
+        "print(saver._told['slots'] != first, 'X-Amz-Expires=3&' in first[0]['put'])\ndel saver"
+    )
+    assert "True True\n" in shown and "not saved" not in shown, shown
 
 
 # -- machines that cost (simulated) money, and the watchdog -----------------------------------------------------------

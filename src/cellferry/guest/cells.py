@@ -12,7 +12,7 @@ from typing import Any
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.journal import Journal
-from cellferry.guest.keeping import changed_names, keep_result
+from cellferry.guest.keeping import changed_names, keep_result, store_results
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.checkpoint import PLACE, RUNS
@@ -36,6 +36,8 @@ class Done:
     given: dict[str, Any]
     changed: list[str] | None = None
     """Names of ``given`` that the cell changed; None: not looked at yet."""
+    left: dict[str, Any] | None = None
+    """Where in the artifact store the results may go, if nobody is there to take them."""
 
 
 class Cells:
@@ -114,7 +116,7 @@ class Cells:
         ran_s = time.perf_counter() - started
         given = {name: value for name, value in arrived.roots.items() if name not in meta["unchanged"]}
         home = Home(before, dict(namespace), tuple(given.values()), frozenset(self.shell.user_ns_hidden), self._unders())
-        self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given))
+        self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given, left=meta.get("left")))
         door.over(journal)
         door.set_busy(None)
 
@@ -233,6 +235,8 @@ class Cells:
         roots = {name: done.given[name] for name in done.changed} | done.roots
         try:
             keep_result(done.journal.folder, done.frame, roots, self.shell.user_ns, plain=self.data_only)
+            if done.left:
+                store_results(done.journal.folder, done.left)
         except OSError as exc:
             done.journal.end({"status": done.frame["reply"]["status"], "lost": f"the results could not be kept: {exc}"})
 

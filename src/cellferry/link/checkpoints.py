@@ -1,10 +1,12 @@
-"""Where the checkpoints of one cell lie in the artifact store, and what the worker may do there: orders, never keys.
+"""Where checkpoints, and results that nobody has taken, lie in the artifact store; what the worker may do there: orders, never
+keys.
 
-A run has two places that are written in turn, and a word on which of them is the newest that is whole.
+A run with checkpoints has two places that are written in turn, and a word on which of them is the newest that is whole.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cellferry.link.artifacts import Store
@@ -14,6 +16,28 @@ SLOTS = ("a.zip", "b.zip")
 LATEST = "latest.json"
 RENEW_S = 3600.0
 """How often the worker gets new orders while its client is connected; an order is good for ``store_s3.LEFT_S``."""
+
+RESULTS = "results"
+
+
+def result_order(store: Store, run: str) -> dict[str, Any]:
+    """Where the worker may put what a run has made, if nobody is there to take it. Raises LinkError."""
+    return store.left(f"{RESULTS}/{run}/result")
+
+
+def stored_results(store: Store) -> list[str]:
+    """The runs whose results are in the store. Raises LinkError."""
+    return [name.split("/")[1] for name in store.listing() if name.startswith(f"{RESULTS}/") and name.endswith("/result")]
+
+
+def fetch_results(store: Store, run: str, target: Path) -> None:
+    """Bring the results of a run here, as a file. Raises LinkError, OSError."""
+    store.fetch(f"{RESULTS}/{run}/result", target, lambda _bytes: None)
+
+
+def forget_results(store: Store, run: str) -> None:
+    """They are home. Raises LinkError."""
+    store.remove(f"{RESULTS}/{run}")
 
 
 class Kept:
@@ -44,6 +68,10 @@ class Kept:
                 "latest": self.store.lent(self._name(LATEST)),
             }
         return told
+
+    def renewed(self) -> dict[str, Any]:
+        """The frame with newer orders, while the cell runs. Raises LinkError."""
+        return {"op": "checkpoint", **self.orders()}
 
     def remove(self) -> None:
         """Take everything of the run out of the store. Raises LinkError."""
