@@ -45,6 +45,7 @@ class Link:
         self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+        self._on_checkpoint = self.cells.renew
 
     @property
     def connected(self) -> bool:
@@ -196,9 +197,6 @@ class Link:
 
     def _on_take(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.cells.files.send(meta["number"], meta["ranges"], self.send)
-
-    def _on_checkpoint(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.renew(meta)
 
     def _on_store(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.cells.files.store(meta["number"], meta["order"], self.send)
@@ -399,6 +397,3 @@ class Door:
             self._control.send(json.dumps(what).encode())
         except OSError:
             pass
-
-
-__all__ = ["Door", "Link", "vm"]
