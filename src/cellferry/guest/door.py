@@ -21,7 +21,7 @@ from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
-from cellferry.parcels import tls, vm
+from cellferry.parcels import tls
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
