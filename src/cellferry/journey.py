@@ -152,7 +152,7 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
-            self._again.look(request, there, returned)
+            self._again.look(request, there, returned, frame["run"])
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
