@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.config import Cellferry, state_folder
-from cellferry.model import Cell, Worker
+from cellferry.model import Cell, Offer, Worker
 from cellferry.providers.base import Progress
 
 FOLDER = "board"
@@ -284,14 +284,14 @@ def _about(worker: Worker) -> dict[str, Any]:
     offer = worker.offer
     return {
         "worker": worker.name, "worker_id": worker.id, "provider": worker.provider, "spot": worker.spot,
-        "microusd_per_hour": worker.microusd_per_hour, "simulated": worker.simulated, "hardware": hardware_text(worker),
+        "microusd_per_hour": worker.microusd_per_hour, "simulated": worker.simulated, "hardware": hardware_of(offer),
         "instance": offer.instance if offer else "", "region": offer.region if offer else "",
     }  # fmt: skip
 
 
-def hardware_text(worker: Worker) -> str:
+def hardware_of(offer: Offer | None) -> str:
     """ "1x A100 40 GiB, 12 CPUs, 85 GiB"; "" where it is not known."""
-    offer, parts = worker.offer, []
+    parts: list[str] = []
     if offer is None:
         return ""
     if offer.gpu_count:
