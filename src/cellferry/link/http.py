@@ -82,10 +82,13 @@ def dial_http(endpoint: Endpoint, timeout_s: float) -> socket.socket:
     try:
         connection.connect()
         return connection.sock
-    except ssl.SSLError as error:
-        raise IdentityError(f"the worker and this notebook do not know each other: {error}") from error
-    except OSError as error:
-        raise LinkError(f"the worker does not answer: {error}") from error
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, ssl.SSLError):
+            raise IdentityError(f"the worker and this notebook do not know each other: {error}") from error
+        if isinstance(error, OSError):
+            raise LinkError(f"the worker does not answer: {error}") from error
+        raise
 
 
 def _reason(body: bytes, otherwise: str) -> str:

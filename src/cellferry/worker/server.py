@@ -23,7 +23,6 @@ from cellferry.worker.identity import ConnectionIdentity
 from cellferry.worker.provisioner import KERNEL_NAME, GuestSpecs
 from cellferry.worker.settings import mark_phase
 
-
 TERMINALS = "jupyter_server_terminals"
 """Jupyter's own terminals, where they are installed: the sidebar opens them."""
 
