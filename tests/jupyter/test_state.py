@@ -133,6 +133,21 @@ def test_runs_of_workers_are_merged_with_those_of_boards() -> None:
     assert rows["r3"]["phase"] == "queued" and list(rows) == ["r3", "r1", "r2"], "newest first"
 
 
+def test_a_run_that_was_left_is_as_its_worker_says() -> None:
+    each, left = worker(), run("r1", status="detached")
+    row_there = {"run": "r1", "cell_id": "c", "number": 3, "status": "running", "asked_unix_s": NOW - 6, "began_unix_s": NOW - 5,
+                 "ended_unix_s": None, "detached": True, "unclaimed": True}  # fmt: skip
+    def told(**changes: Any) -> Any:
+        found = facts(boards=[board(runs=[left])], workers=[each], runs={each.id: [row_there | changes]})
+        return sections(found, PLACES)["runs"][0]
+
+    assert told()["status"] == "detached" and told()["phase"] == "running"
+    assert told(status="queued")["status"] == "queued"
+    ended = told(status="error", ename="KeyboardInterrupt", ended_unix_s=NOW)
+    assert (ended["status"], ended["phase"], ended["ended_unix_s"], ended["unclaimed"]) == ("stopped", "done", NOW, True)
+    assert sections(facts(boards=[board(runs=[left])]), PLACES)["runs"][0]["status"] == "lost"
+
+
 def test_fifty_workers_and_a_thousand_runs_are_quick() -> None:
     workers = [worker(f"w{n}") for n in range(50)]
     boards = [board(*(row(w.name, w.id) for w in workers[n::25]), pid=n, kernel=f"k{n}",
