@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -120,7 +121,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         began = time.time()
         look = await self._ask_look(host)
         if not await installed(self.connections, host, look, kit):
-            supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources({}))))
+            supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
             if not await install(self.connections, host, look, kit, supply, progress):
                 del self._supplies[host]
         environ = {"CELLFERRY_CACHE_DIR": look.cache}
