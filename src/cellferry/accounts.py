@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cellferry.config import Cellferry
@@ -11,7 +12,8 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Screen, Worker
+from cellferry.model import CellReport, CellRequest, Offer, Screen, Worker
+from cellferry.placement.fit import Asked
 
 SHARING = frozenset({"local", "demo"})
 """Providers whose workers are processes of this machine and can use the notebook's own packages."""
@@ -24,6 +26,19 @@ def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
     if request.env or not (config.env or not SHARING.issuperset(candidates(request, config))):
         return request
     return replace(request, env=config.env or "auto")
+
+
+def machines(fleet: Fleet, request: CellRequest, config: Cellferry, there: There | None) -> Sequence[Offer]:
+    """The machines that a cell may run on: that of its worker, or everything on offer that fits; () for this machine.
+
+    Raises what providers raise.
+    """
+    if there is not None:
+        return [there.worker.offer] if there.worker.offer else []
+    if candidates(request, config) == ("local",):
+        return []
+    fitting = Asked(request.hardware)
+    return [offer for offer in fleet.hunt.offers(request) if not fitting(offer)]
 
 
 def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Screen) -> Worker:

@@ -245,10 +245,11 @@ def test_indexes_that_only_the_environment_names_are_supplied(make: Make, far: F
 
 def test_offers_say_what_the_machine_has(make: Make, far: Far, tmp_path: Path) -> None:
     host = far.host
-    host.write("/usr/local/bin/nvidia-smi", "#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 81920'\necho 'NVIDIA A100-SXM4-80GB, 81920'\n", 0o755)
+    line = "echo 'NVIDIA A100-SXM4-80GB, 81920, 550.54.15'\n"
+    host.write("/usr/local/bin/nvidia-smi", f"#!/bin/sh\n{line}{line}", 0o755)
     provider = make(state_dir=str(tmp_path / "gpu"))
     (offer,) = provider.offers(CellRequest())
-    assert (offer.gpu, offer.gpu_count, offer.gpu_memory_bytes) == ("a100", 2, 80 << 30)
+    assert (offer.gpu, offer.gpu_count, offer.gpu_memory_bytes, offer.driver) == ("a100", 2, 80 << 30, "550.54.15")
     assert offer.microusd_per_hour == 0 and offer.cpus > 0 and offer.memory_bytes > 1 << 30
     kept = json.loads((tmp_path / "gpu" / "hosts.json").read_text())
     assert list(kept) == provider.config.hosts

@@ -311,7 +311,7 @@ def _offer(host: str, look: Look) -> Offer:
     return Offer(
         "ssh", host, host, gpu=look.gpus.name, gpu_count=look.gpus.count, gpu_memory_bytes=look.gpus.memory_bytes,
         cpus=look.cpus, memory_bytes=look.memory_bytes, arch=look.arch, microusd_per_hour=0, priced_unix_s=time.time(),
-        price_source="yours",
+        price_source="yours", driver=look.gpus.driver,
     )  # fmt: skip
 
 
