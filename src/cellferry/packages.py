@@ -82,12 +82,15 @@ class Packages:
     _made: tuple[WorkerId, str] | None = None
     _file_stamp: int = -1
     _offered: int = 0
+    _unreachable: bool = False
+    """PyTorch's own index."""
 
     def suit(self, machines: Sequence[Offer]) -> None:
         """Choose for these machines from now on; a lock that was made for others is made anew."""
         platform, self.builds = platform_for(machines), builds_for(machines)
-        chosen = self.target.torch_backend
-        if platform != self.target.platform or (chosen and chosen not in self.builds):
+        self.builds = () if self._unreachable else self.builds
+        chosen, has_torch = self.target.torch_backend, self.lock is not None and "torch" in self.lock.versions
+        if platform != self.target.platform or (chosen not in self.builds if chosen else has_torch and self.builds):
             self.lock, self.target = None, replace(self.target, platform=platform, torch_backend="")
 
     @cached_property
@@ -166,7 +169,7 @@ class Packages:
             return make(self.target)
         described, self.target = lock_with_torch(make, self.target, self.builds)
         if not self.target.torch_backend:
-            self.builds = ()  # PyTorch's index cannot be reached: it is not tried for each cell
+            self._unreachable = True  # it is not tried for each cell
         return described
 
     def _file_changed(self) -> bool:
