@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from .test_lab import CHROMIUM, FLAGS, PATIENCE_MS, free_port, shoot, wait_for
+from doors.browser import PATIENCE_MS, kernel_is_idle, looking, looks, run_all, serving, shoot
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 BASE = ("ipykernel", "jupyterlab", "notebook")
 """What Binder's own environment has of what ``binder/requirements.txt`` names or replaces."""
 TOUR = "examples/tour.ipynb"
+CODE = "[...window.jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')"
+
+pytestmark = looks
 
 
 def run(*words, **more):
@@ -71,48 +74,29 @@ def image(tmp_path_factory):
     return repository, venv, clean
 
 
-@pytest.mark.browser
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")
 def test_the_tour_in_binder(image, tmp_path):
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 
     repository, venv, clean = image
     assert not (repository / "node_modules").exists()
-    port, token = free_port(), "of-this-test"
-    state = tmp_path / "state"
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [venv / "bin/jupyter", "notebook", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-             "--ServerApp.port_retries=0", "--LabApp.expose_app_in_browser=True"],
-            env={**clean, "JUPYTER_TOKEN": token, "CELLFERRY_STATE_DIR": str(state)}, cwd=repository, stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api", server, tmp_path / "server.log")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
-            page = browser.new_page(viewport={"width": 1400, "height": 1000})
-            page.set_default_timeout(3 * PATIENCE_MS)
-            expect.set_options(timeout=3 * PATIENCE_MS)
-            page.goto(f"http://127.0.0.1:{port}/lab/tree/{TOUR}?token={token}")
-            expect(page.get_by_role("heading", name="A tour of cellferry")).to_be_visible()
-            page.wait_for_function(
-                "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
-            if (venv / "share/jupyter/labextensions/@cellferry/lab/package.json").exists():
-                expect(page.locator("#cellferry-panel")).to_be_visible()
-            shoot(page, tmp_path, "binder-opened")
-            page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-            page.wait_for_function(
-                "() => { const cells = window.jupyterapp.shell.currentWidget.content.model.cells;"
-                " const last = [...cells].filter(cell => cell.type === 'code').pop();"
-                " return last.executionCount && last.outputs.length; }", timeout=15 * PATIENCE_MS)
-            errors = page.evaluate(
-                "() => [...window.jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')"
-                ".flatMap(cell => cell.outputs.toJSON()).filter(output => output.output_type === 'error').map(o => o.ename)")
-            assert errors == ["BudgetSpent"]
-            page.locator(".jp-OutputArea-output img").first.scroll_into_view_if_needed()
-            shoot(page, tmp_path, "binder-tour")
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(60)
+    environ = {**clean, "JUPYTER_TOKEN": "of-this-test", "CELLFERRY_STATE_DIR": str(tmp_path / "state")}
+    command = (venv / "bin/jupyter", "notebook", "--LabApp.expose_app_in_browser=True")
+    with (
+        serving(command, repository, environ, tmp_path / "server.log") as address,
+        looking(f"{address}/lab/tree/{TOUR}?token=of-this-test", tmp_path) as page,
+    ):
+        expect(page.get_by_role("heading", name="A tour of cellferry")).to_be_visible()
+        kernel_is_idle(page)
+        if (venv / "share/jupyter/labextensions/@cellferry/lab/package.json").exists():
+            expect(page.locator("#cellferry-panel")).to_be_visible()
+        shoot(page, tmp_path, "binder-opened")
+        run_all(page)
+        page.wait_for_function(
+            f"() => {{ const last = ({CODE}).pop(); return last.executionCount && last.outputs.length; }}",
+            timeout=10 * PATIENCE_MS)
+        errors = page.evaluate(
+            f"() => ({CODE}).flatMap(cell => cell.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)")
+        assert errors == ["BudgetSpent"]
+        page.locator(".jp-OutputArea-output img").first.scroll_into_view_if_needed()
+        shoot(page, tmp_path, "binder-tour")
