@@ -69,7 +69,11 @@ def looking(at: str, folder: Path) -> Iterator[Any]:
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
         page.goto(at)
-        yield page
+        try:
+            yield page
+        except BaseException:
+            shoot(page, folder, "failed")
+            raise
         browser.close()
 
 
@@ -78,8 +82,15 @@ def kernel_is_idle(page: Any) -> None:
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
 
 
-def run_all(page: Any) -> None:
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+def run_all(page: Any, within_ms: int = 10 * PATIENCE_MS) -> list[str]:
+    """Run the notebook to its end, or to a cell that fails; the names of the errors that are in it then."""
+    page.evaluate(
+        "() => { window.ranAll = false;"
+        " window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ranAll = true; }); }")
+    page.wait_for_function("() => window.ranAll", timeout=within_ms)
+    return page.evaluate(
+        "() => [...window.jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')"
+        ".flatMap(cell => cell.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)")
 
 
 def shoot(page: Any, folder: Path, name: str) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import nbformat
 
-from doors.browser import PATIENCE_MS, looking, looks, serving, shoot
+from doors.browser import kernel_is_idle, looking, looks, run_all, serving, shoot
 
 pytestmark = looks
 
@@ -43,11 +43,10 @@ def test_a_notebook_with_widgets_progress_and_a_machine(tmp_path):
         looking(f"{address}/notebooks/notebook.ipynb", tmp_path) as view,
     ):
         expect(view.locator(".jp-CodeCell").first).to_be_visible()
-        view.wait_for_function(
-            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+        kernel_is_idle(view)
         assert view.locator("#cellferry-panel").count() == 0
-        view.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-        expect(view.get_by_text("back here: 19 42", exact=True)).to_be_visible(timeout=3 * PATIENCE_MS)
+        assert run_all(view) == []
+        expect(view.get_by_text("back here: 19 42", exact=True)).to_be_visible()
         expect(view.get_by_text(re.compile("20/20"))).to_be_visible()
         expect(view.locator(".jp-OutputArea-output img").first).to_be_visible()
         expect(view.get_by_text(re.compile(r"simulated\): "))).to_be_visible()
