@@ -181,8 +181,9 @@ class Session:
 
         given = [self.namespace.get(root) for root in parcel.roots]
         name = self.fleet.peek(request)
-        before = self._packages.get(name)
-        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, trial=trial)
+        before, there = self._packages.get(name), self._there.get(name)
+        machines = accounts.machines(self.fleet, request, self.config, there)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, machines, trial=trial)
         if not trial:
             self._packages[name] = packages
         return packages

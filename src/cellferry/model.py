@@ -138,6 +138,8 @@ class Offer:
     quota_units: int = 0
     """How much of that quota one machine takes (AWS: vCPUs)."""
     simulated: bool = False
+    driver: str = ""
+    """Version of NVIDIA's driver there ("570.86.15"), "" where there is no GPU or nobody knows."""
 
     def price(self, spot: bool) -> int:
         """Micro-dollars an hour, bought that way; 0 where it is free, or not sold so."""
