@@ -10,7 +10,7 @@ from typing import Any, Literal, NewType, Protocol
 WorkerId = NewType("WorkerId", str)
 """Random name of a worker, unique for ever; safe in file names."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of what client and worker say to each other; a different one is a clear error at hello."""
 
 Message = dict[str, object]
