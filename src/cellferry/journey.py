@@ -31,7 +31,7 @@ from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
-from cellferry.link.http import WorkerHttp
+from cellferry.link.redial import When
 from cellferry.link.reports import RESULT, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
@@ -192,7 +192,7 @@ class Session:
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
             worker.endpoint, self._host.screen, self._namespace, worker.name,
-            lambda closed: self._trouble(worker, closed, generation), self.config.trust == "data",
+            lambda when: self._trouble(worker, when, generation), self.config.trust == "data",
         )  # fmt: skip
         config = self.config
         files = FileSync(
@@ -204,11 +204,11 @@ class Session:
         self._there[worker.name] = there
         return there
 
-    def _trouble(self, worker: Worker, closed: bool, generation: int) -> Exception | None:
-        """Asked by the link to the worker's kernel of that generation, while it waits: None, or why nothing will come."""
-        if not closed and self.fleet.alive(worker):
+    def _trouble(self, worker: Worker, when: When, generation: int) -> Exception | None:
+        """Asked by the link to the worker's kernel of that generation (``redial.Alive``): None, or why nothing will come."""
+        if when == "waiting" and self.fleet.alive(worker):
             return None
-        error = self.fleet.diagnose(worker, generation=generation)
+        error = self.fleet.diagnose(worker, generation=generation, certain=when == "away")
         if isinstance(error, errors.KernelDied):
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
@@ -261,11 +261,7 @@ class Session:
                 deadline = None
             except KeyboardInterrupt:
                 interrupts += 1
-                there.link.interrupt()
-                if interrupts == 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/interrupt")
-                elif interrupts > 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/restart")
+                there.link.interrupted(interrupts)
 
     def _settle(self, there: There, returned: Returned) -> list[str]:
         """Give the notebook what came home: objects changed in place, names bound, names deleted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import queue
 import signal
@@ -17,25 +18,38 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
+from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
+from cellferry.guest.files import FileWords
 from cellferry.guest.masking import Masking
 from cellferry.guest.packages import Importer, Packages
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
+from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
-PROTOCOL = 1
 Job = Callable[[], Any]
 _MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
 
-class Link:
-    """One client. Its frames are read in a thread of its own; cells and comms go to the kernel's main thread."""
+class Link(FileWords):
+    """One client, whether it is connected at the moment or not. Its frames are read in a thread of its own; cells and comms
+    go to the kernel's main thread.
 
-    def __init__(self, door: Door, channel: Channel) -> None:
+    ``session``: the client's secret, by which it comes back; ``client``: the same for all sessions of its process.
+    """
+
+    def __init__(self, door: Door, hello: dict[str, Any]) -> None:
         self.door = door
-        self.channel = channel
-        self.vm = False
+        self.session, self.client = str(hello.get("session", "")), str(hello.get("client", ""))
+        self.attempt = int(hello.get("attempt", 0))
+        self.channel = Lasting(
+            lambda: wait_for_client(door, self), beat_s=float(hello.get("beat_s", 0)), silent_s=float(hello.get("silent_s", 0))
+        )
+        self.vm = bool(hello.get("vm"))
+        self.jobs: set[object] = set()
+        self.stop_after_s = math.inf
+        """How long its client may be gone before its running cell is interrupted."""
         self.sessions: set[str] = set()
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.grown: queue.Queue[bool] = queue.Queue()
@@ -43,9 +57,17 @@ class Link:
         self.waiting: tuple[dict[str, Any], list[Any]] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+        self.cells.heap.by_source = hello.get("python", here := list(sys.version_info[:2])) != here
+        self.cells.data_only = bool(hello.get("data_only"))
+        self.cells.worker = hello.get("worker", "")
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a cell of this client runs, or waits for its turn."""
+        return bool(self.jobs)
 
     def serve(self) -> None:
-        """Read until the client is gone."""
+        """Read until the client says goodbye, or has been gone for too long."""
         try:
             while True:
                 meta, buffers = self.channel.recv(self._allocate)
@@ -66,10 +88,10 @@ class Link:
         except Exception as exc:
             self.send({"op": "refused", "error": type(exc).__name__, "what": f"{type(exc).__name__}: {exc}"})
 
-    def send(self, meta: dict[str, Any], buffers: Any = ()) -> None:
-        """Send a frame; a client that is gone is noticed by the reader."""
+    def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False) -> None:
+        """Send a frame, or keep it for a client that is away. ``event``: an output, which never waits for the network."""
         try:
-            self.channel.send(meta, buffers)
+            self.channel.send(meta, buffers, event=event)
         except WireClosed:
             pass
 
@@ -78,23 +100,12 @@ class Link:
             return self.inbox.target(meta["leaf"], meta["at"], size)
         return self.cells.allocate(meta, index, size)
 
-    def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.vm = bool(meta.get("vm"))
-        self.cells.heap.by_source = meta.get("python", here := list(sys.version_info[:2])) != here
-        self.cells.data_only = bool(meta.get("data_only"))
-        self.cells.worker = meta.get("worker", "")
-        self.send(
-            {
-                "op": "welcome",
-                "protocol": PROTOCOL,
-                "pid": os.getpid(),
-                "python": list(sys.version_info[:3]),
-                "work": str(self.cells.files.root),
-            }
-        )
+    def _on_bye(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.channel.close()
 
     def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
+        self.stop_after_s = math.inf if meta.get("stop_after_s") is None else float(meta["stop_after_s"])
         if not meta["parcel"]["bulk"]:
             self._start(meta, buffers)
             return
@@ -116,10 +127,17 @@ class Link:
         except Exception as exc:
             self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
             return
-        self.door.post(lambda: self.cells.run(*waiting, inbox.values, sums))
+        self._start(*waiting, inbox.values, sums)
 
-    def _start(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.door.post(lambda: self.cells.run(meta, buffers, None, None))
+    def _start(self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None = None, sums: Any = None) -> None:
+        async def run() -> None:
+            try:
+                await self.cells.run(meta, buffers, leaves, sums)
+            finally:
+                self.jobs.discard(run)
+
+        self.jobs.add(run)
+        self.door.post(run)
 
     def _on_fetch(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.fetch(meta))
@@ -135,6 +153,9 @@ class Link:
         self.outbox = []
 
     def _on_interrupt(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.interrupt()
+
+    def interrupt(self) -> None:
         self.answers.put({"interrupted": True})
         self.door.interrupt()
 
@@ -162,32 +183,6 @@ class Link:
     def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.modules(meta, buffers))
 
-    def _on_put(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.receive(meta["pieces"], buffers)
-
-    def _on_placed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "placed", "failed": self.cells.files.placed(meta["files"])})
-
-    def _on_digests(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        sizes, digests = self.cells.files.sums(meta["paths"])
-        self.send({"op": "digests", "sizes": sizes}, digests)
-
-    def _on_check(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        wrong = self.cells.files.wrong(meta["path"], meta["chunks"], bytes(buffers[0]))
-        self.send({"op": "check", "wrong": wrong})
-
-    def _on_seen(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "seen", "sizes": self.cells.files.seen(meta["paths"])})
-
-    def _on_listing(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "listing", "files": self.cells.files.listing()})
-
-    def _on_take(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.send(meta["number"], meta["ranges"], self.send)
-
-    def _on_store(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.store(meta["number"], meta["order"], self.send)
-
 
 class Door:
     """All links of this kernel, and the queue of jobs for its main thread."""
@@ -211,7 +206,10 @@ class Door:
         self._control = socket.socket(fileno=control)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._meeting = threading.Lock()
         settings = json.loads((folder / "worker.json").read_text())
+        self.keep_s = float(settings.get("idle_s", 600))
+        """How long a link without a client and without a cell is kept."""
         self._pinned = settings.get("client_cert_pem") if settings.get("transport") == "tls" else None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -251,10 +249,12 @@ class Door:
 
     def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
         session = message["parent_header"].get("session")
-        for link in self.links:
+        # a client that gave up waiting may be here twice: what it runs now is for whom it is now
+        for link in [*([self.running] if self.running else []), *reversed(self.links)]:
             if session in link.sessions:
                 event = {key: message[key] for key in _MESSAGE if key in message}
-                link.send({"op": "event", "message": event}, buffers)
+                # it may be sent later, and the cell goes on: what it shows must be as it is now
+                link.send({"op": "event", "message": event}, [bytes(each) for each in buffers], event=True)
                 return
 
     def ask(self, prompt: str, password: bool) -> str:
@@ -287,7 +287,7 @@ class Door:
         self.running, self.busy = link, link is not None
         self.limit_s, self.limited = limit_s, ""
         self.importer.ask = link.need if link is not None else None
-        self._tell_state()
+        self.tell_state()
 
     def interrupt(self) -> None:
         """SIGINT to this kernel and what it started, as a kernel manager on this machine would send it."""
@@ -297,12 +297,12 @@ class Door:
             os.kill(os.getpid(), signal.SIGINT)
 
     def forget(self, link: Link) -> None:
-        """The client is gone: what it started stays until the lease says otherwise."""
+        """The client is gone for good: what it started stays until the lease says otherwise."""
         link.answers.put({"eof": True})
         link.channel.close()
         if link in self.links:
             self.links.remove(link)
-        self._tell_state()
+        self.tell_state()
 
     async def _work(self) -> None:
         while True:
@@ -345,21 +345,47 @@ class Door:
         if message.get("why"):
             self.limited = self.limited or str(message["why"])
         for link in list(self.links):
-            link.send({"op": "say", "text": str(message["text"])})
+            link.send({"op": "say", "text": str(message["text"])}, event=True)
 
     def _connect(self, sock: socket.socket) -> None:
+        """A client that is new here, or one that comes back to its link."""
         try:
-            stream = tls.taken(sock, PREAMBLE, self.folder, self._pinned)
-        except (OSError, WireClosed):
+            channel = Channel(tls.taken(sock, PREAMBLE, self.folder, self._pinned))
+            hello = channel.recv()[0]
+            if agreed(hello) is None:
+                turn_away(channel)
+                return
+            with self._meeting:
+                link = self._meet(channel, hello)
+        except (OSError, WireClosed, ValueError, TypeError):
             sock.close()
             return
-        link = Link(self, Channel(stream))
-        self.links.append(link)
-        self._tell_state()
-        link.serve()
+        if link is not None:
+            self.tell_state()
+            link.serve()
 
-    def _tell_state(self) -> None:
-        self._tell({"op": "state", "busy": self.busy, "links": len(self.links), "limit_s": self.limit_s})
+    def _meet(self, channel: Channel, hello: dict[str, Any]) -> Link | None:
+        """The new link for this client; None if it came back to one that it has."""
+        link, attempt = known(self.links, hello), int(hello.get("attempt", 0))
+        if link is not None:
+            if attempt <= link.attempt:
+                channel.close()  # an older attempt than the one that it goes on with
+                return None
+            link.attempt = attempt
+            if not join(link, channel, hello, resumed=True):
+                channel.close()
+                link.channel.close()  # they do not agree about what was sent: next time the client is a new one
+            return None
+        for other in forsaken(self.links, hello):
+            other.channel.close()
+        link = Link(self, hello)
+        join(link, channel, {**hello, "got": 0}, resumed=False)
+        self.links.append(link)
+        return link
+
+    def tell_state(self) -> None:
+        linked = sum(link.channel.attached for link in self.links)
+        self._tell({"op": "state", "busy": self.busy, "links": linked, "limit_s": self.limit_s})
 
     def _tell(self, what: dict[str, Any]) -> None:
         try:
