@@ -102,6 +102,7 @@ class Session:
             return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
             self._forget(known)
+            known.link.tell_loss()
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
@@ -210,7 +211,7 @@ class Session:
             return None
         error = self.fleet.diagnose(worker, generation=generation, certain=when == "away")
         if isinstance(error, errors.KernelDied):
-            self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
+            self._deaths[worker.id] = generation
         return error
 
     def _frame(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
-from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
 from cellferry.guest.files import FileWords
 from cellferry.guest.masking import Masking
+from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
 from cellferry.guest.packages import Importer, Packages
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream

@@ -45,9 +45,15 @@ class Away:
     """A connection that is lost at the moment (times on time.monotonic()). ``warned``: the user has interrupted once."""
 
     since_s: float
+    """When it was lost."""
     next_s: float = 0.0
     shown: bool = False
     warned: bool = False
+
+    def pause_s(self) -> float:
+        """How long to wait for the next try: the longer the less it matters, and not all clients at the same moment."""
+        gone_s = time.monotonic() - self.since_s
+        return min(max(gone_s / 4, FIRST_PAUSE_S), LAST_PAUSE_S) * random.uniform(0.8, 1.2)
 
 
 class Redial:
@@ -59,7 +65,7 @@ class Redial:
         self._endpoint, self._alive, self._told = endpoint, alive, told
         self._session, self._attempt = secrets.token_hex(16), 0
         self._closing = threading.Event()
-        self._asker: threading.Thread | None = None
+        self._dialled: Channel | None = None
         self._back: Away | None = None
         remote = endpoint.kind != "unix"
         self.channel = Lasting(
@@ -79,20 +85,20 @@ class Redial:
     def dial_again(self) -> None:
         """Return when the channel has a new connection; raises WireClosed, with ``lost`` set, when there will be none."""
         away = self.away = Away(self.channel.broken_s or time.monotonic())
+        threading.Thread(target=self._ask, args=(away,), name="cellferry-ask", daemon=True).start()
         while not self._closing.is_set():
             try:
                 self._resume()
             except IdentityError as error:
                 self.lost = self.lost or error
             except (LinkError, WireClosed):
-                self._ask()
+                pass
             else:
                 self.away, self._back = None, away
                 return
             if self.lost is not None:
                 break
-            gone_s = time.monotonic() - away.since_s
-            pause_s = min(max(gone_s / 4, FIRST_PAUSE_S), LAST_PAUSE_S) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            pause_s = away.pause_s()
             away.next_s = time.monotonic() + pause_s
             self._closing.wait(pause_s)
             away.next_s = 0.0
@@ -139,7 +145,7 @@ class Redial:
 
     def _resume(self) -> None:
         """One try. Raises LinkError, IdentityError or WireClosed; sets ``lost`` if the kernel does not know this link."""
-        channel = dial(self._endpoint)
+        channel = self._dialled = dial(self._endpoint)
         try:
             channel.stream.set_timeout(WELCOME_S)
             self.hello(channel)
@@ -151,28 +157,25 @@ class Redial:
             channel.close()
             raise
         channel.close()
-        if self._closing.is_set():
+        if self._closing.is_set() or self.lost is not None:
             raise WireClosed("the link is closed")
-        self.lost = self.lost or self._alive("away") or WorkerLost(
+        self.lost = self._alive("away") or WorkerLost(
             f"worker {self.name!r} does not know this notebook any more: its kernel was replaced, or the connection was lost for "
             "longer than an unused worker is kept",
             "run the cell again: it connects anew",
         )  # fmt: skip
 
-    def _ask(self) -> None:
+    def _ask(self, away: Away) -> None:
         """Find out, beside the dialling, whether it is certain that there is nothing to come back to."""
-
-        def ask() -> None:
+        while not self._closing.wait(away.pause_s()) and self.away is away and self.lost is None:
             try:
                 reason = self._alive("away")
-            except CellferryError:
-                return  # it cannot be told: then it is not certain
-            if reason is not None and self.away is not None:
+            except (CellferryError, OSError):
+                continue  # it cannot be told: then it is not certain
+            if reason is not None and self.away is away:
                 self.lost = self.lost or reason
-
-        if self._asker is None or not self._asker.is_alive():
-            self._asker = threading.Thread(target=ask, name="cellferry-ask", daemon=True)
-            self._asker.start()
+                if self._dialled is not None:
+                    self._dialled.close()  # nothing will come of it
 
     def _answers(self) -> bool:
         """Whether the network is well and only the kernel is silent: code that holds the interpreter gives no sign of life."""

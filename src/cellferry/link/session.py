@@ -84,6 +84,7 @@ class KernelLink:
         self._redial = Redial(endpoint, name, alive, {"vm": self._copies, "worker": name, "data_only": data_only})
         self._channel = self._redial.channel
         self._first: Channel | None = None
+        self._told_loss = False
         self._at_work = False
 
     @property
@@ -249,7 +250,8 @@ class KernelLink:
 
     def close(self) -> None:
         """Say goodbye; the kernel forgets this link. Repeatable."""
-        self._redial.lost = self._redial.lost or WorkerLost("the connection was closed here")
+        if self.lost is None:
+            self._redial.lost, self._told_loss = WorkerLost("the connection was closed here"), True
         self._redial.close()
         if self._first is not None and not self._channel.attached:
             self._first.close()
@@ -294,7 +296,13 @@ class KernelLink:
         self._redial.show(self.screen, self._at_work)
         self.close()
         assert self.lost is not None
+        self._told_loss = True
         raise self.lost
+
+    def tell_loss(self) -> None:
+        """Raise what became of this link between cells, if nobody has been told: values there may be lost with it."""
+        if self.lost is not None and not self._told_loss:
+            self._check()
 
     def _answer(self, frame: dict[str, Any]) -> None:
         try:
