@@ -244,6 +244,7 @@ class Session:
             "flags": self._host.future_flags(),
             "unchanged": sorted(only_looked_at(self._host.transform(cell.source), self._namespace)),
             "imports": sorted({name.partition(".")[0] for name in flow.imports}),
+            "stop_after_s": self.config.disconnect_s if request.on_disconnect == "stop" else None,
             "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
         }
 

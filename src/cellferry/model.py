@@ -64,6 +64,8 @@ class CellRequest:
     files: tuple[str, ...] = ()
     returns: tuple[str, ...] | None = None
     detach: bool = False
+    on_disconnect: Literal["keep", "stop"] = "keep"
+    """What becomes of the running cell when its notebook is gone for long: it goes on, or it is interrupted."""
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False

@@ -192,15 +192,16 @@ class Notebook:
         link.open()
         return link
 
-    def send(self, code: str, *, stdin: bool = False, stop_after_s: float | None = None) -> None:
+    def send(self, code: str, *, stdin: bool = False, stop_after_s: float | None = None, fetch_limit: int = 1 << 30) -> None:
         """Send a cell with all values that it can name."""
         self.number += 1
         parcel = pack(self.link.heap, {k: v for k, v in self.values.items() if k in code}, PackPlan())
-        header = {"msg_id": f"m{self.number}", "session": "the frontend", "username": "", "msg_type": "execute_request", "version": "5.4", "date": ""}
+        header = {"msg_id": f"m{self.number}", "session": "the frontend", "username": "", "version": "5.4", "date": ""}
+        parent = {"header": {**header, "msg_type": "execute_request"}, "metadata": {}, "content": {}}
         self.link.run(
             {
-                "code": code, "above": "", "cell_id": None, "number": self.number, "parent": {"header": header, "metadata": {}, "content": {}},
-                "stdin": stdin, "unbind": [], "returns": None, "fetch_limit": 1 << 30, "file": None, "cells": {}, "flags": 0,
+                "code": code, "above": "", "cell_id": None, "number": self.number, "parent": parent, "stdin": stdin,
+                "unbind": [], "returns": None, "fetch_limit": fetch_limit, "file": None, "cells": {}, "flags": 0,
                 "unchanged": [], "imports": [], "submodules": [], "stop_after_s": stop_after_s,
             },
             parcel,

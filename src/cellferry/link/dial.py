@@ -23,6 +23,8 @@ def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Ch
     """
     try:
         return _tls(endpoint, alpn) if endpoint.kind == "tls" else _unix(endpoint, preamble)
+    except tls.HandshakeCut as exc:
+        raise LinkError(f"the worker does not answer ({exc.args[0]})", "%remote down, then run the cell again") from exc
     except ssl.SSLError as exc:
         raise IdentityError(
             f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}",

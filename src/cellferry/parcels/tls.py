@@ -18,6 +18,10 @@ _READ_BYTES = 1 << 18
 _WRITE_BYTES = 1 << 20
 
 
+class HandshakeCut(ssl.SSLError):
+    """The connection ended before either end knew the other: the network, as far as can be told from here."""
+
+
 def _context(protocol: int, cert_path: Path, key_path: Path, other_cert_pem: str) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -182,7 +186,7 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 self._flush()
                 if not self._feed():
-                    raise ssl.SSLError("the other end closed the connection during the handshake") from None
+                    raise HandshakeCut("the other end closed the connection during the handshake") from None
             except ssl.SSLError:
                 self._flush()  # the alert tells the other end why
                 raise
