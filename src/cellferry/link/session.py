@@ -206,9 +206,17 @@ class KernelLink:
     def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
         self._send({"op": "modules", "files": list(files)}, contents)
 
-    def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
-        """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``)."""
+    def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> int:
+        """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``).
+
+        The buffers must stay as they are until ``has_arrived`` is true of the number that this returns.
+        """
         self._send(meta, buffers)
+        return self._channel.number
+
+    def has_arrived(self, number: int) -> bool:
+        """Whether the worker has this frame, and those before it, for certain."""
+        return self._channel.has_arrived(number)
 
     def interrupt(self) -> None:
         """Interrupt the running cell, as the stop button does; from any thread."""

@@ -168,6 +168,17 @@ class Lasting:
         """Whether something has not reached the other end, as far as is known here."""
         return bool(self._unsent or self._sent)
 
+    @property
+    def number(self) -> int:
+        """Of the last frame that was given to ``send``."""
+        return self._number
+
+    def has_arrived(self, number: int) -> bool:
+        """Whether the other end has said that this frame is there."""
+        with self._lock:
+            oldest = self._sent or self._unsent
+            return not oldest or oldest[0].number > number
+
     def detach(self) -> int:
         """Give up the connection, if there is one; returns the number of the last frame that came, for the other end."""
         channel = self._channel
