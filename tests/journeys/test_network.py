@@ -44,7 +44,7 @@ def test_a_notebook_that_is_stopped_for_long_goes_on(new_user: NewUser, meeting)
 
 
 @pytest.fixture
-def far_user(new_user: NewUser, far: Far, tmp_path: Path) -> User:  # noqa: F811
+def far_user(new_user: NewUser, far: Far, tmp_path: Path) -> User:
     settings, known = far.configuration(tmp_path)
     return new_user(
         CELLFERRY_SSH_CONFIG=str(settings), CELLFERRY_SSH_KNOWN_HOSTS=str(known), CELLFERRY_STATE_DIR=str(tmp_path / "state"),
@@ -52,7 +52,7 @@ def far_user(new_user: NewUser, far: Far, tmp_path: Path) -> User:  # noqa: F811
     )  # fmt: skip
 
 
-def test_a_cut_wire_to_a_machine_with_sshd(far_user: User, far: Far) -> None:  # noqa: F811
+def test_a_cut_wire_to_a_machine_with_sshd(far_user: User, far: Far) -> None:
     """The ssh connection does not survive it: another one is made, and the cell's outputs come over that."""
     user = far_user
     try:

@@ -12,24 +12,25 @@ import socket
 import sys
 import threading
 import traceback
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
 from cellferry.guest.files import FileWords
+from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
 from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
 from cellferry.guest.packages import Importer, Packages
+from cellferry.guest.queue import Queue
+from cellferry.guest.showing import Showing
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
-from cellferry.parcels.lasting import Lasting
+from cellferry.parcels.lasting import Again, Lasting
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
 Job = Callable[[], Any]
-_MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
 
 class Link(FileWords):
@@ -47,14 +48,13 @@ class Link(FileWords):
             lambda: wait_for_client(door, self), beat_s=float(hello.get("beat_s", 0)), silent_s=float(hello.get("silent_s", 0))
         )
         self.vm = bool(hello.get("vm"))
-        self.jobs: set[object] = set()
         self.stop_after_s = math.inf
         """How long its client may be gone before its running cell is interrupted."""
         self.sessions: set[str] = set()
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.grown: queue.Queue[bool] = queue.Queue()
         self.inbox: Inbox | None = None
-        self.waiting: tuple[dict[str, Any], list[Any]] | None = None
+        self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
         self.cells.heap.by_source = hello.get("python", here := list(sys.version_info[:2])) != here
@@ -64,7 +64,12 @@ class Link(FileWords):
     @property
     def at_work(self) -> bool:
         """Whether a cell of this client runs, or waits for its turn."""
-        return bool(self.jobs)
+        return self.door.queue.has(self)
+
+    @property
+    def connected(self) -> bool:
+        """Whether its client is there at the moment."""
+        return self.channel.attached
 
     def serve(self) -> None:
         """Read until the client says goodbye, or has been gone for too long."""
@@ -88,10 +93,10 @@ class Link(FileWords):
         except Exception as exc:
             self.send({"op": "refused", "error": type(exc).__name__, "what": f"{type(exc).__name__}: {exc}"})
 
-    def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False) -> None:
+    def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False, again: Again | None = None) -> None:
         """Send a frame, or keep it for a client that is away. ``event``: an output, which never waits for the network."""
         try:
-            self.channel.send(meta, buffers, event=event)
+            self.channel.send(meta, buffers, event=event, again=again)
         except WireClosed:
             pass
 
@@ -106,10 +111,11 @@ class Link(FileWords):
     def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
         self.stop_after_s = math.inf if meta.get("stop_after_s") is None else float(meta["stop_after_s"])
+        journal = self.door.queue.take(self, meta)
         if not meta["parcel"]["bulk"]:
-            self._start(meta, buffers)
+            self.door.post(lambda: self.cells.run(meta, buffers, None, None, journal))
             return
-        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers)
+        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers, journal)
         claims = self.inbox.claims(self.cells.heap, buffers[-1]) if not self.vm else []
         self.send({"op": "want", "claims": claims, "addresses": self.inbox.addresses() if self.vm else []})
 
@@ -122,22 +128,18 @@ class Link(FileWords):
         self.inbox = self.waiting = None
         if inbox is None or waiting is None:
             return
+        meta, before, journal = waiting
         try:
             sums = inbox.check(bytes(buffers[0]))
         except Exception as exc:
+            self.door.queue.never(journal)
             self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
             return
-        self._start(*waiting, inbox.values, sums)
+        self.door.post(lambda: self.cells.run(meta, before, inbox.values, sums, journal))
 
-    def _start(self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None = None, sums: Any = None) -> None:
-        async def run() -> None:
-            try:
-                await self.cells.run(meta, buffers, leaves, sums)
-            finally:
-                self.jobs.discard(run)
-
-        self.jobs.add(run)
-        self.door.post(run)
+    def _on_claimed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """The client has what its cell made."""
+        self.door.queue.claimed(self, str(meta["run"]))
 
     def _on_fetch(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.fetch(meta))
@@ -184,7 +186,7 @@ class Link(FileWords):
         self.door.post(lambda: self.cells.modules(meta, buffers))
 
 
-class Door:
+class Door(Showing):
     """All links of this kernel, and the queue of jobs for its main thread."""
 
     def __init__(self, folder: Path, control: int, kernel: Any, streams: tuple[Any, ...]) -> None:
@@ -199,7 +201,7 @@ class Door:
         self.limited = ""
         """Why the worker interrupted the running cell ("money", "notice", "cell"), if it did."""
         self.masking = Masking()
-        self._last_stream: dict[str, Any] = {}
+        self.queue = Queue(folder / "runs")
         self.packages = Packages()
         self.importer = Importer()
         self._streams = streams
@@ -225,37 +227,9 @@ class Door:
     def owns(self, header: dict[str, Any] | None) -> bool:
         """Whether a message with this parent header belongs to a client of ours."""
         session = (header or {}).get("session")
-        return session is not None and any(session in link.sessions for link in self.links)
-
-    def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        """One iopub message, to the client whose request is its parent; without the secrets of the cell."""
-        if self.masking.active:
-            kind = str(message["header"]["msg_type"])
-            if kind == "stream":
-                self._last_stream = message
-            else:
-                self.show_rest()
-            content = self.masking.content(kind, message["content"])
-            if content is None:
-                return
-            message = {**message, "content": content}
-        self._publish(message, buffers)
-
-    def show_rest(self) -> None:
-        """Show what was held back because it might have been the beginning of a secret; called when nothing follows."""
-        for content in self.masking.rest():
-            last = self._last_stream
-            self._publish({**last, "content": content, "header": {**last["header"], "msg_id": uuid.uuid4().hex}}, [])
-
-    def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        session = message["parent_header"].get("session")
-        # a client that gave up waiting may be here twice: what it runs now is for whom it is now
-        for link in [*([self.running] if self.running else []), *reversed(self.links)]:
-            if session in link.sessions:
-                event = {key: message[key] for key in _MESSAGE if key in message}
-                # it may be sent later, and the cell goes on: what it shows must be as it is now
-                link.send({"op": "event", "message": event}, [bytes(each) for each in buffers], event=True)
-                return
+        if session is not None and any(session in link.sessions for link in self.links):
+            return True
+        return self.queue.of(header) is not None
 
     def ask(self, prompt: str, password: bool) -> str:
         """A line from the user of the running cell; KeyboardInterrupt or EOFError as at a local prompt."""
@@ -289,6 +263,10 @@ class Door:
         self.importer.ask = link.need if link is not None else None
         self.tell_state()
 
+    def over(self, journal: Journal) -> None:
+        """That run has ended, well or not: the next one may be told that it is its turn."""
+        self.queue.over(journal)
+
     def interrupt(self) -> None:
         """SIGINT to this kernel and what it started, as a kernel manager on this machine would send it."""
         if os.getpgid(0) == os.getpid():
@@ -302,7 +280,13 @@ class Door:
         link.channel.close()
         if link in self.links:
             self.links.remove(link)
+        self.left(link)
         self.tell_state()
+
+    def left(self, link: Link) -> None:
+        """Its client is gone, for good or not: what it asked for belongs to nobody, and can be had by whoever comes."""
+        if self.queue.left(link):  # its cell has ended and was not fetched, or is about to
+            self.post(link.cells.keep)
 
     async def _work(self) -> None:
         while True:

@@ -13,6 +13,8 @@ from cellferry.parcels.wire import OLDEST_PROTOCOL, PROTOCOL, Channel
 if TYPE_CHECKING:
     from cellferry.guest.door import Door, Link
 
+LEFT_S = 2.0
+"""A client that has not come back by then has left, for all others: what it runs is shown to them as nobody's."""
 _LOOK_S = 0.5
 _INTERRUPT_AGAIN_S = 5.0
 
@@ -35,7 +37,7 @@ def join(link: Link, channel: Channel, hello: dict[str, Any], *, resumed: bool) 
     got = link.channel.detach()
     channel.send({
         "op": "welcome", "protocol": agreed(hello), "oldest": OLDEST_PROTOCOL, "resumed": resumed, "got": got, "pid": os.getpid(),
-        "python": list(sys.version_info[:3]), "work": str(link.cells.files.root),
+        "python": list(sys.version_info[:3]), "work": str(link.cells.files.root), "names": link.cells.names(),
     })  # fmt: skip
     return link.channel.attach(channel, int(hello.get("got", 0)))
 
@@ -58,13 +60,17 @@ def wait_for_client(door: Door, link: Link) -> None:
     the time that the lease gives to an unused worker; then this raises WireClosed.
     """
     since_s = time.monotonic() if link.channel.broken_s is None else link.channel.broken_s
-    interrupt_s = since_s + link.stop_after_s
+    interrupt_s, left = since_s + link.stop_after_s, False
     door.tell_state()
     while not link.channel.wait_attached(_LOOK_S):
         now_s = time.monotonic()
+        if not left and now_s - since_s >= LEFT_S:
+            left = True
+            door.left(link)
         if link.at_work and now_s >= interrupt_s:
             interrupt_s = now_s + _INTERRUPT_AGAIN_S
             link.interrupt()
         if not link.at_work and now_s - since_s > door.keep_s:
             link.channel.close()
+    door.queue.back(link)
     door.tell_state()

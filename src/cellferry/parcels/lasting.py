@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cellferry.parcels.wire import Allocate, Buffer, Channel, Meta, WireClosed, encode, size_of
+from cellferry.parcels.wire import Allocate, Buffer, Channel, Meta, WireClosed, encoded, size_of
 from cellferry.parcels.wire import _allocate as any_memory
 
 EVENT_BYTES = 8 << 20
@@ -96,7 +96,7 @@ class Lasting:
         The buffers are kept until the other end has them: they must not change. ``event``: an output, for which nobody
         waits; ``again`` reads it back, and makes it one. Raises WireClosed after ``close``.
         """
-        parts = encode(meta, buffers)
+        parts = encoded(meta, buffers)
         size, event = size_of(parts), event or again is not None
         with self._lock:
             if event:
@@ -348,7 +348,7 @@ class Lasting:
         if self._got == self._told and not always:
             return []
         self._told, self._untold_bytes = self._got, 0
-        return encode({"op": "ack", "got": self._got})
+        return encoded({"op": "ack", "got": self._got})
 
     # -- the thread that nobody waits for ----------------------------------------------------------------------------
 
@@ -406,11 +406,11 @@ def _content(kept: _Kept) -> Sequence[Buffer]:
     if kept.again is not None:
         frame = kept.again()
         if frame is not None:
-            return encode(*frame)
+            return encoded(*frame)
     few = f"{kept.count} outputs" if kept.count > 1 else "an output"
     text = f"{few} of the worker came while nobody was connected, more than are kept: the last {EVENT_BYTES >> 20} MiB are here"
-    skip = encode({"op": "skip", "count": kept.count - 1}) if kept.count > 1 else []
-    return [*encode({"op": "say", "text": text}), *skip]
+    skip = encoded({"op": "skip", "count": kept.count - 1}) if kept.count > 1 else []
+    return [*encoded({"op": "say", "text": text}), *skip]
 
 
 def _merged(queue: deque[_Kept]) -> list[_Kept]:

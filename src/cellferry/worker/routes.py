@@ -37,6 +37,14 @@ class Status(_Route):
         self.finish(self.core.status())
 
 
+class RunsRoute(_Route):
+    """``GET runs``: ``{"runs": [...]}``, see ``worker.runs.listing``."""
+
+    @authenticated
+    async def get(self) -> None:
+        self.finish({"runs": self.core.runs()})
+
+
 class Interrupt(_Route):
     """``POST kernel/interrupt``: SIGINT to the kernel's process group."""
 
@@ -83,6 +91,7 @@ class Stop(_Route):
 
 ROUTES: list[tuple[str, type[Any]]] = [
     (r"/cellferry/v1/status", Status),
+    (r"/cellferry/v1/runs", RunsRoute),
     (r"/cellferry/v1/kernel/interrupt", Interrupt),
     (r"/cellferry/v1/kernel/restart", Restart),
     (r"/cellferry/v1/lease", LeaseRoute),
