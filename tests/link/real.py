@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -203,6 +204,7 @@ class Notebook:
                 "code": code, "above": "", "cell_id": None, "number": self.number, "parent": parent, "stdin": stdin,
                 "unbind": [], "returns": None, "fetch_limit": fetch_limit, "file": None, "cells": {}, "flags": 0,
                 "unchanged": [], "imports": [], "submodules": [], "stop_after_s": stop_after_s,
+                "run": f"run-{uuid.uuid4().hex}",
             },
             parcel,
         )  # fmt: skip

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 
 from cellferry import model
 from cellferry.parcels import lasting, wire
-from cellferry.parcels.lasting import EVENT_BYTES, Lasting
+from cellferry.parcels.lasting import Lasting
+from cellferry.parcels.outbox import EVENT_BYTES
 from cellferry.parcels.wire import Buffer, Channel, PlainStream, WireClosed, size_of
 
 PATIENCE_S = 30
@@ -177,7 +178,7 @@ def test_memory_is_kept_by_reference(ends: Callable[..., Ends]) -> None:
     wait_for(lambda: not pair.here.attached)
     large = bytearray(1 << 20)
     pair.here.send({"op": "x", "n": 0}, [large])
-    assert any(part is large for part in pair.here._unsent[0].parts or ())
+    assert any(part is large for part in pair.here._outbox.unsent[0].parts or ())
     _, got = collect(pair.there, 1)
     pair.up.set()
     wait_for(lambda: len(got) == 1)
@@ -192,9 +193,9 @@ def test_outputs_never_wait_and_the_oldest_are_dropped_with_a_word(ends: Callabl
         pair.there.send({"op": "event", "n": n}, [bytes(size)], event=True)
         if n == 10:
             pair.there.send({"op": "home", "n": "home"})
-    kept = sum(each.size for each in pair.there._unsent if each.parts)
+    kept = sum(each.size for each in pair.there._outbox.unsent if each.parts)
     assert kept <= EVENT_BYTES + (1 << 10)
-    assert len(pair.there._unsent) < count // 4
+    assert len(pair.there._outbox.unsent) < count // 4
     got: list[Any] = []
 
     def read() -> None:
@@ -213,7 +214,7 @@ def test_outputs_never_wait_and_the_oldest_are_dropped_with_a_word(ends: Callabl
     numbers = [meta["n"] for meta in got if meta["op"] == "event"]
     assert numbers == list(range(numbers[0], count)) and len(numbers) >= 100
     assert said[0].startswith("11 outputs") and str(numbers[0] - 11) in said[1]
-    assert other._got == pair.there._number
+    assert other._got == pair.there._outbox.number
 
 
 def test_outputs_that_can_be_read_back_are(ends: Callable[..., Ends]) -> None:
@@ -232,7 +233,7 @@ def test_outputs_that_can_be_read_back_are(ends: Callable[..., Ends]) -> None:
 
     for n in range(count):
         pair.there.send({"op": "event", "n": n}, [bytes([n % 251]) * size], again=again(n))
-    assert pair.there._event_bytes <= EVENT_BYTES
+    assert pair.there._outbox.event_bytes <= EVENT_BYTES
     pair.here.close()
     pair.here = other = Lasting()
     ours, theirs = socket.socketpair()

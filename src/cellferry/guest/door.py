@@ -26,8 +26,9 @@ from cellferry.guest.queue import Queue
 from cellferry.guest.showing import Showing
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
-from cellferry.parcels.lasting import Again, Lasting
+from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
 Job = Callable[[], Any]

@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cellferry.parcels.lasting import Again
+from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import Buffer, Meta, encoded, whole_frame
 
 HEAD_BYTES = 8 << 20

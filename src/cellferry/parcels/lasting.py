@@ -7,46 +7,24 @@ acknowledged is kept, by reference, and sent again over the next connection. Fra
     {"op": "skip", "count": K}   the next K frames are not there any more
 
 Outputs (``event``) are special: whoever makes them must not wait for a network. They are sent as far as that goes at once, the
-rest by a thread; at most ``EVENT_BYTES`` of them are kept. Above that, those that can be read back (``again``) are, when
-they are needed; others are dropped while nobody is connected, and the other end is told.
+rest by a thread, and few of them are kept (``parcels.outbox``).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from cellferry.parcels.outbox import Again, Outbox
 from cellferry.parcels.wire import Allocate, Buffer, Channel, Meta, WireClosed, encoded, size_of
 from cellferry.parcels.wire import _allocate as any_memory
 
-EVENT_BYTES = 8 << 20
 ACK_BYTES = 1 << 20
 ACK_FRAMES = 64
 TEND_S = 1.0
 """How long an acknowledgement waits for a frame that could carry it."""
-_MERGE_EVERY = 256
-
-Again = Callable[[], tuple[Meta, Sequence[Buffer]] | None]
-"""Reads a frame back; None: it is gone."""
-
-
-@dataclass(slots=True, eq=False)
-class _Kept:
-    """One frame, or ``count`` frames in a row that are gone (``parts`` and ``again`` are None)."""
-
-    number: int
-    parts: list[Buffer] | None
-    size: int
-    again: Again | None = None
-    count: int = 1
-
-    @property
-    def last(self) -> int:
-        return self.number + self.count - 1
 
 
 class Lasting:
@@ -75,12 +53,9 @@ class Lasting:
         """Somebody writes to the connection; whoever does takes everything along that others have left."""
         self._channel: Channel | None = None
         self._closed = self._woken = self._reading = False
-        self._unsent: deque[_Kept] = deque()
-        self._sent: deque[_Kept] = deque()
-        self._events: deque[_Kept] = deque()
-        self._event_bytes = self._dropped = 0
+        self._outbox = Outbox()
         self._rest: list[memoryview] = []
-        self._number = self._got = self._told = self._untold_bytes = 0
+        self._got = self._told = self._untold_bytes = 0
         self._spoke_s = 0.0
         self._thread: threading.Thread | None = None
         self.broken_s: float | None = None
@@ -103,14 +78,9 @@ class Lasting:
                 self._make_room(size)
             if self._closed:
                 raise WireClosed("the link is closed")
-            kept = _Kept(self._number + 1, parts, size, again)
-            self._number = kept.number
-            self._unsent.append(kept)
+            number = self._outbox.add(parts, size, again, event=event)
             self.sent_bytes += size
-            if event:
-                self._event_bytes += size
-                self._events.append(kept)
-        self._pump(kept.number, wait=not event)
+        self._pump(number, wait=not event)
 
     def recv(self, allocate: Allocate = any_memory) -> tuple[Meta, list[Any]]:
         """Wait for the next frame, over whatever connection it comes; raises WireClosed after ``close``."""
@@ -141,8 +111,7 @@ class Lasting:
         with self._lock:
             self._closed = True
             channel, self._channel = self._channel, None
-            for queue in (self._unsent, self._sent, self._events):
-                queue.clear()
+            self._outbox.clear()
             self._state.notify_all()
         if channel is not None:
             channel.close()
@@ -161,23 +130,22 @@ class Lasting:
     def waiting_bytes(self) -> int:
         """What could not be sent yet."""
         with self._lock:
-            return sum(kept.size for kept in self._unsent if kept.parts is not None)
+            return sum(kept.size for kept in self._outbox.unsent if kept.parts is not None)
 
     @property
     def waiting(self) -> bool:
         """Whether something has not reached the other end, as far as is known here."""
-        return bool(self._unsent or self._sent)
+        return bool(self._outbox.unsent or self._outbox.sent)
 
     @property
     def number(self) -> int:
         """Of the last frame that was given to ``send``."""
-        return self._number
+        return self._outbox.number
 
     def has_arrived(self, number: int) -> bool:
         """Whether the other end has said that this frame is there."""
         with self._lock:
-            oldest = self._sent or self._unsent
-            return not oldest or oldest[0].number > number
+            return self._outbox.has_arrived(number)
 
     def detach(self) -> int:
         """Give up the connection, if there is one; returns the number of the last frame that came, for the other end."""
@@ -193,12 +161,9 @@ class Lasting:
         False, and nothing happens, if the two ends do not agree about what was sent: then the link is lost.
         """
         with self._lock:
-            kept = self._unsent[0].number if self._unsent else self._number + 1
-            if self._closed or self._channel is not None or not kept - 1 <= got <= self._number:
+            if self._closed or self._channel is not None or not self._outbox.can_go_on_after(got):
                 return False
-            self._forget(self._unsent, got)
-            if self._dropped:
-                self._unsent, self._dropped = deque(_merged(self._unsent)), 0
+            self._outbox.go_on_after(got)
             self._channel, self.broken_s = channel, None
             self._told, self._untold_bytes, self._rest = self._got, 0, []
             self._woken = True
@@ -220,10 +185,7 @@ class Lasting:
         with self._lock:
             if channel is self._channel:
                 self._channel, self.broken_s = None, time.monotonic()
-                while self._sent:
-                    kept = self._sent.pop()
-                    if not self._unsent or kept.number < self._unsent[0].number:  # an interrupt may have left it in both
-                        self._unsent.appendleft(kept)
+                self._outbox.return_all()
                 self._rest = []
                 self._state.notify_all()
         channel.close()
@@ -247,34 +209,17 @@ class Lasting:
 
     def _acknowledged(self, got: int) -> None:
         with self._lock:
-            self._forget(self._sent, got)
+            self._outbox.acknowledged(got)
             self._state.notify_all()
-
-    def _forget(self, queue: deque[_Kept], got: int) -> None:
-        while queue and queue[0].last <= got:
-            queue.popleft()
-        if queue and queue[0].number <= got:  # some of a row that is gone
-            queue[0].count, queue[0].number = queue[0].last - got, got + 1
-        while self._events and self._events[0].number <= got:
-            self._event_bytes -= self._events.popleft().size
 
     # -- what goes --------------------------------------------------------------------------------------------------
 
     def _make_room(self, size: int) -> None:
         """Keep no more than so much of outputs: read them back later, or drop them, or wait while somebody takes them."""
-        while self._events and self._event_bytes + size > EVENT_BYTES and not self._closed:
-            oldest = self._events[0]
-            if oldest.again is None and self._channel is not None:
+        while not self._closed and self._outbox.crowded(size):
+            if not self._outbox.ease(connected=self._channel is not None):
                 self._wake()
                 self._state.wait(TEND_S)
-                continue
-            self._events.popleft()
-            self._event_bytes -= oldest.size
-            oldest.parts = None
-            if oldest.again is None:
-                self._dropped += 1
-                if self._dropped % _MERGE_EVERY == 0:
-                    self._unsent = deque(_merged(self._unsent))
 
     def _pump(self, number: int, *, wait: bool) -> None:
         """Have everything up to this frame written, by whoever is at it; ``wait``: until it is, or the connection breaks."""
@@ -294,9 +239,9 @@ class Lasting:
             with self._lock:
                 if mine:
                     self._state.notify_all()
-                if self._channel is None or not self._unsent or (not mine and not wait):
+                if self._channel is None or not self._outbox.unsent or (not mine and not wait):
                     return
-                if wait and self._unsent[0].number > number:
+                if wait and self._outbox.unsent[0].number > number:
                     self._wake()  # what others have left to us in the last moment
                     return
                 if mine and not wait and self._rest:
@@ -310,27 +255,25 @@ class Lasting:
         try:
             while True:
                 with self._lock:
-                    if channel is not self._channel or not (self._unsent or self._rest):
+                    if channel is not self._channel or not (self._outbox.unsent or self._rest):
                         return
                     if self._rest and not wait:
                         self._wake()
                         return
                     rest, kept = self._rest, None
                     if not rest:
-                        kept = self._unsent[0]
-                        if wait and kept.number > number:
+                        if wait and self._outbox.unsent[0].number > number:
                             return
-                        self._sent.append(kept)
-                        self._unsent.popleft()
+                        kept = self._outbox.take()
                     ack = [] if rest else self._ack()
                 if kept is None:
                     channel.stream.send_rest(rest)
                     self._wrote(channel, [])
                 elif wait:
-                    channel.stream.sendv([*ack, *_content(kept)])
+                    channel.stream.sendv([*ack, *kept.content()])
                     self._wrote(channel, [])
                 else:
-                    self._wrote(channel, channel.stream.sendv_now([*ack, *_content(kept)]))
+                    self._wrote(channel, channel.stream.sendv_now([*ack, *kept.content()]))
         except (OSError, ValueError):
             self._lose(channel)
         except BaseException:  # an interrupt may have come in the middle of a frame
@@ -364,11 +307,11 @@ class Lasting:
                 self._woken = False
                 if self._closed:
                     return
-                channel, busy = self._channel, bool(self._unsent or self._rest)
+                channel, busy = self._channel, bool(self._outbox.unsent or self._rest)
             if channel is None:
                 continue
             if busy:
-                self._pump(self._number, wait=True)
+                self._pump(self._outbox.number, wait=True)
             self._speak(channel)
             if self._silent_s and self._reading and time.monotonic() - channel.heard_s > self._silent_s:
                 if self._on_silence():
@@ -395,32 +338,4 @@ class Lasting:
             with self._lock:
                 self._writing = False
                 self._state.notify_all()
-        self._pump(self._number, wait=True)
-
-
-def _content(kept: _Kept) -> Sequence[Buffer]:
-    """The bytes of a frame, which may have to be read back."""
-    parts = kept.parts
-    if parts is not None:
-        return parts
-    if kept.again is not None:
-        frame = kept.again()
-        if frame is not None:
-            return encoded(*frame)
-    few = f"{kept.count} outputs" if kept.count > 1 else "an output"
-    text = f"{few} of the worker came while nobody was connected, more than are kept: the last {EVENT_BYTES >> 20} MiB are here"
-    skip = encoded({"op": "skip", "count": kept.count - 1}) if kept.count > 1 else []
-    return [*encoded({"op": "say", "text": text}), *skip]
-
-
-def _merged(queue: deque[_Kept]) -> list[_Kept]:
-    """The same with rows of frames that are gone as one."""
-    out: list[_Kept] = []
-    for kept in queue:
-        gone = kept.parts is None and kept.again is None
-        if gone and out and out[-1].parts is None and out[-1].again is None:
-            out[-1].count += kept.count
-            out[-1].size += kept.size
-        else:
-            out.append(kept)
-    return out
+        self._pump(self._outbox.number, wait=True)
