@@ -203,7 +203,7 @@ def test_a_stopped_cell_is_stopped(notebook: Notebook) -> None:
     eventually(lambda: "here" in notebook.paper.text, "the cell")
     wire.refused = True
     wire.cut()
-    eventually(lambda: not WorkerHttp(notebook.worker.endpoint).get("status")["lease"]["busy"], "its end")
+    eventually(lambda: not WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S).get("status")["lease"]["busy"], "its end")
     wire.refused = False
     assert notebook.home().frame["reply"]["ename"] == "KeyboardInterrupt"
 
@@ -216,7 +216,7 @@ def test_a_cell_that_is_kept_goes_on_without_its_client(notebook: Notebook) -> N
     wire.cut()
 
     def lease() -> Any:
-        return WorkerHttp(notebook.worker.endpoint).get("status")["lease"]
+        return WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S).get("status")["lease"]
 
     eventually(lambda: not lease()["busy"], "its end")
     assert lease()["links"] == 0
@@ -265,7 +265,7 @@ def test_a_worker_that_is_gone_is_told(own: Callable[..., Notebook]) -> None:
 def test_a_client_that_says_goodbye_is_forgotten(own: Callable[..., Notebook]) -> None:
     notebook = own(local_transport="unix")
     notebook.run("x = 1")
-    status = WorkerHttp(notebook.worker.endpoint)
+    status = WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S)
     assert status.get("status")["lease"]["links"] == 1
     notebook.link.close()
     eventually(lambda: status.get("status")["lease"]["links"] == 0, "the goodbye")
@@ -324,7 +324,7 @@ def test_a_client_of_another_version_is_told_ours(own: Callable[..., Notebook], 
     welcome = channel.recv()[0]
     assert welcome["op"] == "welcome" and welcome["protocol"] == PROTOCOL
     channel.close()
-    status = WorkerHttp(notebook.endpoint).get("status")
+    status = WorkerHttp(notebook.endpoint, timeout_s=PATIENCE_S).get("status")
     assert status["protocol"] == PROTOCOL and status["lease"]["links"] == 1
     assert notebook.run("1")["status"] == "ok"
 
