@@ -10,6 +10,7 @@ from cellferry.guest.queue import Queue
 
 if TYPE_CHECKING:
     from cellferry.guest.door import Link
+    from cellferry.guest.journal import Journal
 
 _MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
@@ -20,7 +21,6 @@ class Showing:
     masking: Masking
     queue: Queue
     links: list[Link]
-    running: Link | None
     _last_stream: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
 
     def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
@@ -53,9 +53,13 @@ class Showing:
         if journal is not None:
             number, again = journal.keep(event, buffers)
             head.update(run=journal.run, n=number)
-        session = parent.get("session")
-        # a client that gave up waiting may be here twice: what it runs now is for whom it is now
-        for link in [*([self.running] if self.running else []), *reversed(self.links)]:
-            if session in link.sessions:
-                link.send(head, buffers, event=True, again=again)
-                return
+        link = self._reader(journal, parent)
+        if link is not None:
+            link.send(head, buffers, event=True, again=again)
+
+    def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
+        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from, the
+        latest of its links: one that it gave up may still be kept."""
+        if journal is not None and not journal.ended:
+            return self.queue.owner(journal.run)
+        return next((link for link in reversed(self.links) if parent.get("session") in link.sessions), None)
