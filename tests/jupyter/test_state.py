@@ -148,6 +148,16 @@ def test_a_run_that_was_left_is_as_its_worker_says() -> None:
     assert sections(facts(boards=[board(runs=[left])]), PLACES)["runs"][0]["status"] == "lost"
 
 
+def test_a_worker_that_is_slow_to_answer_is_told_as_before() -> None:
+    each = worker()
+    status = {"lease": {"ends_in_s": 60.0, "busy": True, "ends_unix_s": NOW + 1000}, "asked_unix_s": NOW}
+    told = {"run": "r1", "status": "running", "asked_unix_s": NOW - 6, "began_unix_s": NOW - 5, "ended_unix_s": None}
+    first = facts(workers=[each], status={each.id: status}, runs={each.id: [told]})
+    silent = facts(workers=[each], at_unix_s=NOW + 2).after(first)
+    assert sections(silent, PLACES) == sections(first, PLACES)
+    assert facts(at_unix_s=NOW + 2).after(first).status == {}, "what is gone is gone"
+
+
 def test_fifty_workers_and_a_thousand_runs_are_quick() -> None:
     workers = [worker(f"w{n}") for n in range(50)]
     boards = [board(*(row(w.name, w.id) for w in workers[n::25]), pid=n, kernel=f"k{n}",

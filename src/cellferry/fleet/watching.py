@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found by one look. ``status``, ``runs``: what workers say, by their id; ``money``: by token."""
+    """What was found by one look. ``status``, ``runs``: what workers say, by their id (``asked_unix_s``: when); ``money``: by
+    token."""
 
     boards: Sequence[Mapping[str, Any]] = ()
     workers: Sequence[Worker] = ()
@@ -45,6 +46,13 @@ class Facts:
     at_unix_s: float = 0.0
     trouble: str = ""
     """Why something may be missing."""
+
+    def after(self, before: Facts) -> Facts:
+        """These, with what workers said before that live and did not answer this time: a busy machine is slow, not gone."""
+        living = {worker.id for worker in self.workers}
+        status = {i: told for i, told in before.status.items() if i in living} | dict(self.status)
+        runs = {i: told for i, told in before.runs.items() if i in living} | dict(self.runs)
+        return replace(self, status=status, runs=runs)
 
 
 class Watcher:
@@ -76,7 +84,7 @@ class Watcher:
             except CellferryError as error:
                 trouble = error.what
             workers = self.workers()
-            status = self._each(workers, lambda worker: WorkerHttp(worker.endpoint, timeout_s=ASK_S).get("status"))
+            status = self._each(workers, _status)
             runs = self._each(workers, self._runs)
             return Facts(boards, workers, status, runs, money, self._this_machine(), time.time(), trouble)
 
@@ -126,7 +134,8 @@ class Watcher:
         except LinkError as error:
             if " 404 " in error.what:
                 self._absent[worker.id] = time.monotonic()
-            return []
+                return []
+            raise
         found = told.get("runs", told.get("items", []))
         return [run for run in found if isinstance(run, dict) and run.get("run")]
 
@@ -135,6 +144,10 @@ class Watcher:
             local: Any = self.fleet.provider("local")
             self._here = next(iter(local.offers(CellRequest())), None)
         return self._here
+
+
+def _status(worker: Worker) -> dict[str, Any]:
+    return WorkerHttp(worker.endpoint, timeout_s=ASK_S).get("status") | {"asked_unix_s": time.time()}
 
 
 def _quietly(ask: Callable[[Any], T]) -> Callable[[Any], T | None]:

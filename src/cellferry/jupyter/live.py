@@ -176,7 +176,8 @@ class Hub:
             await _within(self._due, max(LOOK_S, len(self.facts.workers) / WORKERS_A_SECOND))
 
     async def _look(self) -> None:
-        self.facts = await self._looking(self.watcher.look)
+        found: Facts = await self._looking(self.watcher.look)
+        self.facts = found.after(self.facts)
         self._say(self.facts.trouble)
         places = await self.places()
         self._tell(state.sections(self.facts, places, self._sections))

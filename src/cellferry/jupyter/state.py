@@ -154,7 +154,7 @@ def _row(
         **_machine(offer), "spot": bool(worker and worker.spot), "simulated": bool(worker and worker.simulated),
         "microusd_per_hour": worker.microusd_per_hour if worker else 0, "spent_microusd": _spent(money, facts.at_unix_s),
         "reserved_microusd": money.reserved_microusd if money else 0, "ends_unix_s": ends,
-        "idle_ends_unix_s": _idle_ends(lease.get("ends_in_s"), ends, facts.at_unix_s),
+        "idle_ends_unix_s": _idle_ends(lease.get("ends_in_s"), ends, status.get("asked_unix_s", facts.at_unix_s)),
         "busy": bool(lease.get("busy")) or any(run["status"] == "running" and run["phase"] == "running" for run in uses),
         "cells": _cells(uses), "mine": board.get("kernel_id") in places.kernels or board.get("pid") == places.pid,
     }  # fmt: skip
