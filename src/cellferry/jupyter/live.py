@@ -89,7 +89,7 @@ class Hub:
         """A panel has come; the first starts the watch."""
         panel = self.panels[socket] = Panel(socket)
         if not self._tasks:
-            self._sections, self._budget_at_s = {}, 0.0
+            self._sections, self._budget_at_s, self.facts = {}, 0.0, Facts()
             loops = (self._keep_reading, self._keep_asking, self._keep_measuring)
             self._tasks = [asyncio.create_task(each()) for each in loops]
         for section, data in self._sections.items():
