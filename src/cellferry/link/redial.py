@@ -111,7 +111,7 @@ class Redial:
             f"the connection to worker {self.name!r} has been lost for {_span(time.monotonic() - since_s)}, and you stopped "
             "waiting for it; the cell goes on there",
             "when the worker can be reached again, collect what the cell made: %remote attach",
-        )
+        ).not_again()
         self.lost = self.lost or error
         return error
 
