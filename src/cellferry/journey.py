@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs
+from cellferry.again import Again
 from cellferry.baggage import frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed
-from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
+__all__ = ["OPTIONS", "Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
 
 def read_request(line: str) -> CellRequest:
@@ -69,14 +70,16 @@ class Session:
         self.config = config
         self.namespace = namespace
         self.host = host
-        self.fleet = Fleet(config, host.notebook)
+        self.fleet = Fleet(config, host.notebook, host.kernel_id)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self._again = Again(config, self.fleet, host.screen, self.down)
         self.failed_remotely = False
 
+    @accounts.on_the_board
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
         """Run ``cell`` as ``request`` says; returns what happened.
 
@@ -84,8 +87,10 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = accounts.with_packages(request, self.config)
-        clock = [time.perf_counter()]
+        return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+
+    def _once(self, request: CellRequest, cell: Cell) -> CellReport:
+        clock = self.fleet.board.clock()
         flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
         if known is None and self.fleet.shared(request):
@@ -107,6 +112,7 @@ class Session:
         if known:
             accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
+        self._again.found(there.worker)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, ambient, self.host.hidden)
         clock.append(time.perf_counter())
@@ -132,7 +138,8 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
+        self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -147,6 +154,8 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
+            self._again.look(request, there, returned, frame["run"])
+            self.fleet.board.step("home")
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
@@ -181,9 +190,9 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        return self._connect(accounts.get_worker(self.fleet, request, self.config, self.host.screen))
+        return self.connect(accounts.get_worker(self.fleet, request, self.config, self.host.screen))
 
-    def _connect(self, worker: Worker) -> There:
+    def connect(self, worker: Worker) -> There:
         """This worker with an open link, the one that is there or a new one."""
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
@@ -265,11 +274,7 @@ class Session:
             for n, why in frame["stayed"].items()
             if why and n != RESULT and why != BOUND_TO_PROCESS
         ]
-        notes += [
-            f"a {kind} changed on the worker in a way that cannot travel; it is as it was here"
-            for kind in frame["lost"]
-        ]
-        return notes
+        return notes + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]
@@ -347,7 +352,7 @@ class Session:
 
     def _between(self, act: Callable[[list[There]], T]) -> T:
         """Do something with every worker, one whose connection was cut included."""
-        all_ = [self._connect(worker) for worker in self.fleet.workers()]
+        all_ = [self.connect(worker) for worker in self.fleet.workers()]
         try:
             return act(all_)
         except BaseException as exc:

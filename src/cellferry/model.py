@@ -67,6 +67,11 @@ class CellRequest:
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False
+    retry: int = 0
+    """How often the cell is run again when its worker dies under it."""
+    checkpoint_s: float | None = None
+    checkpoint_names: tuple[str, ...] = ()
+    """What the worker saves every ``checkpoint_s`` seconds (None: never); empty: all that the cell has bound or changed."""
     secrets: tuple[str, ...] = ()
     """Environment variables here that the cell may read there."""
     allow: tuple[str, ...] = ()
@@ -376,6 +381,10 @@ class Host(Protocol):
     @property
     def notebook(self) -> str:
         """The notebook's path, or whatever names it best: for limits and reports."""
+
+    @property
+    def kernel_id(self) -> str:
+        """The Jupyter server's name for this kernel, "" outside of one."""
 
     def transform(self, source: str) -> str:
         """IPython syntax to Python."""

@@ -21,7 +21,7 @@ from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
-from cellferry.parcels import tls, vm
+from cellferry.parcels import tls
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
@@ -45,6 +45,7 @@ class Link:
         self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+        self._on_checkpoint = self.cells.renew
 
     @property
     def connected(self) -> bool:
@@ -271,11 +272,15 @@ class Door:
         head: dict[str, Any] = {"op": "event", "message": event}
         if journal is not None:
             head.update(run=journal.run, n=journal.event(event, buffers))
-        session = parent.get("session")
-        for link in self.links:
-            if session in link.sessions:
-                link.send(head, buffers)
-                return
+        link = self._reader(journal, parent)
+        if link is not None:
+            link.send(head, buffers)
+
+    def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
+        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from."""
+        if journal is not None and not journal.ended:
+            return self.queue.owner(journal.run)
+        return next((link for link in self.links if parent.get("session") in link.sessions), None)
 
     def ask(self, prompt: str, password: bool) -> str:
         """A line from the user of the running cell; KeyboardInterrupt or EOFError as at a local prompt."""
@@ -392,6 +397,3 @@ class Door:
             self._control.send(json.dumps(what).encode())
         except OSError:
             pass
-
-
-__all__ = ["Door", "Link", "vm"]
