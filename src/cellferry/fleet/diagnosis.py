@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellferry.errors import DiskFull, KernelDied, WorkerError, WorkerLost
+from cellferry.model import LAST_S, Worker
 
 DISK_LOW_BYTES = 1 << 20
 RECENT_S = 30.0
+SETTLED_S = 30.0
+"""The clocks of two machines may differ by so much."""
 LOG_LINES = 8
 
 _KEPT = "The notebook's variables are as they were before the cell; values that lived only there are lost"
@@ -51,6 +54,17 @@ def lost(name: str, why: str) -> WorkerLost:
     """For a worker that does not exist any more."""
     error = WorkerLost(f"worker {name!r} ended while it was in use: {why}", NEW_WORKER)
     return error.not_again() if any(words in why for words in WILLED) else error
+
+
+def over(worker: Worker, now_unix_s: float) -> WorkerLost | None:
+    """For a worker that cannot be asked: its money may be gone, and then it has ended itself."""
+    ends_s = worker.lease.ends_unix_s
+    if ends_s is None or now_unix_s < ends_s + LAST_S + SETTLED_S:
+        return None
+    return WorkerLost(
+        f"worker {worker.name!r} could not be reached while its money lasted, and has ended itself since",
+        "run the cell again with more money for it: %%remote budget=",
+    )
 
 
 def unreachable(name: str, why: str) -> WorkerLost:

@@ -156,6 +156,15 @@ class _FileStream:
     def sendv(self, parts: Sequence[Buffer]) -> None:
         raise OSError("a file does not listen")
 
+    def sendv_now(self, parts: Sequence[Buffer]) -> list[memoryview]:
+        raise OSError("a file does not listen")
+
+    def send_rest(self, rest: Sequence[Buffer]) -> None:
+        raise OSError("a file does not listen")
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """A file never keeps anybody waiting."""
+
     def recv_into(self, target: memoryview) -> int:
         return self._file.readinto(target)  # type: ignore[attr-defined, no-any-return]
 
