@@ -34,9 +34,10 @@ from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
 from cellferry.link.there import There
-from cellferry.model import EnvironmentChoice, Host, Offer, PackageRow, Screen, Worker, WorkerId
+from cellferry.model import EnvironmentChoice, Offer, PackageRow, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.placeholder import human_bytes
+from cellferry.screen import Host, Screen
 
 AUTO, FULL, INTERPRETER = "auto", "full", "python:"
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -15,9 +15,10 @@ from typing import Any, Literal
 from cellferry.errors import CellferryError, IdentityError, LinkError, WorkerLost
 from cellferry.link.dial import dial
 from cellferry.link.http import WorkerHttp
-from cellferry.model import Endpoint, Screen
+from cellferry.model import Endpoint
 from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.wire import OLDEST_PROTOCOL, PROTOCOL, Channel, WireClosed
+from cellferry.screen import Screen
 
 When = Literal["waiting", "away", "closed"]
 Alive = Callable[[When], Exception | None]

@@ -15,7 +15,7 @@ from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
 from cellferry.link.dial import dial
 from cellferry.link.http import WorkerHttp
 from cellferry.link.redial import Alive, Redial
-from cellferry.model import PROTOCOL, Endpoint, Message, Screen
+from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
@@ -24,6 +24,7 @@ from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainArrived, checked_frame, unpack_plain
 from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
+from cellferry.screen import Screen
 
 _BEAT_S = 0.5
 _MOST_WAITING_BYTES = 64 << 20
