@@ -72,7 +72,11 @@ class Wire:
             if self._closed or self.refused:
                 ours.close()
                 continue
-            theirs = socket.create_connection(self.target, source_address=(self.source, 0))
+            try:
+                theirs = socket.create_connection(self.target, source_address=(self.source, 0))
+            except OSError:  # the worker is gone
+                ours.close()
+                continue
             self.connections += 1
             self._pairs.append((ours, theirs))
             self._start(self._carry, ours, theirs, "out")
