@@ -20,7 +20,7 @@ from cellferry.errors import KernelDied, LinkError, WorkerLost
 from cellferry.link import redial
 from cellferry.link.dial import dial
 from cellferry.link.files import FileSync
-from cellferry.link.http import WorkerHttp
+from cellferry.link.http import ONCE, WorkerHttp
 from cellferry.link.identity import make_identity
 from cellferry.link.session import KernelLink
 from cellferry.model import PROTOCOL, CellRequest, Endpoint, Lease, Order
@@ -134,6 +134,16 @@ def test_files_go_and_come(notebook: Notebook, tmp_path: Path) -> None:
     wire_of(notebook).cut_after(10 * MEGABYTE, "back")
     assert files.get(notebook.link, back, "big.bin") == ["big.bin"]
     assert (back / "big.bin").read_bytes() == content and wire_of(notebook).cuts == 2
+
+
+def test_a_client_whose_address_has_changed_comes_back(notebook: Notebook) -> None:
+    wire = wire_of(notebook)
+    notebook.send("print('here', flush=True)\ntime.sleep(0.3)\nmoved = 1")
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.source = "127.0.0.2"
+    wire.cut()
+    notebook.home()
+    assert notebook.values["moved"] == 1
 
 
 def test_input_waits_for_its_user(notebook: Notebook) -> None:
@@ -278,6 +288,15 @@ def test_a_client_that_says_goodbye_is_forgotten(own: Callable[..., Notebook]) -
     notebook.link = notebook.connect()
     notebook.run("y = x + 1")
     assert notebook.values["y"] == 2
+
+
+def test_what_is_asked_for_twice_under_one_name_is_done_once(own: Callable[..., Notebook]) -> None:
+    notebook = own(local_transport="unix")
+    http = WorkerHttp(notebook.endpoint, timeout_s=PATIENCE_S)
+    named = {ONCE: "this one"}
+    assert http._ask("POST", "kernel/restart", None, named)["generation"] == 2
+    assert http._ask("POST", "kernel/restart", None, named)["generation"] == 2
+    assert http.post("kernel/restart")["generation"] == 3
 
 
 # -- versions ---------------------------------------------------------------------------------------------------------
