@@ -32,12 +32,12 @@ export function likelihoodText(offer: IOffer, trans: TranslationBundle): string 
     return likelihood ?? '';
   }
   if (likelihood >= 0.9) {
-    return trans.__('very likely to be had');
+    return trans.__('very likely');
   }
   if (likelihood >= 0.6) {
-    return trans.__('likely to be had');
+    return trans.__('likely');
   }
-  return likelihood >= 0.3 ? trans.__('may be sold out') : trans.__('probably sold out');
+  return likelihood >= 0.3 ? trans.__('uncertain') : trans.__('unlikely');
 }
 
 /** The price an hour, bought as the form says; null where it is not sold so. */
@@ -137,23 +137,28 @@ const Row = React.memo(function Row(props: { offer: IOffer; spot: boolean }): JS
   const trans = useTrans();
   const { offer } = props;
   const price = priceOf(offer, props.spot);
-  const facts = [
-    [offer.provider, offer.zone || offer.region].filter(Boolean).join(' '),
+  const machine = [
+    offer.gpu ? '' : offer.instance,
     offer.cpus ? `${offer.cpus} CPU` : '',
-    offer.memory_bytes ? size(offer.memory_bytes) : '',
+    offer.memory_bytes ? size(offer.memory_bytes) : ''
+  ];
+  const told = [
+    offer.simulated ? trans.__('%1, simulated', offer.provider) : offer.provider,
+    offer.zone || offer.region,
     likelihoodText(offer, trans),
     offer.price_age_s ? trans.__('price %1 old', roughly(offer.price_age_s)) : ''
-  ];
-  const told = facts.filter(Boolean).join(' · ');
+  ]
+    .filter(Boolean)
+    .join(' · ');
+  const gpu = gpuText(offer);
   return (
     <div
       className="cf-offer"
       title={[offer.instance, told, offer.note, offer.source].filter(Boolean).join('\n')}
     >
       <div className="cf-line">
-        <span className="cf-name cf-clip">{gpuText(offer) || offer.instance}</span>
-        {offer.simulated ? <span className="cf-tag">{trans.__('simulated')}</span> : null}
-        <span className="cf-grow" />
+        {gpu ? <span className="cf-name cf-clip">{gpu}</span> : null}
+        <span className="cf-quiet cf-grow cf-clip">{machine.filter(Boolean).join(' · ')}</span>
         <span className="cf-number">
           {price === null ? '' : price ? trans.__('%1/h', dollars(price)) : trans.__('free')}
         </span>
