@@ -77,7 +77,7 @@ def offer(number=0, **fields):
         "instance": f"machine.{number}xlarge", "gpu": gpu[0], "gpu_count": 1 if gpu[0] else 0, "gpu_memory_bytes": gpu[1] * GIB,
         "cpus": 12, "memory_bytes": 85 * GIB, "microusd_per_hour": 350_000 + 47_000 * number,
         "spot_microusd_per_hour": 120_000 + 9_000 * number, "price_age_s": 180.0, "source": "simulated price list",
-        "likelihood": [0.95, 0.7, 0.4, 0.1][number % 4], "note": "", "simulated": True,
+        "likelihood": ["likely", "possible", "unlikely"][number % 3], "note": "", "simulated": True,
         "words": f"gpu={gpu[0] or 'none'} provider=demo",
     }  # fmt: skip
     return row | fields
@@ -154,5 +154,5 @@ class Stage:
         elif head.endswith("/logs"):
             route.fulfill(json={"text": "worker: ready\n<img src=x onerror=alert(1)>\n"})
         else:
-            self.asked.append((request.method, path, body))
+            self.asked.append((request.method, head, body))
             route.fulfill(status=202, json={"name": "a100"})

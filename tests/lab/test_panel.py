@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from lab.notebook_page import CHROMIUM, chromium, jupyter_lab, write_notebook
@@ -49,7 +50,7 @@ def test_an_empty_panel_teaches(panel, tmp_path):
     expect(tab.panel.get_by_label("More words")).to_have_value("gpu=a100 provider=demo")
     expect(tab.panel.get_by_role("option").first).to_be_visible()
     tab.shoot(tmp_path, "panel-empty")
-    with tab.page.expect_response("**/workers"):
+    with tab.page.expect_response("**/workers?*"):
         tab.panel.get_by_role("button", name="A worker on this machine").click()
     expect(tab.panel.get_by_role("button", name="A worker on this machine")).to_be_enabled()
     assert stage.asked == [("POST", "workers", {"words": "provider=local", "notebook": NOTEBOOK})]
@@ -60,9 +61,10 @@ def test_an_empty_panel_teaches(panel, tmp_path):
 def test_workers_budget_and_runs(panel, tmp_path):
     from playwright.sync_api import expect
 
+    now = time.time()
     starting = worker(1, id="starting:1:h100", name="h100", state="starting", busy=False, gpu="h100", cells=[],
                       detail="demo: image 3 of 7", spent_microusd=0,
-                      phases=[{"phase": "requested", "at_unix_s": 1.0}, {"phase": "booting", "at_unix_s": 3.5}])  # fmt: skip
+                      phases=[{"phase": "requested", "at_unix_s": now - 14.5}, {"phase": "booting", "at_unix_s": now - 12}])  # fmt: skip
     runs = [run(0), run(1, status="detached"), *(run(n) for n in range(3, 9)), run(9, status="error")]
     tab, stage = panel(workers=[worker(), starting], runs=runs, money=budget())
     tab.fold("Hardware")
@@ -77,14 +79,14 @@ def test_workers_budget_and_runs(panel, tmp_path):
 
     tab.panel.get_by_role("button", name="Extend…: a100").click()
     tab.page.locator(".jp-Dialog input").fill("1.5")
-    with tab.page.expect_response("**/extend"):
+    with tab.page.expect_response("**/extend?*"):
         tab.page.locator(".jp-Dialog .jp-mod-accept").click()
-    with tab.page.expect_response("**/interrupt"):
+    with tab.page.expect_response("**/interrupt?*"):
         tab.panel.get_by_role("button", name="Stop the cell: a100").click()
     tab.panel.get_by_role("button", name="End…: a100").click()
     expect(tab.page.locator(".jp-Dialog")).to_contain_text("It has come to $0.42")
     tab.shoot(tmp_path, "panel-end")
-    with tab.page.expect_response("**/workers/w0"):
+    with tab.page.expect_response("**/workers/w0?*"):
         tab.page.locator(".jp-Dialog .jp-mod-warn").click()
     expect(tab.page.locator(".jp-Dialog")).to_have_count(0)
     stage.push("workers", [worker(state="ending"), starting])
@@ -102,11 +104,11 @@ def test_choosing_hardware_with_the_keyboard(panel, tmp_path):
 
     tab, stage = panel(offers=[offer(n) for n in range(60)], workers=[worker()], runs=[run()])
     page = tab.page
-    tab.panel.get_by_label("GPU").fill("a1oo")
+    tab.panel.get_by_role("combobox", name="GPU").fill("a1oo")
     expect(tab.panel.get_by_text("no GPU is named a1oo")).to_be_visible()
     tab.shoot(tmp_path, "panel-wrong-words")
     assert not tab.faults("#cellferry-panel")
-    tab.panel.get_by_label("GPU").fill("a100")
+    tab.panel.get_by_role("combobox", name="GPU").fill("a100")
     tab.panel.get_by_label("More words").fill("budget=5")
     expect(tab.panel.get_by_text("no GPU is named a1oo")).to_have_count(0)
     search = tab.panel.get_by_label("Search the offers")
@@ -123,7 +125,7 @@ def test_choosing_hardware_with_the_keyboard(panel, tmp_path):
     told = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.getMetadata('cellferry')")
     assert told == {"default": "gpu=a100 provider=demo budget=5"}
     options.focus()
-    with page.expect_response("**/workers"):
+    with page.expect_response("**/workers?*"):
         page.keyboard.press("Control+Enter")
     tab.panel.get_by_role("button", name="Clear").click()
     expect(tab.panel.get_by_role("button", name="Clear")).to_have_count(0)
@@ -209,14 +211,14 @@ MEASURE = """async steps => {
     const took = {};
     for (const [name, step] of Object.entries(steps)) {
         const times = [];
-        for (let n = 0; n < 5; n++) {
+        for (let n = 0; n < 6; n++) {
             await frame();
             const begun = performance.now();
             new Function('panel', 'n', step)(panel, n);
             await frame();
             times.push(performance.now() - begun);
         }
-        took[name] = times.sort((a, b) => a - b)[2];
+        took[name] = times.sort((a, b) => a - b)[3];
     }
     return took;
 }"""
@@ -247,7 +249,7 @@ def test_fifty_workers_and_a_thousand_runs(panel, tmp_path):
     for n in range(5):
         stage.push("workers", [worker(k, spent_microusd=500_000 + n) if k == n else workers[k] for k in range(50)])
         stage.push("runs", [run(1000 + n), *runs][:1000])
-    expect(tab.section("workers").get_by_text("50 workers").or_(tab.section("workers"))).to_be_visible()
+    expect(tab.section("workers").get_by_text("$0.50 of $2.00 set aside").first).to_be_visible()
     took["longest task while pushed"] = max([0, *tab.page.evaluate("() => window.pushes")])
     print("milliseconds, median:", json.dumps(took))
     tab.shoot(tmp_path, "panel-many")

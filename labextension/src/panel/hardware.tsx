@@ -27,17 +27,16 @@ function useCalm<T>(value: T): T {
 
 /** How likely it is to be had, in words. */
 export function likelihoodText(offer: IOffer, trans: TranslationBundle): string {
-  const { likelihood } = offer;
-  if (typeof likelihood !== 'number') {
-    return likelihood ?? '';
+  switch (offer.likelihood) {
+    case 'likely':
+      return trans.__('likely to be had');
+    case 'possible':
+      return trans.__('may be sold out');
+    case 'unlikely':
+      return trans.__('probably sold out');
+    default:
+      return '';
   }
-  if (likelihood >= 0.9) {
-    return trans.__('very likely');
-  }
-  if (likelihood >= 0.6) {
-    return trans.__('likely');
-  }
-  return likelihood >= 0.3 ? trans.__('uncertain') : trans.__('unlikely');
 }
 
 /** The price an hour, bought as the form says; null where it is not sold so. */
@@ -110,7 +109,7 @@ function Form(props: {
           checked={form.spot}
           onChange={event => onForm({ ...form, spot: event.target.checked })}
         />
-        {trans.__('Spot: cheaper, but may be taken away')}
+        {trans.__('Spot: cheaper, may be taken away')}
       </label>
       <label className="cf-field cf-mod-wide">
         <span>{trans.__('More words')}</span>
@@ -225,10 +224,11 @@ function Offers(props: { form: IRequestForm; found: Found; checked: boolean }): 
   const { form, found } = props;
   const [search, setSearch] = React.useState('');
   const [active, setActive] = React.useState(0);
-  const offers = React.useMemo(
-    () => (found?.offers ?? []).filter(offer => matches(textOf(offer), search)),
-    [found, search]
-  );
+  const offers = React.useMemo(() => {
+    const price = (offer: IOffer) => priceOf(offer, form.spot) ?? Infinity;
+    const fit = (found?.offers ?? []).filter(offer => matches(textOf(offer), search));
+    return fit.sort((a, b) => price(a) - price(b));
+  }, [found, search, form.spot]);
   React.useEffect(() => setActive(0), [offers]);
   const row = React.useCallback((offer: IOffer) => <Row offer={offer} spot={form.spot} />, [form.spot]);
   const chosen: IOffer | undefined = offers[active];
