@@ -83,7 +83,7 @@ def test_workers_budget_and_runs(panel, tmp_path):
         tab.page.locator(".jp-Dialog .jp-mod-accept").click()
     with tab.page.expect_response("**/interrupt?*"):
         tab.panel.get_by_role("button", name="Stop the cell: a100").click()
-    tab.panel.get_by_role("button", name="End…: a100").click()
+    tab.panel.get_by_role("button", name="End…: a100", exact=True).click()
     expect(tab.page.locator(".jp-Dialog")).to_contain_text("It has come to $0.42")
     tab.shoot(tmp_path, "panel-end")
     with tab.page.expect_response("**/workers/w0?*"):
