@@ -32,6 +32,10 @@ class PanelPage(NotebookPage):
     def panel(self):
         return self.page.locator("#cellferry-panel")
 
+    def noise(self):
+        """What was written on the console about us, but JupyterLab's remark that a busy machine started it slowly."""
+        return [text for text in self.said if "to activate" not in text]
+
     def section(self, name):
         """The body of one section."""
         return self.page.locator(f"#cf-body-{name}")

@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+
 from lab.notebook_page import CHROMIUM, chromium, jupyter_lab, write_notebook
 from lab.panel_page import PanelPage
 from lab.stage import NOTEBOOK, Stage, budget, history, limit, offer, run, worker
@@ -55,7 +56,7 @@ def test_an_empty_panel_teaches(panel, tmp_path):
     expect(tab.panel.get_by_role("button", name="A worker on this machine")).to_be_enabled()
     assert stage.asked == [("POST", "workers", {"words": "provider=local", "notebook": NOTEBOOK})]
     assert not tab.faults("#cellferry-panel")
-    assert not tab.said
+    assert not tab.noise()
 
 
 def test_workers_budget_and_runs(panel, tmp_path):
@@ -96,7 +97,7 @@ def test_workers_budget_and_runs(panel, tmp_path):
     expect(tab.panel.locator("[aria-live=polite]")).not_to_contain_text("ready")
     stage.push("workers", [worker(name="h100", id="w1")])
     expect(tab.panel.locator("[aria-live=polite]")).to_have_text("Worker h100 is ready. Worker a100 has ended.")
-    assert not tab.said
+    assert not tab.noise()
 
 
 def test_choosing_hardware_with_the_keyboard(panel, tmp_path):
@@ -130,7 +131,7 @@ def test_choosing_hardware_with_the_keyboard(panel, tmp_path):
     tab.panel.get_by_role("button", name="Clear").click()
     expect(tab.panel.get_by_role("button", name="Clear")).to_have_count(0)
     assert stage.asked == [("POST", "workers", {"words": "gpu=a100 provider=demo budget=5", "notebook": NOTEBOOK})]
-    assert not tab.said
+    assert not tab.noise()
 
 
 def test_a_limit_is_edited_in_place(panel, tmp_path):

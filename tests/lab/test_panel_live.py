@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from lab.notebook_page import CHROMIUM, chromium, jupyter_lab, write_notebook
 from lab.panel_page import PanelPage
 
@@ -87,7 +88,7 @@ def test_what_a_magic_starts_is_seen_stopped_and_ended(tab, tmp_path):
     expect(other.section("workers").locator(".cf-name")).to_have_count(0, **PATIENT)
     tab.shoot(tmp_path, "live-ended")
     other.page.close()
-    assert not tab.said
+    assert not tab.noise()
 
 
 def test_what_a_click_starts_and_its_terminal(tab, tmp_path):
@@ -112,7 +113,11 @@ def test_what_a_click_starts_and_its_terminal(tab, tmp_path):
     expect(terminal).to_be_visible(**PATIENT)
     terminal.click()
     tab.page.keyboard.type("echo $((6*7)) is here\n")
-    expect(terminal.locator(".xterm-rows")).to_contain_text("42 is here", **PATIENT)
+    # it is drawn, so its text is asked of the terminal itself
+    tab.page.wait_for_function("""() => {
+        const lines = window.jupyterapp.shell.currentWidget.content._term.buffer.active;
+        return [...Array(lines.length).keys()].some(n => lines.getLine(n).translateToString().includes('42 is here'));
+    }""", timeout=PATIENT["timeout"])
     tab.shoot(tmp_path, "live-terminal")
     tab.fold("Doctor")
     expect(tab.section("doctor").locator(".cf-check").first).to_be_visible(**PATIENT)
