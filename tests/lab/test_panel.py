@@ -178,8 +178,8 @@ def test_the_doctor_says_what_to_type_and_logs_are_text(panel, tmp_path):
 def test_dark_and_narrow(panel, tmp_path):
     from playwright.sync_api import expect
 
-    tab, stage = panel(workers=[worker()], runs=[run(), run(1, status="detached"), run(5)], money=budget(),
-                       offers=[offer(n) for n in range(12)])  # fmt: skip
+    tab, _ = panel(workers=[worker()], runs=[run(), run(1, status="detached"), run(5)], money=budget(),
+                   offers=[offer(n) for n in range(12)])  # fmt: skip
     expect(tab.section("workers").locator(".cf-plot canvas")).to_have_count(5)
     tab.page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     tab.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
@@ -255,7 +255,8 @@ def test_fifty_workers_and_a_thousand_runs(panel, tmp_path):
         expect(tab.section("workers").get_by_text(f"$0.{50 + n} of $2.00 set aside")).to_be_visible()
         pushes.append(tab.page.evaluate("() => window.longest"))
     took["longest task of a push"] = sorted(pushes)
-    print("milliseconds, fastest and median of six:", json.dumps({name: (round(ms[0]), round(ms[len(ms) // 2])) for name, ms in took.items()}))
+    told = {name: (round(ms[0]), round(ms[len(ms) // 2])) for name, ms in took.items()}
+    print("milliseconds, fastest and median:", json.dumps(told))
     tab.shoot(tmp_path, "panel-many")
     assert not tab.faults("#cellferry-panel")
     # the fastest of six: what else this machine does at the same time is not the panel's
