@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cellferry.model import CellReport, CellRequest
 
 _LOADED = "_cellferry"
+_MOST_OFFERED = 5  # values that stayed and are shown each by itself; a line tells of the others
 _REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
 
 
@@ -153,10 +154,20 @@ class RemoteMagics(Magics):
 
             return estimate(report, self._offers(request))
         if report.notes or report.stayed_there:
-            from cellferry.jupyter.display import summary
-
-            self.screen.note(summary(report))
+            self._tell(report)
         return None
+
+    def _tell(self, report: CellReport) -> None:
+        from cellferry.jupyter.display import stays, summary, unsaid
+
+        names = self._shell.user_ns
+        waiting = self.session.needs_fetch("\n".join(unsaid(report)))
+        offered = [name for name in unsaid(report) if name in waiting][:_MOST_OFFERED]
+        text = summary(report, offered)
+        if text:
+            self.screen.note(text)
+        for name in offered:
+            self.screen.stayed(stays(report.worker, [name]), names[name])
 
     def _offers(self, request: CellRequest) -> Any:
         """For an estimate: which machines would be tried; None for a worker that is a process of this machine."""
