@@ -88,7 +88,9 @@ export class CellActs implements Acts {
       .map(cell => writtenWords(cell.model.sharedModel.getSource(), cell.model.getMetadata(KEY)))
       .filter((words): words is string => !!words);
     const running = this._sources.workers.filter(
-      worker => (worker.state === 'ready' || worker.state === 'starting') && (!worker.notebook || worker.notebook === path)
+      worker =>
+        (worker.state === 'ready' || worker.state === 'starting') &&
+        (!worker.notebook || worker.notebook === path)
     );
     const offered = {
       words: said.every(words => words === said[0]) ? said[0] : undefined,
@@ -143,7 +145,10 @@ export class CellActs implements Acts {
     const body = [
       trans.__('“%1” runs every cell itself: it does not read where a cell is set to run.', name),
       OUR_KERNEL in specs
-        ? trans.__('Kernel “%1” does. Its variables are new: run the cells above again.', specs[OUR_KERNEL]!.display_name)
+        ? trans.__(
+            'Kernel “%1” does. Its variables are new: run the cells above again.',
+            specs[OUR_KERNEL]!.display_name
+          )
         : trans.__('Kernel “cellferry” does, but it is not installed where this server runs.'),
       offerText ? trans.__('A %%remote line works in every kernel, after %load_ext cellferry.') : ''
     ];
@@ -179,7 +184,12 @@ export function deafKernel(panel: NotebookPanel): string | null {
   return name === OUR_KERNEL ? null : context.kernelDisplayName || name;
 }
 
-function hardwareOf(worker: { provider: string; instance?: string; gpu?: string; gpu_count?: number }): string {
+function hardwareOf(worker: {
+  provider: string;
+  instance?: string;
+  gpu?: string;
+  gpu_count?: number;
+}): string {
   const count = worker.gpu_count && worker.gpu_count > 1 ? `${worker.gpu_count}× ` : '';
   return worker.gpu ? `${count}${worker.gpu}` : worker.instance || worker.provider;
 }

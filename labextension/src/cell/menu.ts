@@ -3,7 +3,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { CommandRegistry } from '@lumino/commands';
 import { Menu } from '@lumino/widgets';
 
-import { dollars } from './text';
+import { dollars } from '../panel/format';
 import { shortName } from './words';
 
 export type Act =
@@ -122,6 +122,9 @@ export function openMenu(choices: Choices, anchor: HTMLElement): Promise<Act | n
     });
     const place = anchor.getBoundingClientRect();
     menu.open(place.left, place.bottom);
-    menu.activeIndex = Math.max(0, menu.items.findIndex(item => item.isToggled));
+    menu.activeIndex = Math.max(
+      0,
+      menu.items.findIndex(item => item.isToggled)
+    );
   });
 }

@@ -7,7 +7,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { Line, Place } from './chip';
 import { Writers } from './ownership';
 import { Provenance, isActive, readProvenance, toWrite } from './runs';
-import type { Run } from './seam';
+import type { IRun } from '../protocol';
 import { Prices } from './sources';
 import { View, viewOf } from './view';
 import { CellSettings, Target, targetOf, withLine } from './words';
@@ -22,7 +22,7 @@ export interface Surroundings {
   readonly prices: Prices;
   readonly writers: Writers;
   readonly trans: TranslationBundle;
-  runOf(cell: string): Run | undefined;
+  runOf(cell: string): IRun | undefined;
   choose(place: CellPlace, anchor: HTMLElement): void;
   attach(place: CellPlace, run: string): Promise<void>;
 }

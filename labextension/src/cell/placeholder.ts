@@ -63,7 +63,11 @@ export class RenderedPlaceholder extends Widget implements IRenderMime.IRenderer
     const told = (this._told = readTold(model.data[MIME]));
     this._model = model;
     const stays = told.name
-      ? trans.__('stays on worker %1 until a local cell names it: %2', told.worker, placeholderText(told, trans))
+      ? trans.__(
+          'stays on worker %1 until a local cell names it: %2',
+          told.worker,
+          placeholderText(told, trans)
+        )
       : trans.__('stays on worker %1: %2', told.worker, placeholderText(told, trans));
     this._text.textContent = told.reason ? trans.__('%1; %2', stays, told.reason) : stays;
     this._button.hidden = !told.name || !!told.reason;
@@ -137,5 +141,7 @@ export class RenderedPlaceholder extends Widget implements IRenderMime.IRenderer
   private _model: IRenderMime.IMimeModel | null = null;
   private readonly _text = document.createElement('span');
   private readonly _button = document.createElement('button');
-  private readonly _news = Object.assign(document.createElement('span'), { className: 'cf-Placeholder-news' });
+  private readonly _news = Object.assign(document.createElement('span'), {
+    className: 'cf-Placeholder-news'
+  });
 }

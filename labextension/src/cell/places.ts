@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import { Writers } from './ownership';
 import { CellPlace, Surroundings } from './place';
-import type { Run } from './seam';
+import type { IRun } from '../protocol';
 import { Prices, RunIndex, Sources } from './sources';
 
 const TICK_MS = 1000;
@@ -87,7 +87,7 @@ export class Places {
       prices: this._prices,
       writers: this._writers,
       trans: this._trans,
-      runOf: (id: string): Run | undefined => index.latest.of(pathOf(panel), id),
+      runOf: (id: string): IRun | undefined => index.latest.of(pathOf(panel), id),
       choose: (place, anchor) => void acts.choose(panel, [place], anchor),
       attach: (place, run) => acts.attach(panel, place, run)
     };

@@ -11,7 +11,9 @@ export class Recent {
   get all(): readonly string[] {
     try {
       const kept: unknown = JSON.parse(this._shelf?.getItem(KEPT) ?? '[]');
-      return Array.isArray(kept) ? kept.filter((one): one is string => typeof one === 'string').slice(0, MOST) : [];
+      return Array.isArray(kept)
+        ? kept.filter((one): one is string => typeof one === 'string').slice(0, MOST)
+        : [];
     } catch {
       return [];
     }
@@ -19,7 +21,10 @@ export class Recent {
 
   add(words: string): void {
     try {
-      this._shelf?.setItem(KEPT, JSON.stringify([words, ...this.all.filter(one => one !== words)].slice(0, MOST)));
+      this._shelf?.setItem(
+        KEPT,
+        JSON.stringify([words, ...this.all.filter(one => one !== words)].slice(0, MOST))
+      );
     } catch {
       // nothing can be kept in this browser: it is a convenience
     }

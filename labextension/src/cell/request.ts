@@ -3,7 +3,7 @@ import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import type { Check } from './seam';
+import type { ICheck } from '../protocol';
 
 const TYPED_MS = 300;
 
@@ -40,7 +40,7 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
     return { words: this.field.value.trim(), asDefault: this.asDefault.checked };
   }
 
-  tell(check: Check | null): void {
+  tell(check: ICheck | null): void {
     const wrong = check !== null && !check.ok;
     this.told.textContent = wrong ? [check.message, check.advice].filter(Boolean).join(' ') : '';
     this.field.setAttribute('aria-invalid', String(wrong));
@@ -54,7 +54,7 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
 class RequestDialog extends Dialog<Asked> {
   constructor(
     private _form: RequestForm,
-    private _check: (words: string) => Promise<Check>,
+    private _check: (words: string) => Promise<ICheck>,
     trans: TranslationBundle
   ) {
     super({
@@ -85,7 +85,7 @@ class RequestDialog extends Dialog<Asked> {
 
   private async _look(): Promise<boolean> {
     const words = this._form.getValue().words;
-    let check: Check | null = null;
+    let check: ICheck | null = null;
     try {
       check = await this._check(words);
     } catch {
@@ -103,7 +103,7 @@ class RequestDialog extends Dialog<Asked> {
 /** Ask for the words; `null` if the user did not want to. */
 export async function askForWords(
   words: string,
-  check: (words: string) => Promise<Check>,
+  check: (words: string) => Promise<ICheck>,
   trans: TranslationBundle
 ): Promise<Asked | null> {
   const dialog = new RequestDialog(new RequestForm(words, trans), check, trans);

@@ -1,7 +1,5 @@
 /** The runs of one cell: what goes on, what it came to, and what is kept of it in the notebook. Pure. */
-import type { Run } from './seam';
-
-import { isoTime } from './text';
+import type { IRun } from '../protocol';
 
 /** What a notebook keeps of how an output was made; see the cell's metadata, `cellferry.provenance`. */
 export interface Provenance {
@@ -24,25 +22,25 @@ export interface Provenance {
 const ENDED = new Set(['ok', 'error', 'stopped', 'lost']);
 const ACTIVE = new Set(['running', 'queued']);
 
-export function hasEnded(run: Run): boolean {
+export function hasEnded(run: IRun): boolean {
   return ENDED.has(run.status);
 }
 
 /** Going on with this notebook listening; a detached run goes on without it. */
-export function isActive(run: Run): boolean {
+export function isActive(run: IRun): boolean {
   return ACTIVE.has(run.status) && !run.unclaimed;
 }
 
 /** Its outputs are still to be collected. */
-export function isUnclaimed(run: Run): boolean {
-  return run.unclaimed === true || run.status === 'detached';
+export function isUnclaimed(run: IRun): boolean {
+  return run.unclaimed === true || run.status === 'detached' || run.status === 'unclaimed';
 }
 
 const key = (notebook: string, cell: string) => `${notebook}\n${cell}`;
 
 /** The latest run of each cell. Runs come newest first, but two sources are merged in them: the begin decides. */
 export class LatestRuns {
-  constructor(runs: readonly Run[] = []) {
+  constructor(runs: readonly IRun[] = []) {
     for (const run of runs) {
       const at = key(run.notebook, run.cell_id);
       const known = this._runs.get(at);
@@ -52,15 +50,17 @@ export class LatestRuns {
     }
   }
 
-  of(notebook: string, cell: string): Run | undefined {
+  of(notebook: string, cell: string): IRun | undefined {
     return this._runs.get(key(notebook, cell));
   }
 
-  private _runs = new Map<string, Run>();
+  private _runs = new Map<string, IRun>();
 }
 
+const isoTime = (unixS: number) => new Date(unixS * 1000).toISOString();
+
 /** What the notebook is to keep of a run that has ended. */
-export function provenanceOf(run: Run): Provenance {
+export function provenanceOf(run: IRun): Provenance {
   return {
     run: run.run,
     worker: run.worker,
@@ -86,7 +86,11 @@ export function readProvenance(kept: unknown): Provenance | null {
   if (!found || typeof found !== 'object' || texts.some(name => typeof found[name] !== 'string')) {
     return null;
   }
-  if (typeof found.microusd !== 'number' || isNaN(Date.parse(found.began!)) || isNaN(Date.parse(found.ended!))) {
+  if (
+    typeof found.microusd !== 'number' ||
+    isNaN(Date.parse(found.began!)) ||
+    isNaN(Date.parse(found.ended!))
+  ) {
     return null;
   }
   return {
@@ -101,7 +105,7 @@ export function readProvenance(kept: unknown): Provenance | null {
 }
 
 /** The provenance to write now; `null` when the notebook has it already, or knows of a later run. */
-export function toWrite(run: Run | undefined, kept: unknown): Provenance | null {
+export function toWrite(run: IRun | undefined, kept: unknown): Provenance | null {
   if (!run || !hasEnded(run) || isUnclaimed(run)) {
     return null;
   }
@@ -110,17 +114,18 @@ export function toWrite(run: Run | undefined, kept: unknown): Provenance | null 
   if (before && before.run !== next.run && Date.parse(before.began) >= Date.parse(next.began)) {
     return null;
   }
-  const same = before && (Object.keys(next) as (keyof Provenance)[]).every(name => next[name] === before[name]);
+  const same =
+    before && (Object.keys(next) as (keyof Provenance)[]).every(name => next[name] === before[name]);
   return same ? null : next;
 }
 
 /** Seconds since it began, by this machine's clock, never less than none. */
-export function elapsed(run: Run, nowS: number): number {
+export function elapsed(run: IRun, nowS: number): number {
   return Math.max(0, (run.ended_unix_s ?? nowS) - run.began_unix_s);
 }
 
 /** What it has cost by now: what was counted last, or the price of the time since, whichever is more. */
-export function costNow(run: Run, nowS: number): number {
+export function costNow(run: IRun, nowS: number): number {
   if (hasEnded(run)) {
     return run.microusd;
   }

@@ -1,19 +1,22 @@
 /** What the cells need to know from the server, behind one small door. */
+import { ServerConnection } from '@jupyterlab/services';
 import { ISignal, Signal } from '@lumino/signaling';
 
-import type { Check, Offer, Run, Worker } from './seam';
+import { ask } from '../api';
+import type { ILive } from '../live';
+import type { ICheck, IOffer, IOffers, IRun, IWorker } from '../protocol';
 
 import { LatestRuns } from './runs';
 import { Price, workerFor } from './view';
 import { isFree, offerWords } from './words';
 
 export interface Sources {
-  readonly workers: readonly Worker[];
-  readonly runs: readonly Run[];
+  readonly workers: readonly IWorker[];
+  readonly runs: readonly IRun[];
   /** Emitted when either list changed. */
   readonly changed: ISignal<unknown, unknown>;
-  offers(words: string): Promise<readonly Offer[]>;
-  check(words: string): Promise<Check>;
+  offers(words: string): Promise<readonly IOffer[]>;
+  check(words: string): Promise<ICheck>;
 }
 
 const FRESH_MS = 10 * 60_000;
@@ -31,7 +34,7 @@ export class RunIndex {
     return this._latest;
   }
 
-  private _from: readonly Run[] | null = null;
+  private _from: readonly IRun[] | null = null;
   private _latest = new LatestRuns();
 }
 
@@ -72,7 +75,8 @@ export class Prices {
       until = this._nowMs() + FRESH_MS;
       if (best) {
         const spot = wanted.split(' ').includes('spot') ? best.spot_microusd_per_hour : null;
-        price = { microusdPerHour: spot ?? best.microusd_per_hour, simulated: best.simulated };
+        const perHour = spot ?? best.microusd_per_hour;
+        price = perHour === null ? null : { microusdPerHour: perHour, simulated: best.simulated };
       }
     } catch {
       // no server, or words that mean nothing: there is no price to show
@@ -85,4 +89,46 @@ export class Prices {
 
   private _known = new Map<string, { price: Price | null; until: number }>();
   private _changed = new Signal<Prices, void>(this);
+}
+
+const NONE: readonly never[] = [];
+
+/** The real thing: the lists as the server pushes them, the rest by asking. */
+export class LiveSources implements Sources {
+  constructor(
+    private _live: ILive,
+    private _settings: ServerConnection.ISettings
+  ) {
+    _live.changed.connect(() => {
+      if (_live.state.runs !== this._runs || _live.state.workers !== this._workers) {
+        this._runs = _live.state.runs;
+        this._workers = _live.state.workers;
+        this._changed.emit();
+      }
+    });
+  }
+
+  get workers(): readonly IWorker[] {
+    return this._live.state.workers ?? NONE;
+  }
+
+  get runs(): readonly IRun[] {
+    return this._live.state.runs ?? NONE;
+  }
+
+  get changed(): ISignal<LiveSources, void> {
+    return this._changed;
+  }
+
+  async offers(words: string): Promise<readonly IOffer[]> {
+    return (await ask<IOffers>(this._settings, `offers?words=${encodeURIComponent(words)}`)).offers;
+  }
+
+  check(words: string): Promise<ICheck> {
+    return ask<ICheck>(this._settings, 'check', 'POST', { words });
+  }
+
+  private _runs: readonly IRun[] | null = null;
+  private _workers: readonly IWorker[] | null = null;
+  private _changed = new Signal<LiveSources, void>(this);
 }

@@ -1,10 +1,10 @@
 /** What a cell shows about where it runs, as plain text. Pure: the same words for the chip, the line and tests. */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { Run, Worker } from './seam';
+import type { IRun, IWorker } from '../protocol';
 
 import { Provenance, costNow, elapsed, hasEnded, isActive, isUnclaimed } from './runs';
-import { bytes, dollars, duration } from './text';
+import { dollars, duration, size } from '../panel/format';
 import { Target, offerWords, options, shortName } from './words';
 
 /** Dollars per hour that a target costs, and whether they are real. */
@@ -31,7 +31,7 @@ export interface View {
 export interface Known {
   readonly target: Target;
   readonly price: Price | null;
-  readonly run: Run | undefined;
+  readonly run: IRun | undefined;
   readonly provenance: Provenance | null;
   /** The user has asked for the outputs of a run that nobody listened to; they are coming. */
   readonly attaching: boolean;
@@ -39,13 +39,15 @@ export interface Known {
 }
 
 /** The worker that serves these words for this notebook, if one is running. */
-export function workerFor(words: string, notebook: string, workers: readonly Worker[]): Worker | undefined {
+export function workerFor(words: string, notebook: string, workers: readonly IWorker[]): IWorker | undefined {
   const name = options(words).get('name');
   const wanted = offerWords(words);
   const fits = workers.filter(
     worker =>
       worker.state !== 'failed' &&
-      (name ? worker.name === name : offerWords(worker.words) === wanted && (wanted !== '' || worker.provider === 'local'))
+      (name
+        ? worker.name === name
+        : offerWords(worker.words) === wanted && (wanted !== '' || worker.provider === 'local'))
   );
   return fits.find(worker => worker.notebook === notebook) ?? fits[0];
 }
@@ -81,7 +83,7 @@ const PHASES: { [phase: string]: (trans: TranslationBundle) => string } = {
   done: trans => trans.__('done')
 };
 
-export function phaseText(run: Run, trans: TranslationBundle): string {
+export function phaseText(run: IRun, trans: TranslationBundle): string {
   return (PHASES[run.phase] ?? (t => t.__('running')))(trans);
 }
 
@@ -92,14 +94,15 @@ function money(microusd: number, simulated: boolean, trans: TranslationBundle): 
   return [simulated ? trans.__('%1 (simulated)', dollars(microusd)) : dollars(microusd)];
 }
 
-function activeStatus(run: Run, nowS: number, trans: TranslationBundle): string {
-  const parts = [phaseText(run, trans), duration(Math.floor(elapsed(run, nowS)))];
+function activeStatus(run: IRun, nowS: number, trans: TranslationBundle): string {
+  const parts = [phaseText(run, trans), duration(elapsed(run, nowS))];
   return [...parts, ...money(costNow(run, nowS), run.simulated, trans)].join(' · ');
 }
 
 /** "12 s · $0.0043 · a100", "failed after 12 s · …" */
 export function pastStatus(kept: Provenance, trans: TranslationBundle): string {
-  const took = duration((Date.parse(kept.ended) - Date.parse(kept.began)) / 1000);
+  const seconds = Math.max(0, Date.parse(kept.ended) - Date.parse(kept.began)) / 1000;
+  const took = seconds < 10 ? trans.__('%1 s', seconds.toFixed(1)) : duration(seconds);
   const texts: { [status: string]: string } = {
     error: trans.__('failed after %1', took),
     stopped: trans.__('stopped after %1', took),
@@ -111,7 +114,9 @@ export function pastStatus(kept: Provenance, trans: TranslationBundle): string {
 
 /** How this output was made, one fact a line. */
 export function provenanceTitle(kept: Provenance, trans: TranslationBundle): string {
-  const place = [kept.provider, kept.instance, kept.region, kept.spot ? trans.__('spot') : ''].filter(Boolean).join(', ');
+  const place = [kept.provider, kept.instance, kept.region, kept.spot ? trans.__('spot') : '']
+    .filter(Boolean)
+    .join(', ');
   const price = kept.microusd_per_hour
     ? trans.__('%1/h, %2 in all', dollars(kept.microusd_per_hour), dollars(kept.microusd))
     : '';
@@ -130,14 +135,14 @@ export function provenanceTitle(kept: Provenance, trans: TranslationBundle): str
     .join('\n');
 }
 
-function unclaimedView(run: Run, nowS: number, trans: TranslationBundle) {
+function unclaimedView(run: IRun, nowS: number, trans: TranslationBundle) {
   if (hasEnded(run)) {
     return {
       status: trans.__('finished on %1 while this notebook was away', run.worker),
       attach: { run: run.run, label: trans.__('Show its outputs') }
     };
   }
-  const time = duration(Math.floor(elapsed(run, nowS)));
+  const time = duration(elapsed(run, nowS));
   return {
     status: trans.__('still running on %1 · %2', run.worker, time),
     attach: { run: run.run, label: trans.__('Attach') }
@@ -172,6 +177,6 @@ export function placeholderText(
   told: { name: string; type: string; size_bytes: number },
   trans: TranslationBundle
 ): string {
-  const what = [told.type, told.size_bytes ? bytes(told.size_bytes) : ''].filter(Boolean).join(', ');
+  const what = [told.type, told.size_bytes ? size(told.size_bytes) : ''].filter(Boolean).join(', ');
   return told.name ? trans.__('%1: %2', told.name, what) : what;
 }

@@ -34,30 +34,20 @@ export function withLine(source: string, words: string | null): string {
 }
 
 /** Where a cell runs, as the kernel reads it: its own magic counts more than its settings. */
-export function targetOf(
-  source: string,
-  settings: CellSettings | undefined
-): Target {
+export function targetOf(source: string, settings: CellSettings | undefined): Target {
   const line = lineWords(source);
   if (line !== null) {
     return { said: 'line', words: line };
   }
   const words = settings?.remote;
-  if (
-    typeof words === 'string' &&
-    source.trim() !== '' &&
-    !LINE_MAGIC.test(source)
-  ) {
+  if (typeof words === 'string' && source.trim() !== '' && !LINE_MAGIC.test(source)) {
     return { said: 'settings', words: words.trim() };
   }
   return { said: 'nothing', words: null };
 }
 
 /** The settings that were written, also where the kernel would not obey them (an empty cell). */
-export function writtenWords(
-  source: string,
-  settings: CellSettings | undefined
-): string | null {
+export function writtenWords(source: string, settings: CellSettings | undefined): string | null {
   const line = lineWords(source);
   return line ?? (typeof settings?.remote === 'string' ? settings.remote : null);
 }
@@ -71,10 +61,7 @@ export function options(words: string): ReadonlyMap<string, string> {
     }
     const plain = word.replace(/["']/g, '');
     const at = plain.indexOf('=');
-    found.set(
-      at < 0 ? plain : plain.slice(0, at),
-      at < 0 ? '' : plain.slice(at + 1)
-    );
+    found.set(at < 0 ? plain : plain.slice(0, at), at < 0 ? '' : plain.slice(at + 1));
   }
   return found;
 }
@@ -104,16 +91,7 @@ export function isFree(words: string): boolean {
 
 /** What keeps offers apart: hardware and place, not what is spent or brought home. */
 export function offerWords(words: string): string {
-  const kept = [
-    'gpu',
-    'cpus',
-    'memory',
-    'disk',
-    'provider',
-    'region',
-    'host',
-    'spot'
-  ];
+  const kept = ['gpu', 'cpus', 'memory', 'disk', 'provider', 'region', 'host', 'spot'];
   const asked = options(words);
   return kept
     .filter(key => asked.has(key))
