@@ -5,7 +5,8 @@ import { NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import { Act, Choices, choicesOf, openMenu } from './menu';
+import { Act, Choices, choicesOf } from './choices';
+import { openMenu } from './menu';
 import { CellPlace, KEY } from './place';
 import { Acts, pathOf } from './places';
 import { Recent } from './recent';

@@ -14,9 +14,10 @@ import { CellActs } from './acts';
 import { Chip } from './chip';
 import { CellPlace } from './place';
 import { Places } from './places';
-import { MIME, RenderedPlaceholder } from './placeholder';
+import { RenderedPlaceholder } from './placeholder';
 import { Recent } from './recent';
 import { LiveSources } from './sources';
+import { MIME } from './told';
 
 export const CELL_PLUGIN = '@cellferry/lab:cell';
 

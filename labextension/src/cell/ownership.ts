@@ -7,7 +7,7 @@ export type Locks = Pick<LockManager, 'request'>;
  * that sees the run; when that tab closes, the browser gives the right to the next.
  */
 export class Writers {
-  constructor(private _locks: Locks | undefined = navigator.locks) {}
+  constructor(private _locks: Locks | undefined) {}
 
   /** This tab runs the cell, whoever wrote before. */
   take(cell: string): void {

@@ -139,7 +139,7 @@ export class Places {
 
   private readonly _index: RunIndex;
   private readonly _prices: Prices;
-  private readonly _writers = new Writers();
+  private readonly _writers = new Writers(navigator.locks);
   private readonly _places = new WeakMap<Cell, CellPlace>();
   private readonly _waiting = new Set<NotebookPanel>();
   private _timer: number | null = null;
