@@ -78,7 +78,7 @@ class Session:
         self.config = config
         self._namespace = namespace
         self._host = host
-        self.fleet = Fleet(config, host.notebook)
+        self.fleet = Fleet(config, host.notebook, host.kernel_id)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
@@ -86,6 +86,7 @@ class Session:
         self._deaths: dict[WorkerId, int] = {}
         self.failed_remotely = False
 
+    @accounts.on_the_board
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
         """Run ``cell`` as ``request`` says; returns what happened.
 
@@ -94,7 +95,7 @@ class Session:
         """
         check_supported(request)
         request = accounts.with_packages(request, self.config)
-        clock = [time.perf_counter()]
+        clock = self.fleet.board.clock()
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         known = self._there.get(self.fleet.peek(request))
         needs = needed(flow, self._namespace, self._host.hidden, known.kept if known else ())
@@ -150,6 +151,7 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self._host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
+            self.fleet.board.step("home")
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self._host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)

@@ -370,6 +370,10 @@ class Host(Protocol):
     def notebook(self) -> str:
         """The notebook's path, or whatever names it best: for limits and reports."""
 
+    @property
+    def kernel_id(self) -> str:
+        """The Jupyter server's name for this kernel, "" outside of one."""
+
     def transform(self, source: str) -> str:
         """IPython syntax to Python."""
 
