@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PATIENCE_MS = 30_000
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+_TABS = (f"tab-{number}" for number in itertools.count())
 KERNELS = {"python3": "Python 3 (ipykernel)", "cellferry": "Python 3 (cellferry)"}
 
 
@@ -84,30 +86,35 @@ def wait_for(address, server, log):
 
 @contextlib.contextmanager
 def chromium(tmp_path):
-    """A browser."""
+    """A browser, in which tabs are opened."""
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
         expect.set_options(timeout=PATIENCE_MS)
-        yield browser
+        yield browser.new_context(viewport={"width": 1100, "height": 900})
         browser.close()
 
 
 class NotebookPage:
     """One browser tab with a notebook."""
 
-    def __init__(self, browser, lab, path, *, context=None, prepare=None):
-        self.page = (context or browser).new_page(**({} if context else {"viewport": {"width": 1100, "height": 900}}))
+    def __init__(self, context, lab, path, *, prepare=None):
+        self.page, self.address = context.new_page(), (lab, path)
         self.said = []
         """What the page wrote on the console that is a warning or an error and names us."""
         self.page.on("console", self._heard)
         self.page.set_default_timeout(PATIENCE_MS)
         if prepare:
             prepare(self.page)
-        self.page.goto(f"{lab}/tree/{path}?reset")
+        self.page.goto(f"{lab}/workspaces/{next(_TABS)}/tree/{path}?reset")
         self.ready()
+
+    def beside(self):
+        """The same notebook in another tab of the same browser."""
+        lab, path = self.address
+        return NotebookPage(self.page.context, lab, path)
 
     def _heard(self, message):
         print("console:", message.type, message.text[:300])

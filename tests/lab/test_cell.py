@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
 from lab.notebook_page import CHROMIUM, NotebookPage, chromium, jupyter_lab, write_notebook
 
+from cellferry.config import Cellferry
+from cellferry.fleet.fleet import Fleet
+
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
 PID = "import os\nprint('pid', os.getpid())"
+
+
+def end_all(state):
+    """End the workers that outlive their notebooks, also where the test failed."""
+    fleet = Fleet(Cellferry(state_dir=str(state)))
+    try:
+        fleet.down(everyone=True)
+    finally:
+        fleet.close()
 
 
 @pytest.fixture
@@ -21,9 +34,9 @@ def browser(tmp_path):
 @pytest.fixture
 def open_notebook(tmp_path, browser):
     """``open_notebook(cells, kernel=..., settings={...})`` opens a notebook of these cells in a JupyterLab of its own."""
-    import contextlib
-
     with contextlib.ExitStack() as stack:
+        stack.callback(end_all, tmp_path / "state")
+
         def make(cells, *, kernel="cellferry", metadata=None, prepare=None, **settings):
             folder = tmp_path / "notebooks"
             folder.mkdir()
@@ -153,3 +166,63 @@ def test_what_stayed_on_a_worker_is_brought_here_by_its_button(open_notebook, tm
     tab.run(1)
     expect(tab.cell(1).get_by_text("ndarray", exact=True)).to_be_visible()
     tab.shoot(tmp_path, "cell-brought")
+
+
+CALM = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (0.2, 0.3)}"
+
+
+def waits_for(path):
+    """A cell that goes on until a file is there (its path in pieces: a file that is named would travel)."""
+    return ("%%remote gpu=a100 provider=demo budget=5\nimport pathlib, time\n"
+            f"go = pathlib.Path('/').joinpath(*{list(path.parts[1:])})\nprint('begun')\n"
+            "while not go.exists():\n    time.sleep(0.05)\nprint('done')")
+
+
+def test_what_a_run_does_and_how_its_output_was_made(open_notebook, tmp_path):
+    from playwright.sync_api import expect
+
+    go = tmp_path / "go"
+    tab = open_notebook([waits_for(go), "print('here')"], CELLFERRY_DEMO_WEATHER=CALM)
+    status = tab.line(0).locator(".cf-Status")
+    tab.run(0)
+    expect(status).to_have_text(re.compile(r"running · \d+ s · \$0\.\d+ \(simulated\)"))
+    expect(tab.line(0).locator(".cf-Badge")).to_have_text(re.compile(r"a100 · \$\d+\.\d\d/h · simulated"))
+    tab.shoot(tmp_path, "cell-running")
+    assert not tab.faults(".jp-Notebook .cf-Line")
+    go.touch()
+    past = re.compile(r"^[\d:.]+( s)? · \$0\.\d+ \(simulated\) · on default$")
+    expect(status).to_have_text(past)
+    kept = tab.metadata(0)["provenance"]
+    assert kept["provider"] == "demo" and kept["simulated"] is True and kept["status"] == "ok"
+    assert "A100" in kept["hardware"] and kept["microusd"] > 0 and kept["began"] < kept["ended"]
+    tab.line(0).locator(".cf-Badge").click()
+    tab.page.locator(".cf-Menu .lm-Menu-item", has_text="How this output was made").click()
+    expect(tab.page.locator(".jp-Dialog")).to_contain_text("A100")
+    assert not tab.faults(".jp-Dialog")
+    tab.shoot(tmp_path, "cell-provenance")
+    tab.page.get_by_role("button", name="Close").last.click()
+
+    tab.save()
+    tab.page.reload()
+    tab.ready()
+    expect(status).to_have_text(past)
+    other = tab.beside()
+    expect(other.line(0).locator(".cf-Status")).to_have_text(past)
+    assert tab.metadata(0)["provenance"] == other.metadata(0)["provenance"] == kept
+    assert not tab.is_dirty() and not other.is_dirty(), "looking changes nothing, in no tab"
+
+    go.unlink()
+    tab.run(0)
+    expect(other.line(0).locator(".cf-Status")).to_have_text(re.compile("running"))
+    tab.page.close()  # before its end
+    go.touch()
+    expect(other.line(0).locator(".cf-Status")).to_have_text(past)
+    other.page.wait_for_function(
+        "run => window.jupyterapp.shell.currentWidget.content.widgets[0].model.getMetadata('cellferry').provenance.run !== run",
+        arg=kept["run"])
+    other.choose(0, "Local")
+    go.unlink()
+    go.touch()
+    other.run(0)
+    expect(other.line(0)).to_be_hidden()
+    assert other.metadata(0) is None, "an output that was made here says nothing of elsewhere"

@@ -16,6 +16,7 @@ import { provenanceTitle } from './view';
 import { writtenWords } from './words';
 
 export const OUR_KERNEL = 'cellferry';
+const MAGIC = '%%remote';
 const RUN_ID = /^[\w.:-]+$/;
 
 /** What the notebook's metadata names as the target of new remote cells. */
@@ -140,7 +141,7 @@ export class CellActs implements Acts {
     }
     const specs = panel.sessionContext.specsManager.specs?.kernelspecs ?? {};
     const cancel = Dialog.cancelButton();
-    const text = Dialog.okButton({ label: trans.__('Write %%remote into the cell') });
+    const text = Dialog.okButton({ label: trans.__('Write %1 into the cell', MAGIC) });
     const change = Dialog.okButton({ label: trans.__('Change the kernel') });
     const buttons = [cancel, ...(offerText ? [text] : []), ...(OUR_KERNEL in specs ? [change] : [])];
     const body = [
@@ -151,7 +152,7 @@ export class CellActs implements Acts {
             specs[OUR_KERNEL]!.display_name
           )
         : trans.__('Kernel “cellferry” does, but it is not installed where this server runs.'),
-      offerText ? trans.__('A %%remote line works in every kernel, after %load_ext cellferry.') : ''
+      offerText ? trans.__('A %1 line works in every kernel, after %2.', MAGIC, '%load_ext cellferry') : ''
     ];
     const result = await showDialog({
       title: trans.__('This kernel does not run cells elsewhere'),

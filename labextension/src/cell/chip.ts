@@ -49,9 +49,13 @@ abstract class AtCell extends Widget {
     this.show_();
   }
 
+  protected textOf(view: View): string {
+    return view.badge;
+  }
+
   protected show_(): void {
     const view = this.place.view;
-    setText(this.badge, view.badge, view.badgeTitle);
+    setText(this.badge, this.textOf(view), view.badgeTitle);
     this.badge.setAttribute('aria-label', this.trans.__('Where this cell runs: %1', view.badge));
     this.badge.classList.toggle('cf-mod-remote', view.remote);
   }
@@ -63,6 +67,10 @@ export class Chip extends AtCell {
     super(place, trans);
     this.addClass('cf-Chip');
     this.node.append(this.badge);
+  }
+
+  protected override textOf(view: View): string {
+    return view.chip;
   }
 }
 

@@ -4,10 +4,17 @@ import { Menu } from '@lumino/widgets';
 
 import type { Act, Choices } from './choices';
 
+/** A line between groups is one for a screen reader too, not something without a meaning that takes the focus. */
+class Renderer extends Menu.Renderer {
+  override createItemARIA(data: Menu.IRenderData): ReturnType<Menu.Renderer['createItemARIA']> {
+    return data.item.type === 'separator' ? { role: 'separator' } : super.createItemARIA(data);
+  }
+}
+
 /** Open the choices below an element; resolves with what was chosen, `null` if nothing was. */
 export function openMenu(choices: Choices, anchor: HTMLElement): Promise<Act | null> {
   const commands = new CommandRegistry();
-  const menu = new Menu({ commands });
+  const menu = new Menu({ commands, renderer: new Renderer() });
   menu.addClass('cf-Menu');
   return new Promise(resolve => {
     choices.forEach((group, at) => {

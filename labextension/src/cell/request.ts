@@ -18,7 +18,7 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
     this.addClass('cf-Request');
     const label = document.createElement('label');
     label.htmlFor = this.field.id = 'cf-request-words';
-    label.textContent = trans.__('What stands after %%remote');
+    label.textContent = trans.__('What stands after %1', '%%remote');
     this.field.type = 'text';
     this.field.className = 'jp-mod-styled';
     this.field.value = words;

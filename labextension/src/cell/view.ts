@@ -18,6 +18,8 @@ export type Tone = 'none' | 'active' | 'ok' | 'error' | 'waiting';
 /** One cell's line: a badge, what goes on or went on, and perhaps something to do. */
 export interface View {
   /** "local", "a100 · $1.29/h" */
+  readonly chip: string;
+  /** The same, and whether it is simulated: there is room for it below the text. */
   readonly badge: string;
   readonly badgeTitle: string;
   readonly remote: boolean;
@@ -52,7 +54,7 @@ export function workerFor(words: string, notebook: string, workers: readonly IWo
   return fits.find(worker => worker.notebook === notebook) ?? fits[0];
 }
 
-export function badgeText(target: Target, price: Price | null, trans: TranslationBundle): string {
+export function chipText(target: Target, price: Price | null, trans: TranslationBundle): string {
   if (target.words === null) {
     return trans.__('local');
   }
@@ -60,8 +62,7 @@ export function badgeText(target: Target, price: Price | null, trans: Translatio
   if (!price || !price.microusdPerHour) {
     return name;
   }
-  const text = trans.__('%1 · %2/h', name, dollars(price.microusdPerHour));
-  return price.simulated ? trans.__('%1 · simulated', text) : text;
+  return trans.__('%1 · %2/h', name, dollars(price.microusdPerHour));
 }
 
 function badgeTitle(target: Target, trans: TranslationBundle): string {
@@ -151,8 +152,10 @@ function unclaimedView(run: IRun, nowS: number, trans: TranslationBundle) {
 
 export function viewOf(known: Known, trans: TranslationBundle): View {
   const { target, price, run, provenance, nowS } = known;
+  const chip = chipText(target, price, trans);
   const base = {
-    badge: badgeText(target, price, trans),
+    chip,
+    badge: price?.simulated ? trans.__('%1 · simulated', chip) : chip,
     badgeTitle: badgeTitle(target, trans),
     remote: target.words !== null,
     statusTitle: '',
