@@ -4,28 +4,20 @@ import { Menu } from '@lumino/widgets';
 
 import type { Act, Choices } from './choices';
 
-/** A line between groups is one for a screen reader too, not something without a meaning that takes the focus. */
-class Renderer extends Menu.Renderer {
-  override createItemARIA(data: Menu.IRenderData): ReturnType<Menu.Renderer['createItemARIA']> {
-    return data.item.type === 'separator' ? { role: 'separator' } : super.createItemARIA(data);
-  }
-}
-
 /** Open the choices below an element; resolves with what was chosen, `null` if nothing was. */
 export function openMenu(choices: Choices, anchor: HTMLElement): Promise<Act | null> {
   const commands = new CommandRegistry();
-  const menu = new Menu({ commands, renderer: new Renderer() });
+  const menu = new Menu({ commands });
   menu.addClass('cf-Menu');
   return new Promise(resolve => {
     choices.forEach((group, at) => {
-      if (at) {
-        menu.addItem({ type: 'separator' });
-      }
       group.forEach((choice, index) => {
         const id = `${at}-${index}`;
         commands.addCommand(id, {
           label: choice.label,
           caption: choice.caption,
+          // no separator: it would take the focus, and has no meaning for a screen reader
+          className: at && !index ? 'cf-mod-group' : '',
           isToggleable: choice.checked !== undefined,
           isToggled: () => choice.checked === true,
           execute: () => resolve(choice.act)

@@ -6,7 +6,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { Line, Place } from './chip';
 import { Writers } from './ownership';
-import { Provenance, isActive, readProvenance, toWrite } from './runs';
+import { Provenance, hasEnded, isActive, readProvenance, toWrite } from './runs';
 import type { IRun } from '../protocol';
 import { Prices } from './sources';
 import { View, viewOf } from './view';
@@ -123,6 +123,7 @@ export class CellPlace implements Place {
   /** The kernel has answered; a cell that ran here keeps nothing of an earlier one that ran elsewhere. */
   executed(): void {
     if (this.target.words === null && this._ranHere && !this.around.readOnly) {
+      this._localSinceS = Date.now() / 1000;
       writeSettings(this.cell.model, { provenance: undefined });
     }
   }
@@ -173,7 +174,7 @@ export class CellPlace implements Place {
   /** Write how the output was made, if a run has ended of which the notebook knows nothing yet. */
   private _keep(): void {
     const run = this.around.runOf(this.id);
-    if (!run || this.around.readOnly) {
+    if (!run || this.around.readOnly || this._isOutdated(run)) {
       return;
     }
     const next = toWrite(run, settingsOf(this.cell.model).provenance);
@@ -186,6 +187,15 @@ export class CellPlace implements Place {
     if (!next && !isActive(run)) {
       this.around.writers.release(this._lock);
     }
+  }
+
+  /** The cell has run in the notebook's own kernel since, as far as one can tell: its output is not of that run. */
+  private _isOutdated(run: IRun): boolean {
+    return (
+      hasEnded(run) &&
+      !this._attaching &&
+      (this.target.words === null || run.began_unix_s < this._localSinceS)
+    );
   }
 
   private _addLine(): void {
@@ -201,6 +211,7 @@ export class CellPlace implements Place {
   private _typing = 0;
   private _ranHere = false;
   private _attaching = false;
+  private _localSinceS = 0;
   private _changed = new Signal<CellPlace, void>(this);
 }
 
