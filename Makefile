@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOK := examples/first-cell.ipynb
 PYTEST_OPTIONS ?=
+LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab labcheck test check lint types wheel bench clean torch
@@ -53,11 +54,11 @@ clean:  ## remove what the other targets made
 $(BIN)/python:
 	.ci/make-venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml
+$(VENV)/.demo: $(BIN)/python pyproject.toml $(LABEXTENSION)
 	.ci/install $(VENV) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(BIN)/python pyproject.toml
+$(VENV)/.test: $(BIN)/python pyproject.toml $(LABEXTENSION)
 	.ci/install $(VENV) -e '.[test,check]'
 	@touch $@ $(VENV)/.demo
 

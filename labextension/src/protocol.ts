@@ -136,7 +136,7 @@ export interface IOffer {
   spot_microusd_per_hour: number | null;
   price_age_s: number | null;
   source: string;
-  likelihood: number | string | null;
+  likelihood: 'likely' | 'possible' | 'unlikely' | '';
   note: string;
   simulated: boolean;
   words: string;

@@ -24,7 +24,7 @@ from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import paths_named, submodules_used
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed, written_globals
-from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
+__all__ = ["OPTIONS", "Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
 
 def read_request(line: str) -> CellRequest:

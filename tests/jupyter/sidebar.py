@@ -228,6 +228,13 @@ def jupyter_server(tmp_path: Path, environ: dict[str, str] | None = None) -> Ite
         server.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests of a module that leave it as it was."""
+    with jupyter_server(tmp_path_factory.mktemp("shared")) as server:
+        yield server
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with jupyter_server(tmp_path) as server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -77,4 +76,4 @@ def test_it_is_right_after_a_server_restart(tmp_path: Path, nothing_lasts: None)
         panel.until(lambda s: not s["workers"])
         rows = panel.until(lambda s: [r for r in s["budget"]["rows"] if r["simulated"] and r["period"] == "notebook"])
         assert rows[0]["notebook"] == "a.ipynb" and rows[0]["spent_microusd"] > 0 and rows[0]["limit_microusd"] is None
-    assert not os.listdir(tmp_path / "state" / "board")
+    assert not list((tmp_path / "state" / "board").iterdir())

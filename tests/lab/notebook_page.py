@@ -86,22 +86,23 @@ def wait_for(address, server, log):
 
 @contextlib.contextmanager
 def chromium(tmp_path):
-    """A browser, in which tabs are opened."""
+    """A browser."""
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=FLAGS, env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)})
         expect.set_options(timeout=PATIENCE_MS)
-        yield browser.new_context(viewport={"width": 1100, "height": 900})
+        yield browser
         browser.close()
 
 
 class NotebookPage:
     """One browser tab with a notebook."""
 
-    def __init__(self, context, lab, path, *, prepare=None):
-        self.page, self.address = context.new_page(), (lab, path)
+    def __init__(self, browser, lab, path, *, context=None, prepare=None):
+        self.context = context or browser.new_context(viewport={"width": 1100, "height": 900})
+        self.page, self.address = self.context.new_page(), (lab, path)
         self.said = []
         """What the page wrote on the console that is a warning or an error and names us."""
         self.page.on("console", self._heard)
@@ -114,7 +115,7 @@ class NotebookPage:
     def beside(self):
         """The same notebook in another tab of the same browser."""
         lab, path = self.address
-        return NotebookPage(self.page.context, lab, path)
+        return NotebookPage(None, lab, path, context=self.context)
 
     def _heard(self, message):
         print("console:", message.type, message.text[:300])

@@ -7,7 +7,7 @@ import { terminalIcon } from '@jupyterlab/ui-components';
 
 import { ICell, IRun, IWorker } from '../protocol';
 
-import { dollars } from './format';
+import { dollars, readDollars } from './format';
 import { LogView } from './logs';
 import { PanelModel } from './model';
 
@@ -20,6 +20,7 @@ export interface IActions {
   extend(worker: IWorker): void;
   interrupt(worker: IWorker): void;
   end(worker: IWorker): void;
+  dismiss(worker: IWorker): void;
   openTerminal(worker: IWorker): void;
   openLogs(worker: IWorker): void;
 }
@@ -103,14 +104,21 @@ export class Actions implements IActions {
   extend(worker: IWorker): void {
     const trans = this.model.trans;
     void this.model.attempt(async () => {
-      const answer = await InputDialog.getNumber({
+      const hour = Math.max(0.01, worker.microusd_per_hour / 1_000_000);
+      const answer = await InputDialog.getText({
         title: trans.__('Extend %1', worker.name),
-        label: trans.__('It costs %1 an hour. For how many more dollars?', dollars(worker.microusd_per_hour)),
-        value: Math.max(0.01, Math.round(worker.microusd_per_hour / 10_000) / 100),
+        label: trans.__(
+          'It costs %1 an hour. For how many more dollars may it run?',
+          dollars(worker.microusd_per_hour)
+        ),
+        text: hour.toFixed(2),
+        pattern: '\\$?\\d+([.,]\\d{1,6})?',
+        required: true,
         okLabel: trans.__('Extend')
       });
-      if (answer.button.accept && answer.value !== null && answer.value > 0) {
-        await this.model.extend(worker, answer.value);
+      const amount = answer.button.accept ? readDollars(answer.value ?? '') : null;
+      if (amount) {
+        await this.model.extend(worker, amount / 1_000_000);
       }
     });
   }
@@ -142,6 +150,11 @@ export class Actions implements IActions {
       }
       await this.model.end(worker);
     });
+  }
+
+  /** Of one that could not be started: it need not be shown any more. */
+  dismiss(worker: IWorker): void {
+    void this.model.attempt(() => this.model.end(worker));
   }
 
   /** JupyterLab's own terminal, on the worker. */

@@ -27,17 +27,16 @@ function useCalm<T>(value: T): T {
 
 /** How likely it is to be had, in words. */
 export function likelihoodText(offer: IOffer, trans: TranslationBundle): string {
-  const { likelihood } = offer;
-  if (typeof likelihood !== 'number') {
-    return likelihood ?? '';
+  switch (offer.likelihood) {
+    case 'likely':
+      return trans.__('likely to be had');
+    case 'possible':
+      return trans.__('may be sold out');
+    case 'unlikely':
+      return trans.__('probably sold out');
+    default:
+      return '';
   }
-  if (likelihood >= 0.9) {
-    return trans.__('very likely to be had');
-  }
-  if (likelihood >= 0.6) {
-    return trans.__('likely to be had');
-  }
-  return likelihood >= 0.3 ? trans.__('may be sold out') : trans.__('probably sold out');
 }
 
 /** The price an hour, bought as the form says; null where it is not sold so. */
@@ -110,7 +109,7 @@ function Form(props: {
           checked={form.spot}
           onChange={event => onForm({ ...form, spot: event.target.checked })}
         />
-        {trans.__('Spot: cheaper, but may be taken away')}
+        {trans.__('Spot: cheaper, may be taken away')}
       </label>
       <label className="cf-field cf-mod-wide">
         <span>{trans.__('More words')}</span>
@@ -137,23 +136,28 @@ const Row = React.memo(function Row(props: { offer: IOffer; spot: boolean }): JS
   const trans = useTrans();
   const { offer } = props;
   const price = priceOf(offer, props.spot);
-  const facts = [
-    [offer.provider, offer.zone || offer.region].filter(Boolean).join(' '),
+  const machine = [
+    offer.gpu ? '' : offer.instance,
     offer.cpus ? `${offer.cpus} CPU` : '',
-    offer.memory_bytes ? size(offer.memory_bytes) : '',
+    offer.memory_bytes ? size(offer.memory_bytes) : ''
+  ];
+  const told = [
+    offer.simulated ? trans.__('%1, simulated', offer.provider) : offer.provider,
+    offer.zone || offer.region,
     likelihoodText(offer, trans),
     offer.price_age_s ? trans.__('price %1 old', roughly(offer.price_age_s)) : ''
-  ];
-  const told = facts.filter(Boolean).join(' · ');
+  ]
+    .filter(Boolean)
+    .join(' · ');
+  const gpu = gpuText(offer);
   return (
     <div
       className="cf-offer"
       title={[offer.instance, told, offer.note, offer.source].filter(Boolean).join('\n')}
     >
       <div className="cf-line">
-        <span className="cf-name cf-clip">{gpuText(offer) || offer.instance}</span>
-        {offer.simulated ? <span className="cf-tag">{trans.__('simulated')}</span> : null}
-        <span className="cf-grow" />
+        {gpu ? <span className="cf-name cf-clip">{gpu}</span> : null}
+        <span className="cf-quiet cf-grow cf-clip">{machine.filter(Boolean).join(' · ')}</span>
         <span className="cf-number">
           {price === null ? '' : price ? trans.__('%1/h', dollars(price)) : trans.__('free')}
         </span>
@@ -220,10 +224,11 @@ function Offers(props: { form: IRequestForm; found: Found; checked: boolean }): 
   const { form, found } = props;
   const [search, setSearch] = React.useState('');
   const [active, setActive] = React.useState(0);
-  const offers = React.useMemo(
-    () => (found?.offers ?? []).filter(offer => matches(textOf(offer), search)),
-    [found, search]
-  );
+  const offers = React.useMemo(() => {
+    const price = (offer: IOffer) => priceOf(offer, form.spot) ?? Infinity;
+    const fit = (found?.offers ?? []).filter(offer => matches(textOf(offer), search));
+    return fit.sort((a, b) => price(a) - price(b));
+  }, [found, search, form.spot]);
   React.useEffect(() => setActive(0), [offers]);
   const row = React.useCallback((offer: IOffer) => <Row offer={offer} spot={form.spot} />, [form.spot]);
   const chosen: IOffer | undefined = offers[active];

@@ -174,7 +174,7 @@ function Plot(props: { plot: IPlot; rows: readonly ISample[] }): JSX.Element {
   React.useEffect(() => chart.current?.setData(dataOf(plot, rows)), [rows]);
   const now = toldOf(plot, rows[rows.length - 1]);
   return (
-    <div className="cf-plot">
+    <div className={`cf-plot cf-mod-${plot.name}`}>
       <div className="cf-line">
         <span className="cf-grow">{plot.title}</span>
         <span className="cf-number cf-quiet">{at === null ? now : toldOf(plot, rows[at]) || now}</span>

@@ -24,15 +24,6 @@ function phaseText(phase: PhaseName, trans: TranslationBundle): string {
   return texts[phase] ?? phase;
 }
 
-function hardwareText(worker: IWorker): string {
-  const parts = [
-    gpuText(worker),
-    worker.cpus ? `${worker.cpus} CPU` : '',
-    worker.memory_bytes ? size(worker.memory_bytes) : ''
-  ];
-  return parts.filter(Boolean).join(' · ') || worker.words;
-}
-
 function Phases(props: { worker: IWorker }): JSX.Element {
   const trans = useTrans();
   const steps = stepsOf(props.worker.phases);
@@ -132,23 +123,37 @@ function Uses(props: { worker: IWorker }): JSX.Element | null {
   );
 }
 
+/** One of several facts in a line, which breaks between them only. */
+function Part(props: { text: string; first: boolean }): JSX.Element {
+  return (
+    <>
+      {props.first ? '' : ' · '}
+      <span className="cf-whole">{props.text}</span>
+    </>
+  );
+}
+
 function Facts(props: { worker: IWorker }): JSX.Element {
   const trans = useTrans();
   const { worker } = props;
-  const place = [worker.instance, worker.region, worker.spot ? trans.__('spot') : '']
-    .filter(Boolean)
-    .join(', ');
+  const machine = [
+    worker.provider,
+    worker.instance,
+    worker.region,
+    worker.cpus ? `${worker.cpus} CPU` : '',
+    worker.memory_bytes ? size(worker.memory_bytes) : '',
+    worker.spot ? trans.__('spot') : ''
+  ].filter(Boolean);
   const rows: [string, React.ReactNode][] = [
-    [trans.__('Machine'), place ? `${worker.provider}: ${place}` : worker.provider],
-    [trans.__('Hardware'), hardwareText(worker)]
+    [trans.__('Machine'), machine.map((part, n) => <Part key={part} text={part} first={n === 0} />)]
   ];
+  if (worker.words) {
+    rows.push([trans.__('Request'), worker.words]);
+  }
   if (worker.microusd_per_hour || worker.spent_microusd) {
     const aside = worker.reserved_microusd;
     const spent = dollars(worker.spent_microusd);
     rows.push([trans.__('So far'), aside ? trans.__('%1 of %2 set aside', spent, dollars(aside)) : spent]);
-  }
-  if (worker.state === 'ready' && endOf(worker)) {
-    rows.push([trans.__('Time'), <TimeLeft key="left" worker={worker} />]);
   }
   return (
     <dl className="cf-facts">
@@ -168,6 +173,7 @@ function Buttons(props: { worker: IWorker }): JSX.Element {
   const trans = useTrans();
   const { worker } = props;
   const ready = worker.state === 'ready';
+  const failed = worker.state === 'failed';
   const button = (label: string, deed: (worker: IWorker) => void, shown: boolean) =>
     shown ? (
       <button
@@ -184,7 +190,8 @@ function Buttons(props: { worker: IWorker }): JSX.Element {
       {button(trans.__('Extend…'), actions.extend, ready && worker.microusd_per_hour > 0)}
       {button(trans.__('Terminal'), actions.openTerminal, ready)}
       {button(trans.__('Logs'), actions.openLogs, ready)}
-      {button(trans.__('End…'), actions.end, worker.state !== 'ending')}
+      {button(trans.__('End…'), actions.end, ready)}
+      {button(trans.__('Dismiss'), actions.dismiss, failed)}
     </div>
   );
 }
@@ -229,9 +236,7 @@ const Card = React.memo(function Card(props: {
           </span>
           <span className="cf-line cf-quiet">
             <span className="cf-grow cf-clip">
-              {[stateText(worker, trans), gpuText(worker) || hardwareText(worker)]
-                .filter(Boolean)
-                .join(' · ')}
+              {[stateText(worker, trans), gpuText(worker) || worker.instance].filter(Boolean).join(' · ')}
             </span>
             {worker.state === 'ready' ? <TimeLeft worker={worker} /> : null}
           </span>

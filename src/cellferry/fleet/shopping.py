@@ -37,6 +37,35 @@ def offers(fleet: Fleet, request: CellRequest, config: Cellferry) -> tuple[Offer
     return rows(plan, time.time())
 
 
+def words_for(row: OfferRow, words: Sequence[str]) -> list[str]:
+    """What to write after ``%%remote`` to get this offer; ``words``: what was asked, of which the rest is kept."""
+    decided = ("gpu", "provider", "region", "host")
+    kept = [word for word in words if word.partition("=")[0] not in decided]
+    named = {word.partition("=")[0] for word in kept}
+    found = [f"gpu={row.gpu}" + (f":{row.gpu_count}" if row.gpu_count > 1 else "")] if row.gpu else []
+    if not row.gpu and row.provider != "local":
+        found += [f"cpus={row.cpus}"] if row.cpus and "cpus" not in named else []
+        found += [f"memory={row.memory_bytes >> 30}G"] if row.memory_bytes >> 30 and "memory" not in named else []
+    found.append(f"provider={row.provider}")
+    if row.provider == "ssh":
+        found.append(f"host={row.instance}")
+    elif row.provider != "local":
+        found.append(f"region={row.region}")
+    return [*found, *kept]
+
+
+def not_set_up(fleet: Fleet, config: Cellferry) -> Iterator[Check]:
+    """What could be configured and is not, with what does it."""
+    there = set_up(config)
+    if "ssh" not in there:
+        yield Check("ssh", False, "no machine of yours is named", 'c.Cellferry.hosts = ["me@box"] in jupyter_cellferry_config.py')
+    if "aws" not in there:
+        advice = 'c.Cellferry.aws_regions = ["eu-west-1"] in jupyter_cellferry_config.py, then: cellferry aws-policy'
+        yield Check("aws", False, "no region is named", advice)
+    if there and not any(limit for limit in fleet.purse.limits(False)):
+        yield Check("budget", False, "nothing limits what may be spent", "cellferry budget 20 --per day")
+
+
 def refresh(fleet: Fleet, request: CellRequest, config: Cellferry, progress: Progress) -> int:
     """Bring live prices from the providers; how many came."""
     count = 0

@@ -19,13 +19,14 @@ import jsonschema
 from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from watchfiles import Change, watch
 
 from cellferry.fleet import shopping
-from cellferry.fleet.board import Board
 from cellferry.fleet.watching import Facts, Watcher
 from cellferry.jupyter import state
+from cellferry.model import Worker
 
 LOOK_S = 2.0
 """How often workers are asked while a panel is connected; stretched where there are many."""
@@ -112,6 +113,19 @@ class Hub:
     async def in_thread(self, work: Any, *args: Any) -> Any:
         """Run what may block."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    def workers(self) -> list[state.Json]:
+        """The rows of section ``workers``, as told last."""
+        rows: list[state.Json] = self._sections.get("workers", [])
+        return rows
+
+    async def find(self, worker_id: str) -> Worker:
+        """The worker with this id. Raises HTTPError 404."""
+        known = next((worker for worker in self.facts.workers if worker.id == worker_id), None) if self.panels else None
+        worker: Worker | None = known or await self.in_thread(self.watcher.worker, worker_id)
+        if worker is None:
+            raise HTTPError(404, "there is no such worker any more")
+        return worker
 
     async def places(self) -> state.Places:
         """Where the notebooks of this server are now."""
@@ -255,8 +269,3 @@ class LiveSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ign
 
     def on_close(self) -> None:
         self.hub.leave(self)
-
-
-def make_hub(app: Any, config: Any) -> Hub:
-    """The hub of a server; nothing runs before the first panel."""
-    return Hub(app, Watcher(config, Board(config)))

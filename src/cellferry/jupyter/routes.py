@@ -1,4 +1,4 @@
-"""The sidebar's handlers: thin, authenticated, checked by schema, over the same code as the magic. See docs/reference/server.md."""
+"""What the sidebar's handlers share: who may ask, what a body may hold, how an error is told. See docs/reference/server.md."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from typing import Any
 import jsonschema
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
-from jupyter_server.utils import url_path_join
 from tornado.web import HTTPError, authenticated
 
-from cellferry import __version__
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
-from cellferry.jupyter.live import Hub, LiveSocket
+from cellferry.jupyter.live import Hub
 
 PREFIX = "cellferry"
-PROTOCOL = 1
 MOST_BYTES = 64 << 10
 
 Method = Callable[..., Any]
@@ -87,24 +84,3 @@ class Route(APIHandler):  # type: ignore[misc, unused-ignore]
             message = "something went wrong in the server; its log says what"
         self.set_header("X-Content-Type-Options", "nosniff")
         self.finish(json.dumps({"message": message, "advice": getattr(error, "advice", "")}))
-
-
-class Version(Route):
-    """``GET api/version``: the front end compares it with its own."""
-
-    @guarded
-    async def get(self) -> None:
-        self.answer({"version": __version__, "protocol": PROTOCOL})
-
-
-ROUTES: list[tuple[str, type[Any]]] = [
-    (r"api/version", Version),
-    (r"api/live", LiveSocket),
-]
-
-
-def add_routes(app: Any, hub: Hub) -> None:
-    """Put them below ``/cellferry/`` of this server. Called once, at its start."""
-    base = app.web_app.settings["base_url"]
-    handlers = [(url_path_join(base, PREFIX, path), handler, {"hub": hub}) for path, handler in ROUTES]
-    app.web_app.add_handlers(".*$", handlers)

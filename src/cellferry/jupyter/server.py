@@ -20,11 +20,10 @@ def _load_jupyter_server_extension(app: Any) -> None:
     from traitlets import TraitError
 
     from cellferry.config import load
-    from cellferry.jupyter.live import make_hub
-    from cellferry.jupyter.routes import add_routes
+    from cellferry.jupyter.sidebar import serve
 
     try:
-        add_routes(app, make_hub(app, load(app)))
+        serve(app, load(app))
     except TraitError as error:
         app.log.error("cellferry: the configuration cannot be used, the sidebar stays empty: %s", error)
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry import __version__
 from cellferry.model import PROTOCOL
@@ -16,6 +17,9 @@ from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.limits import Limits
 from cellferry.worker.settings import WorkerSettings, write_atomically
+
+if TYPE_CHECKING:
+    from cellferry.worker.metrics import Sampler
 
 TERM_S = 1.0
 """How long the kernel and what it started may take to end by themselves."""
@@ -31,6 +35,15 @@ class WorkerCore:
     lease: LeaseWatch
     acceptor: Acceptor
     limits: Limits
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """What the machine does; begun by the server, which comes after the kernel."""
+        from cellferry.worker.metrics import Sampler
+
+        sampler = Sampler()
+        sampler.start()
+        return sampler
 
     @property
     def work(self) -> Path:
