@@ -34,9 +34,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errands": BELOW_JOURNEY,
     "packages": BELOW_JOURNEY,
     "accounts": BELOW_JOURNEY,
-    "journey": BELOW_JOURNEY | {"accounts", "baggage", "errands", "packages"},
-    "jupyter": BASE | {"placement", "ledger", "fleet", "journey"},
-    "cli": BASE | {"placement", "ledger", "fleet", "journey"},
+    "runs": BELOW_JOURNEY,
+    "journey": BELOW_JOURNEY | {"accounts", "baggage", "errands", "packages", "runs"},
+    "jupyter": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
+    "cli": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
     "testing": BASE | {"providers", "link"},
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""

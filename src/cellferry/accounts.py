@@ -35,7 +35,7 @@ def on_the_board(run: Run) -> Run:
         if request.estimate or not name:
             return run(session, request, cell)
         session.fleet.board.begin(cell, name)
-        status, detail = "ok", ""
+        status, detail = "detached" if request.detach else "ok", ""
         try:
             return run(session, request, cell)
         except BaseException as error:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+import uuid
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from cellferry import errors
-from cellferry.capture.needs import Needs, function_globals
+from cellferry.capture.dataflow import Flow
+from cellferry.capture.looks import only_looked_at
+from cellferry.capture.mentions import submodules_used
+from cellferry.capture.needs import Needs, function_globals, written_globals
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
+from cellferry.config import Cellferry, person_of
+from cellferry.link.there import There
 from cellferry.model import Cell, CellRequest, Host
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
@@ -113,3 +120,40 @@ def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.Cellfer
         f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
         f"make {failed.name} in the %%remote cell itself", failed.name,
     )  # fmt: skip
+
+
+def frame_of(
+    there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, given: Sequence[Any], host: Host,
+    namespace: Mapping[str, Any], config: Cellferry,
+) -> dict[str, Any]:  # fmt: skip
+    """What travels beside the values: source, header, names to forget."""
+    above = ""
+    if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
+        # the notebook's own line numbers: what stood above becomes a comment
+        above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
+    stale = {n for n in there.names if n not in namespace} | set(flow.binds) | written_globals(parcel.functions)
+    there.kept -= set(namespace)
+    unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads)
+    there.names -= set(unbind)
+    screen = host.screen
+    return {
+        "run": uuid.uuid4().hex[:12],
+        "notebook": host.notebook,
+        "owner": person_of(config),
+        "detach": request.detach,
+        "code": cell.source,
+        "above": above,
+        "cell_id": cell.cell_id,
+        "number": cell.number,
+        "parent": screen.parent(),
+        "stdin": screen.allow_stdin() and not request.detach,
+        "unbind": unbind,
+        "returns": None if request.returns is None else list(request.returns),
+        "fetch_limit": config.fetch_limit,
+        "file": host.file,
+        "cells": there.new_cells(parcel.functions, host.source_of),
+        "flags": host.future_flags(),
+        "unchanged": sorted(only_looked_at(host.transform(cell.source), namespace)),
+        "imports": sorted({name.partition(".")[0] for name in flow.imports}),
+        "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
+    }

@@ -16,6 +16,7 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  |- BudgetExceeded             the money that is left does not pay for it; who holds it is said
 |  '- BudgetSpent                the cell was stopped at its limit; what it had made came home
 |- LedgerError                  the ledger cannot be read or written; no machine was asked for
+|- RunGone                      there is no such run, or nothing of it is left
 |- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
 |- ParcelError                  bytes did not arrive as they were sent
 |  '- ChunkMismatch             a chunk whose hash is not the promised one was refused
@@ -129,6 +130,10 @@ class BudgetSpent(BudgetError):
 
 class LedgerError(CellferryError):
     """The ledger cannot be read or written; no machine was asked for."""
+
+
+class RunGone(CellferryError):
+    """A run was asked for that no worker knows, or whose results are not kept any more."""
 
 
 class StaysThere(CellferryError):

@@ -17,13 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cellferry import accounts, errands, errors
-from cellferry.baggage import pack_all, refuse_secrets
+from cellferry import accounts, errands, errors, runs
+from cellferry.baggage import frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
-from cellferry.capture.looks import only_looked_at
-from cellferry.capture.mentions import paths_named, submodules_used
+from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
-from cellferry.capture.needs import Needs, needed, written_globals
+from cellferry.capture.needs import Needs, needed
 from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
@@ -32,7 +31,7 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
-from cellferry.link.reports import RESULT, cell_report, shipped_rows
+from cellferry.link.reports import RESULT, RemoteError, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
@@ -58,14 +57,6 @@ def read_request(line: str) -> CellRequest:
     return request
 
 
-class RemoteError(Exception):
-    """The user's own exception in a remote cell; the doors show it as IPython shows a local one."""
-
-    def __init__(self, ename: str, evalue: str, traceback: list[str]) -> None:
-        super().__init__(evalue)
-        self.ename, self.evalue, self.traceback = ename, evalue, traceback
-
-
 def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
     """Those of ``names`` that are modules of the project, with what they pull in."""
     return local_sources(names, sys.modules, places_here(), Disk(os.walk, text_of, module_file))
@@ -76,8 +67,8 @@ class Session:
 
     def __init__(self, config: Cellferry, namespace: dict[str, Any], host: Host) -> None:
         self.config = config
-        self._namespace = namespace
-        self._host = host
+        self.namespace = namespace
+        self.host = host
         self.fleet = Fleet(config, host.notebook, host.kernel_id)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
@@ -96,18 +87,20 @@ class Session:
         check_supported(request)
         request = accounts.with_packages(request, self.config)
         clock = self.fleet.board.clock()
-        flow = analyse(self._host.transform(cell.source), self._host.transform)
+        flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
-        needs = needed(flow, self._namespace, self._host.hidden, known.kept if known else ())
+        if known is None and self.fleet.shared(request):
+            known = self._arrive(request)  # before anything is packed: the cell may read what others have left there
+        needs = needed(flow, self.namespace, self.host.hidden, known.kept if known else ())
         if request.estimate:
             return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
-            self._forget(known)
+            self.forget(known)
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
-        parcel = pack_all(needs, known.heap if known else Heap(self._namespace), ambient, self._host.hidden)
+        parcel = pack_all(needs, known.heap if known else Heap(self.namespace), ambient, self.host.hidden)
         heap = known.heap if known else None
-        secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self._namespace, self._host)
+        secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self.namespace, self.host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -116,7 +109,7 @@ class Session:
             accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
-            parcel = pack_all(needs, there.heap, ambient, self._host.hidden)
+            parcel = pack_all(needs, there.heap, ambient, self.host.hidden)
         clock.append(time.perf_counter())
         try:
             return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
@@ -125,7 +118,7 @@ class Session:
         except BaseException:
             # Whatever went wrong on the way, the two ends may not agree any more about what they both know. A new
             # link starts from nothing; the worker's kernel and its variables stay.
-            self._forget(there)
+            self.forget(there)
             raise
 
     def _there_and_back(
@@ -135,27 +128,33 @@ class Session:
         started_ns = time.time_ns()
         if there.worker.token:
             self.fleet.purse.watch(there.worker)
-        order, building = packages.start(there, self._host.screen) if packages else ({}, None)
-        given = [self._namespace.get(name) for name in parcel.roots]
+        order, building = packages.start(there, self.host.screen) if packages else ({}, None)
+        given = [self.namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
-        frame = self._frame(there, request, cell, flow, parcel, given)
+        frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
         frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
+        self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
+            if request.detach:
+                if packages and building is not None:
+                    packages.wait(building, self.host.screen.progress)
+                return runs.let_go(self, there, frame["run"])
             there.ambient.agree(ambient)
             there.names |= {name for name in parcel.roots if name != AMBIENT}
             parcel.sealed(there.heap)
             clock.append(time.perf_counter())
             if packages and building is not None:
-                packages.wait(building, self._host.screen.progress)  # the kernel waits for the same
+                packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
             self.fleet.board.step("home")
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
-                imported = errands.imported_here(self._host.transform(cell.source), returned.frame["stayed"])
+                imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
             notes = self._settle(there, returned)
+            there.link.tell({"op": "claimed", "run": frame["run"]})
         finally:
             self._current = None
         load_submodules(flow.imports)
@@ -174,17 +173,17 @@ class Session:
             return None
         from cellferry.packages import plan  # and uv's room: not for a cell that shares what is here
 
-        given = [self._namespace.get(root) for root in parcel.roots]
+        given = [self.namespace.get(root) for root in parcel.roots]
         name = self.fleet.peek(request)
         before = self._packages.get(name)
-        packages = plan(before, request.env, flow, given, parcel, local_modules, self._host, trial=trial)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, trial=trial)
         if not trial:
             self._packages[name] = packages
         return packages
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        return self._connect(accounts.get_worker(self.fleet, request, self.config, self._host.screen))
+        return self._connect(accounts.get_worker(self.fleet, request, self.config, self.host.screen))
 
     def _connect(self, worker: Worker) -> There:
         """This worker with an open link, the one that is there or a new one."""
@@ -193,16 +192,18 @@ class Session:
             return there
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
-            worker.endpoint, self._host.screen, self._namespace, worker.name,
+            worker.endpoint, self.host.screen, self.namespace, worker.name,
             lambda closed: self._trouble(worker, closed, generation), self.config.trust == "data",
         )  # fmt: skip
         config = self.config
         files = FileSync(
-            config.file_limit, self._host.screen, config.artifact_store, inspect=kind_of_secret,
+            config.file_limit, self.host.screen, config.artifact_store, inspect=kind_of_secret,
             data_only=config.trust == "data",
         )  # fmt: skip
         there = There(worker, link, files, SourceSync(local_modules))
         link.open()
+        if worker.id in self.fleet.left:
+            there.kept |= link.names
         self._there[worker.name] = there
         return there
 
@@ -215,42 +216,9 @@ class Session:
             self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
         return error
 
-    def _frame(
-        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, given: Sequence[Any]
-    ) -> dict[str, Any]:
-        """What travels beside the values: source, header, names to forget."""
-        above = ""
-        if cell.lineno_offset and not cell.source.lstrip().startswith("%%"):
-            # the notebook's own line numbers: what stood above becomes a comment
-            above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
-        stale = (
-            {n for n in there.names if n not in self._namespace} | set(flow.binds) | written_globals(parcel.functions)
-        )
-        there.kept -= set(self._namespace)
-        unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads)
-        there.names -= set(unbind)
-        screen = self._host.screen
-        return {
-            "code": cell.source,
-            "above": above,
-            "cell_id": cell.cell_id,
-            "number": cell.number,
-            "parent": screen.parent(),
-            "stdin": screen.allow_stdin(),
-            "unbind": unbind,
-            "returns": None if request.returns is None else list(request.returns),
-            "fetch_limit": self.config.fetch_limit,
-            "file": self._host.file,
-            "cells": there.new_cells(parcel.functions, self._host.source_of),
-            "flags": self._host.future_flags(),
-            "unchanged": sorted(only_looked_at(self._host.transform(cell.source), self._namespace)),
-            "imports": sorted({name.partition(".")[0] for name in flow.imports}),
-            "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
-        }
-
     def _wait(self, there: There, request: CellRequest) -> Returned:
         """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
-        context = Unpacking(self._namespace, shell=lambda: getattr(self._host, "shell", None), worker=there.worker.name)
+        context = Unpacking(self.namespace, shell=lambda: getattr(self.host, "shell", None), worker=there.worker.name)
         interrupts = 0
         left_to_worker = request.timeout_s is None or there.worker.token
         deadline = None if left_to_worker else time.monotonic() + (request.timeout_s or 0)
@@ -258,10 +226,13 @@ class Session:
             try:
                 return there.link.home(context, deadline)
             except TimeoutError:
-                self._host.screen.note(f"timeout: this cell had {request.timeout_s:g} s; it is interrupted")
+                self.host.screen.note(f"timeout: this cell had {request.timeout_s:g} s; it is interrupted")
                 there.link.interrupt()
                 deadline = None
             except KeyboardInterrupt:
+                if self.host.screen.leaving():  # a restart of this kernel interrupts first
+                    self.fleet.left.add(there.worker.id)
+                    raise
                 interrupts += 1
                 there.link.interrupt()
                 if interrupts == 2:
@@ -271,7 +242,7 @@ class Session:
 
     def _settle(self, there: There, returned: Returned) -> list[str]:
         """Give the notebook what came home: objects changed in place, names bound, names deleted."""
-        frame, namespace = returned.frame, self._namespace
+        frame, namespace = returned.frame, self.namespace
         notes = []
         for old, new in settle(there.heap, returned.arrived):
             names = [n for n, v in namespace.items() if v is old]
@@ -281,7 +252,7 @@ class Session:
             )
         roots = dict(returned.arrived.roots)
         result = roots.pop(RESULT, None)
-        self._host.future_flags(frame["flags"])
+        self.host.future_flags(frame["flags"])
         there.ambient.receive(roots.pop(AMBIENT, {}))
         namespace.update(roots)
         there.names |= set(roots)
@@ -290,7 +261,7 @@ class Session:
             namespace.pop(name, None)
             there.names.discard(name)
         if result is not None:
-            self._host.result(result)
+            self.host.result(result)
         notes += [
             f"{n} stayed on the worker: {why}"
             for n, why in frame["stayed"].items()
@@ -304,37 +275,37 @@ class Session:
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]
-        self._host.payloads(reply["payload"] or [])
+        self.host.payloads(reply["payload"] or [])
         self.failed_remotely = reply["status"] == "error"
         if report.cost_line:
-            self._host.screen.note(report.cost_line)
+            self.host.screen.note(report.cost_line)
         stopped = accounts.why_stopped(request, there, returned)
         if stopped is not None:
             if returned.frame["limited"] != "cell":
                 self.down(there.worker.name)  # it is ending: the next cell gets another
             raise stopped
         if self.failed_remotely:
-            kept = [n for n in report.came_home if not isinstance(self._namespace.get(n), ModuleType)]
+            kept = [n for n in report.came_home if not isinstance(self.namespace.get(n), ModuleType)]
             if kept and reply["traceback"]:
-                self._host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(kept)}")
+                self.host.screen.note(f"the cell failed; what it had bound before is here: {', '.join(kept)}")
             raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 
     def _estimate(self, needs: Needs, known: There | None, request: CellRequest, flow: Flow) -> CellReport:
         """What would be shipped, without starting, sending or running anything."""
-        heap = known.heap if known is not None and known.link.lost is None else Heap(self._namespace)
-        parcel = pack_all(needs, heap, {}, self._host.hidden)
-        rows = shipped_rows(parcel, heap, self._namespace)
+        heap = known.heap if known is not None and known.link.lost is None else Heap(self.namespace)
+        parcel = pack_all(needs, heap, {}, self.host.hidden)
+        rows = shipped_rows(parcel, heap, self.namespace)
         packages = self._packages_for(request, flow, parcel, trial=True)
         name = known.worker.name if known else ""
         return CellReport(worker=name, status="ok", shipped=rows, packages=packages.planned() if packages else ())
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""
-        return errands.placeholders_read(source, self._namespace, self._host)
+        return errands.placeholders_read(source, self.namespace, self.host)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
-        errands.fetch(names, self._namespace, list(self._there.values()))
+        errands.fetch(names, self.namespace, list(self._there.values()))
 
     def comm(self, message: Message) -> Any:
         """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
@@ -365,12 +336,12 @@ class Session:
     def down(self, name: str | None = None) -> list[Ended]:
         """End one worker, or all; says which ended, and what they came to."""
         for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
-            self._forget(there)
+            self.forget(there)
         return self.fleet.down(name)
 
     def get(self, path: str) -> list[str]:
         """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
-        return self._between(lambda all_: errands.get(path, all_, self.config.artifact_store, self._host.screen))
+        return self._between(lambda all_: errands.get(path, all_, self.config.artifact_store, self.host.screen))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""
@@ -384,16 +355,17 @@ class Session:
         except BaseException as exc:
             for there in all_:
                 if there.link.lost is not None or not isinstance(exc, errors.CellferryError):
-                    self._forget(there)  # answers may still be under way
+                    self.forget(there)  # answers may still be under way
             raise
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""
+        self.fleet.close()  # first: it asks whether others are linked to a worker as we are
         for there in list(self._there.values()):
-            self._forget(there)
-        self.fleet.close()
+            self.forget(there)
 
-    def _forget(self, there: There) -> None:
+    def forget(self, there: There) -> None:
+        """Close the link to a worker; the next cell opens another, and sends what it needs."""
         there.link.close()
         if self._there.get(there.worker.name) is there:
             del self._there[there.worker.name]

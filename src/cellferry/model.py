@@ -316,6 +316,8 @@ class CellReport:
     files: tuple[str, ...] = ()
     packages: tuple[PackageRow, ...] = ()
     """For an estimate: what would be installed."""
+    run: str = ""
+    """The run's id, for one that was detached."""
     cost_microusd: int = 0
     cost_line: str = ""
     """Which worker, for how long, and what it came to; "" on a worker that is a process of this machine."""
@@ -342,6 +344,9 @@ class Screen(Protocol):
 
     def ask(self, prompt: str, password: bool) -> str:
         """Ask the user for a line (``input()`` / ``getpass``); raises KeyboardInterrupt if interrupted, EOFError at end."""
+
+    def leaving(self) -> bool:
+        """Asked after KeyboardInterrupt: whether it came because this kernel is about to end or to be restarted."""
 
     def note(self, text: str) -> None:
         """Show one short line from cellferry itself under the cell."""

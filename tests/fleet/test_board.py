@@ -82,7 +82,8 @@ def test_a_failed_start_says_why(config: Cellferry, board: Board) -> None:
 
 def test_a_cell_is_told_step_by_step(config: Cellferry, board: Board) -> None:
     board.starting("train", "", print)
-    run = board.begin(CELL, "train")
+    board.begin(CELL, "train")
+    board.name_run("r-1")
     clock = board.clock()
     clock.append(1.0)
     assert seen(config, lambda c: c["runs"])["runs"][0]["phase"] == "worker"
@@ -90,7 +91,7 @@ def test_a_cell_is_told_step_by_step(config: Cellferry, board: Board) -> None:
     clock.append(2.0)
     content = seen(config, lambda c: c["runs"][0]["phase"] == "sending")
     told = content["runs"][0]
-    assert told["run"] == run and told["worker_id"] == "id-train" and told["hardware"] == "8x A100 40 GiB, 96 CPUs, 1152 GiB"
+    assert told["run"] == "r-1" and told["worker_id"] == "id-train" and told["hardware"] == "8x A100 40 GiB, 96 CPUs, 1152 GiB"
     assert told["simulated"] and told["microusd_per_hour"] == 32_000_000 and told["cell_id"] == "c-1"
     assert names(content)[-1] == "data" and content["workers"][0]["state"] == "starting"
     clock.append(3.0)
@@ -160,3 +161,11 @@ def test_threads_change_it_at_the_same_time(config: Cellferry, board: Board) -> 
     for thread in threads:
         thread.join()
     assert len(seen(config, lambda c: len(c["workers"]) == 20)["workers"]) == 20
+
+
+def test_a_cell_that_is_left_to_its_worker_goes_on(config: Cellferry, board: Board) -> None:
+    board.begin(CELL, "train")
+    board.step("running")
+    board.end("detached")
+    told = seen(config, lambda c: c["runs"])["runs"][0]
+    assert (told["status"], told["phase"], told["ended_unix_s"]) == ("detached", "running", None)

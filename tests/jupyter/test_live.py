@@ -77,3 +77,21 @@ def test_it_is_right_after_a_server_restart(tmp_path: Path, nothing_lasts: None)
         rows = panel.until(lambda s: [r for r in s["budget"]["rows"] if r["simulated"] and r["period"] == "notebook"])
         assert rows[0]["notebook"] == "a.ipynb" and rows[0]["spent_microusd"] > 0 and rows[0]["limit_microusd"] is None
     assert not list((tmp_path / "state" / "board").iterdir())
+
+
+def test_a_cell_that_goes_on_without_its_notebook_is_told_by_its_worker(server: Server) -> None:
+    panel, notebook = server.live(), server.notebook("a.ipynb")
+    notebook.run("%load_ext cellferry")
+    notebook.run("%%remote detach name=train\nimport time\nwhile not __import__('os').path.exists('go'): time.sleep(0.1)\nx = 41", "c-9")
+    run = panel.until(lambda s: next(r for r in s["runs"] if r["status"] == "detached" and r["unclaimed"]), "it is left")
+    assert run["cell_id"] == "c-9" and run["notebook"] == "a.ipynb" and run["ended_unix_s"] is None and run["phase"] == "running"
+    notebook.close()
+    panel.until(lambda s: not s["workers"][0]["mine"] and s["runs"][0]["run"] == run["run"], "its kernel is gone, the run is not")
+    assert panel.sections["runs"][0]["cell_id"] == "c-9" and panel.sections["runs"][0]["notebook"] == "a.ipynb"
+    second = server.notebook("a.ipynb")
+    second.run("%load_ext cellferry")
+    worker = panel.sections["workers"][0]["id"]
+    server.ask("POST", f"cellferry/api/workers/{worker}/interrupt", {})
+    panel.until(lambda s: s["runs"][0]["ended_unix_s"] and s["runs"][0]["phase"] == "done", "it has ended")
+    server.ask("DELETE", f"cellferry/api/workers/{worker}")
+    panel.until(lambda s: not s["workers"] and not s["runs"], "and is gone with its worker")

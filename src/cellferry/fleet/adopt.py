@@ -29,23 +29,33 @@ def elsewhere(purse: Purse, find: Find) -> Iterator[Worker]:
 
 
 def adopt(purse: Purse, find: Find, name: str, request: CellRequest, names: Sequence[str]) -> Worker | None:
-    """The worker of that name that a kernel of this notebook has left, or that `cellferry up` started; None if none fits."""
+    """The worker of that name that a kernel of this notebook has left, or that `cellferry up` started; None if none fits.
+
+    One that the cell names (`name=`) may be another notebook's, and in use: those who name the same worker share it.
+    """
     for row in purse.open():
-        mine = row.worker == name and row.notebook in (purse.notebook, "")  # "": started by a command
+        mine = row.worker == name and (bool(request.name) or row.notebook in (purse.notebook, ""))  # "": by a command
         if not mine or row.state != "running" or row.provider not in names:
             continue
-        if holder_lives(row):
+        used = holder_lives(row)
+        if used and not request.name:
             continue  # another kernel of the same notebook uses it
         try:
             worker = worker_from_record(row.record)
             fits = request.hardware in (Hardware(), worker.hardware)
             if fits and find(worker.provider).alive(worker):
                 worker = find(worker.provider).reach(worker)
-                purse.watch(worker)
+                if not used:  # else its holder counts what it costs
+                    purse.watch(worker)
                 return worker
         except CellferryError:
             continue
     return None
+
+
+def named_here(local: Provider, request: CellRequest) -> Worker | None:
+    """The worker on this machine that another process of this user has started under the name that the cell gives."""
+    return next((worker for worker in local.find() if worker.name == request.name), None) if request.name else None
 
 
 def tell_lease(worker: Worker, lease: Lease) -> None:

@@ -117,8 +117,8 @@ class Board:
 
     # -- the running cell ----------------------------------------------------------------------------------------
 
-    def begin(self, cell: Cell, worker: str) -> str:
-        """A cell begins; ``worker``: the name of the one that it will use. Returns the run's identifier."""
+    def begin(self, cell: Cell, worker: str) -> None:
+        """A cell begins; ``worker``: the name of the one that it will use."""
         run = {
             "run": uuid.uuid4().hex, "notebook": self._notebook, "cell_id": cell.cell_id or "", "number": cell.number,
             "worker": worker, "worker_id": "", "phase": STEPS[0], "status": "running", "began_unix_s": time.time(),
@@ -128,7 +128,12 @@ class Board:
         with self._changing():
             self._current = run
             self._runs.append(run)
-        return str(run["run"])
+
+    def name_run(self, run: str) -> None:
+        """The running cell is called so on its worker."""
+        with self._changing():
+            if self._current is not None:
+                self._current["run"] = run
 
     def clock(self) -> list[float]:
         """A list for the times at which the steps of the running cell begin; each time added is a step."""
@@ -160,15 +165,17 @@ class Board:
                 self._current["microusd"] = microusd
 
     def end(self, status: str, *, detail: str = "", environment: str = "") -> None:
-        """The running cell is done. One that never left this process is forgotten: its own error tells all."""
+        """The running cell is done, or ("detached") left to its worker, which tells the rest. One that never left this process
+        is forgotten: its own error tells all."""
         with self._changing():
             run, self._current = self._current, None
             if run is None:
                 return
             if run["phase"] == STEPS[0]:
                 self._runs.remove(run)
-            run |= {"phase": "done", "status": status, "ended_unix_s": time.time(), "detail": detail, "environment": environment}
-            ended = [each for each in self._runs if each["ended_unix_s"] is not None]
+            run |= {"status": status, "detail": detail, "environment": environment}
+            run |= {"phase": "running"} if status == "detached" else {"phase": "done", "ended_unix_s": time.time()}
+            ended = [each for each in self._runs if each["status"] != "running"]
             for each in ended[:-MOST_ENDED]:
                 self._runs.remove(each)
             self._all_arrived()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import shutil
 import threading
@@ -18,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
+from cellferry.fleet.asking import ask_status, noted_status, others_use
 from cellferry.fleet.board import Board
-from cellferry.fleet.rows import ask_status, worker_row
+from cellferry.fleet.rows import worker_row
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
-from cellferry.model import CellRequest, Lease, Order, Worker
+from cellferry.model import CellRequest, Lease, Order, Worker, WorkerId
 from cellferry.providers.base import Progress, Provider
 from cellferry.providers.registry import load_provider
 
@@ -56,6 +56,8 @@ class Fleet:
         self._changed = threading.Condition()
         self._entries: dict[str, Entry] = {}
         self._providers: dict[str, Provider] = {}
+        self.left: set[WorkerId] = set()
+        """Workers on which cells go on without this process: its end does not end them."""
         self._pid = os.getpid()
         atexit.register(self.close)
 
@@ -85,6 +87,21 @@ class Fleet:
                     return entry.worker, False
                 self._remove(entry, "lost")
 
+    def shared(self, request: CellRequest) -> bool:
+        """Whether the cell names a worker that another process of this user has started on this machine."""
+        if not request.name or request.name in self._entries or candidates(request, self._config) != ("local",):
+            return False
+        from cellferry.fleet.adopt import named_here
+
+        return named_here(self.provider("local"), request) is not None
+
+    def start(self, name: str, request: CellRequest, progress: Progress) -> Worker:
+        """A worker under this name, whatever a cell would call it: for a door that starts one for a notebook. Raises as
+        ``acquire`` does."""
+        with self._changed:
+            self._entries[name] = _entry(name, request)
+        return self._start(Choice("start", name), request, progress)
+
     def peek(self, request: CellRequest) -> str:
         """The name of the worker that ``acquire`` would give for this request. Raises RequestError as it does."""
         with self._changed:
@@ -95,6 +112,10 @@ class Fleet:
         with self._changed:
             entries = list(self._entries.values())
         return [entry.worker for entry in entries if entry.worker is not None and self.alive(entry.worker)]
+
+    def everywhere(self) -> list[Worker]:
+        """The workers of this fleet, and those that other processes of this person started and that live."""
+        return [*self.workers(), *self.found()]
 
     def alive(self, worker: Worker) -> bool:
         """Whether the worker still exists; quick, for whoever waits on it."""
@@ -195,8 +216,11 @@ class Fleet:
             return
         atexit.unregister(self.close)
         for entry in list(self._entries.values()):
-            if entry.worker is not None and not entry.worker.token:  # one that is paid for lives on: its lease ends it
+            # one that is paid for lives on: its lease ends it
+            if entry.worker is not None and not entry.worker.token and entry.worker.id not in self.left:
                 try:
+                    if entry.named and others_use(entry.worker):
+                        continue  # it ends when they have left
                     self._remove(entry, "stop")
                 except (OSError, CellferryError, RuntimeError):
                     continue  # the others are to be ended as well; a worker also ends by its own lease
@@ -292,6 +316,12 @@ class Fleet:
         idle_s = request.idle_s if request.idle_s is not None else self._config.idle_s
         names = candidates(request, self._config)
         if names == ("local",):
+            from cellferry.fleet.adopt import named_here
+
+            shared = named_here(self.provider("local"), request)
+            if shared is not None:
+                self.left.add(shared.id)  # whoever started it ends it
+                return shared
             lease = Lease(idle_s=idle_s, grace_s=self._config.grace_s)
             return self.provider("local").start(Order(request, name, lease), progress)
         from cellferry.fleet.adopt import adopt
@@ -336,7 +366,7 @@ class Fleet:
         return [worker for worker in found if worker.id not in ours]
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
-        for ask in (_noted_status, lambda each: ask_status(each, ASK_S)):
+        for ask in (noted_status, lambda each: ask_status(each, ASK_S)):
             status = ask(worker)
             error = diagnosis.explain_status(worker.name, status, generation) if status else None
             if error is not None:
@@ -350,22 +380,8 @@ class Fleet:
         return diagnosis.lost(worker.name, provider.describe_end(worker))
 
 
-def _noted_status(worker: Worker) -> dict[str, Any] | None:
-    """What a worker on this machine noted when a kernel of its ended a moment ago: its server may not be up yet."""
-    if worker.folder is None:
-        return None
-    try:
-        note = worker.folder / "status.json"
-        if time.time() - note.stat().st_mtime > diagnosis.RECENT_S:
-            return None
-        status: dict[str, Any] = json.loads(note.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return status
-
-
 def _entry(name: str, request: CellRequest) -> Entry:
-    return Entry(name, request.hardware, env=request.env, where=where(request))
+    return Entry(name, request.hardware, env=request.env, where=where(request), named=bool(request.name))
 
 
 def _certificate(folder: Path) -> str:

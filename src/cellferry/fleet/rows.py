@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cellferry.errors import LinkError
+from cellferry.fleet.asking import ask_status
 from cellferry.fleet.states import Entry, WorkerRow
-from cellferry.model import Worker
 
 if TYPE_CHECKING:
     from cellferry.ledger import Reservation
@@ -45,10 +45,3 @@ def worker_row(entry: Entry, spent: Callable[[str], Reservation | None], *, ours
         spent_microusd=row.spent_microusd if row else 0,
         reserved_microusd=row.reserved_microusd if row else 0,
     )
-
-
-def ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
-    """The answer of ``GET status``. Raises LinkError."""
-    from cellferry.link.http import WorkerHttp  # needed when something is shown or broken, not for the first cell
-
-    return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")

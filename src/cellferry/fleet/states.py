@@ -48,6 +48,8 @@ class Entry:
     """What its cells said after ``env=``: it was made for that."""
     where: Where = ((), None, None, False)
     """Providers, region, host and spot that its first cell asked for."""
+    named: bool = False
+    """Its first cell gave it its name: other notebooks may use it under that."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
+from cellferry.guest.journal import Journal
+from cellferry.guest.keeping import changed_names, keep_result
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
@@ -19,6 +22,18 @@ from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
+
+
+@dataclass
+class Done:
+    """A cell that has ended: what went home, and what is to be kept if its client turns out to be gone."""
+
+    journal: Journal
+    frame: dict[str, Any]
+    roots: dict[str, Any]
+    given: dict[str, Any]
+    changed: list[str] | None = None
+    """Names of ``given`` that the cell changed; None: not looked at yet."""
 
 
 class Cells:
@@ -36,6 +51,8 @@ class Cells:
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
         self.last: tuple[dict[str, Any], Load, Any] | None = None
+        self.done: Done | None = None
+        """The cell that ended last, until its client has it."""
 
     def allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         """Memory for a buffer of a ``run`` frame: leaves get the memory that their value will keep."""
@@ -46,11 +63,13 @@ class Cells:
         return bytearray(size)
 
     async def run(
-        self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
-    ) -> None:
+        self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None,
+        journal: Journal,
+    ) -> None:  # fmt: skip
         """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
         door = self.link.door
         door.set_busy(self.link, meta.get("limit_s"))
+        journal.began()
         try:
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
@@ -63,7 +82,9 @@ class Cells:
                     "what": getattr(exc, "what", f"{type(exc).__name__}: {exc}"),
                 }
             )
-            self.link.door.set_busy(None)
+            journal.end({"status": "refused", "ename": type(exc).__name__, "evalue": getattr(exc, "what", str(exc))})
+            door.over(journal)
+            door.set_busy(None)
             return
         namespace = self.shell.user_ns
         self.ambient.receive(arrived.roots.pop(AMBIENT, {}), meta["imports"])
@@ -80,10 +101,11 @@ class Cells:
             door.masking.end()
             door.show_rest()
         ran_s = time.perf_counter() - started
-        given = tuple(value for name, value in arrived.roots.items() if name not in meta["unchanged"])
-        home = Home(before, dict(namespace), given, frozenset(self.shell.user_ns_hidden), self._unders())
-        self._go_home(meta, reply, home, ran_s)
-        self.link.door.set_busy(None)
+        given = {name: value for name, value in arrived.roots.items() if name not in meta["unchanged"]}
+        home = Home(before, dict(namespace), tuple(given.values()), frozenset(self.shell.user_ns_hidden), self._unders())
+        self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given))
+        door.over(journal)
+        door.set_busy(None)
 
     def _unpack(
         self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
@@ -124,26 +146,54 @@ class Cells:
             reply = {**reply, "traceback": []}
         return dict(reply)
 
+    def names(self) -> list[str]:
+        """The user's variables; asked by a client that shares this kernel with others."""
+        hidden = self.shell.user_ns_hidden
+        return [name for name in list(self.shell.user_ns) if not name.startswith("_") and name not in hidden]
+
     def _unders(self) -> frozenset[str]:
         hook, namespace = self.shell.displayhook, self.shell.user_ns
         return frozenset(name for name in ("_", "__", "___") if namespace.get(name) is getattr(hook, name, None))
 
-    def _go_home(self, meta: dict[str, Any], reply: dict[str, Any], home: Home, ran_s: float) -> None:
+    def _go_home(self, meta: dict[str, Any], reply: dict[str, Any], home: Home, ran_s: float, done: Done) -> None:
         roots = home.bound(meta["returns"])
         result = self._take_result(meta["number"])
         if result is not None:
             roots[RESULT] = result
+        done.roots = dict(roots)
         ambient = self.ambient.changed()
         if ambient:
             roots[AMBIENT] = ambient
         self.ambient.agree(ambient)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
-        frame = {
+        done.frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
             "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": self.link.door.limited,
             "files": self.files.changed(),
         }  # fmt: skip
-        self._send_home(frame, Load(roots, home.given, meta["fetch_limit"]))
+        self.done = done
+        if not self.link.connected or meta.get("detach"):
+            done.changed = changed_names(self.heap, done.given)
+        if not meta.get("detach"):
+            self._send_home(done.frame, Load(roots, home.given, meta["fetch_limit"]))
+        if done.changed is not None:
+            self.keep()
+        done.journal.end({key: outcome[key] for key in ("status", "ename", "evalue")} | {"ran_s": ran_s})
+
+    def keep(self) -> None:
+        """Write the last cell's results to the disk, if nobody has them: its client is gone. Repeatable."""
+        done, self.done = self.done, None
+        if done is None or done.journal.claimed:
+            return
+        done.journal.orphan()
+        if done.changed is None:
+            sent = {oid for oid, _seal in self.last[2].changes} if self.last is not None else set()
+            done.changed = changed_names(self.heap, done.given, sent)
+        roots = {name: done.given[name] for name in done.changed} | done.roots
+        try:
+            keep_result(done.journal.folder, done.frame, roots, self.shell.user_ns, plain=self.data_only)
+        except OSError as exc:
+            done.journal.end({"status": done.frame["reply"]["status"], "lost": f"the results could not be kept: {exc}"})
 
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
         if self.data_only:

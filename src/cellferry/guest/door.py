@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
+from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
 from cellferry.guest.packages import Importer, Packages
+from cellferry.guest.queue import Queue
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.leaves import Leaf
@@ -40,9 +42,14 @@ class Link:
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.grown: queue.Queue[bool] = queue.Queue()
         self.inbox: Inbox | None = None
-        self.waiting: tuple[dict[str, Any], list[Any]] | None = None
+        self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a client to send to."""
+        return self in self.door.links
 
     def serve(self) -> None:
         """Read until the client is gone."""
@@ -90,15 +97,17 @@ class Link:
                 "pid": os.getpid(),
                 "python": list(sys.version_info[:3]),
                 "work": str(self.cells.files.root),
+                "names": self.cells.names(),
             }
         )
 
     def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
+        journal = self.door.queue.take(self, meta)
         if not meta["parcel"]["bulk"]:
-            self._start(meta, buffers)
+            self.door.post(lambda: self.cells.run(meta, buffers, None, None, journal))
             return
-        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers)
+        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers, journal)
         claims = self.inbox.claims(self.cells.heap, buffers[-1]) if not self.vm else []
         self.send({"op": "want", "claims": claims, "addresses": self.inbox.addresses() if self.vm else []})
 
@@ -111,15 +120,18 @@ class Link:
         self.inbox = self.waiting = None
         if inbox is None or waiting is None:
             return
+        meta, before, journal = waiting
         try:
             sums = inbox.check(bytes(buffers[0]))
         except Exception as exc:
+            self.door.queue.never(journal)
             self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
             return
-        self.door.post(lambda: self.cells.run(*waiting, inbox.values, sums))
+        self.door.post(lambda: self.cells.run(meta, before, inbox.values, sums, journal))
 
-    def _start(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.door.post(lambda: self.cells.run(meta, buffers, None, None))
+    def _on_claimed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        """The client has what its cell made."""
+        self.door.queue.claimed(self, str(meta["run"]))
 
     def _on_fetch(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.fetch(meta))
@@ -204,6 +216,7 @@ class Door:
         self.limited = ""
         """Why the worker interrupted the running cell ("money", "notice", "cell"), if it did."""
         self.masking = Masking()
+        self.queue = Queue(folder / "runs")
         self._last_stream: dict[str, Any] = {}
         self.packages = Packages()
         self.importer = Importer()
@@ -227,7 +240,9 @@ class Door:
     def owns(self, header: dict[str, Any] | None) -> bool:
         """Whether a message with this parent header belongs to a client of ours."""
         session = (header or {}).get("session")
-        return session is not None and any(session in link.sessions for link in self.links)
+        if session is not None and any(session in link.sessions for link in self.links):
+            return True
+        return self.queue.of(header) is not None
 
     def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
         """One iopub message, to the client whose request is its parent; without the secrets of the cell."""
@@ -250,11 +265,16 @@ class Door:
             self._publish({**last, "content": content, "header": {**last["header"], "msg_id": uuid.uuid4().hex}}, [])
 
     def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        session = message["parent_header"].get("session")
+        parent = message["parent_header"]
+        event = {key: message[key] for key in _MESSAGE if key in message}
+        journal = self.queue.of(parent)
+        head: dict[str, Any] = {"op": "event", "message": event}
+        if journal is not None:
+            head.update(run=journal.run, n=journal.event(event, buffers))
+        session = parent.get("session")
         for link in self.links:
             if session in link.sessions:
-                event = {key: message[key] for key in _MESSAGE if key in message}
-                link.send({"op": "event", "message": event}, buffers)
+                link.send(head, buffers)
                 return
 
     def ask(self, prompt: str, password: bool) -> str:
@@ -289,6 +309,10 @@ class Door:
         self.importer.ask = link.need if link is not None else None
         self._tell_state()
 
+    def over(self, journal: Journal) -> None:
+        """That run has ended, well or not: the next one may be told that it is its turn."""
+        self.queue.over(journal)
+
     def interrupt(self) -> None:
         """SIGINT to this kernel and what it started, as a kernel manager on this machine would send it."""
         if os.getpgid(0) == os.getpid():
@@ -302,6 +326,8 @@ class Door:
         link.channel.close()
         if link in self.links:
             self.links.remove(link)
+        if self.queue.left(link):  # its cell has ended and was not fetched, or is about to
+            self.post(link.cells.keep)
         self._tell_state()
 
     async def _work(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.errors import NotYet
 from cellferry.fleet.states import seller
 from cellferry.journey import Command, parse_command
-from cellferry.jupyter import purchases
+from cellferry.jupyter import detached, purchases
 from cellferry.jupyter.display import Table, size_text
 from cellferry.ledger import dollars
 
@@ -46,12 +46,6 @@ def _down(magics: RemoteMagics, command: Command) -> Table:
     return Table(ended, [("ended", lambda row: row.name), *total], "no worker was running")
 
 
-def _interrupt(magics: RemoteMagics, _command: Command) -> Table:
-    if magics.opened is not None:
-        magics.opened.interrupt()
-    return Table((), (), "interrupted" if magics.opened else "nothing is running")
-
-
 def _fetch(magics: RemoteMagics, command: Command) -> Table:
     magics.session.fetch(command.args)
     return Table(command.args, [("came home", lambda name: name)])
@@ -81,7 +75,10 @@ _ENV_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
 _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "status": _status,
     "down": _down,
-    "interrupt": _interrupt,
+    "interrupt": detached.interrupt,
+    "runs": detached.listed,
+    "attach": detached.attach,
+    "logs": detached.logs,
     "fetch": _fetch,
     "put": _put,
     "get": _get,

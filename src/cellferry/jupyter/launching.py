@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +46,13 @@ class Launcher:
         path = str(Path(places.root) / notebook) if notebook else ""
         name = request.name or self._free_name(notebook)
         self._board.gone(name)  # what failed before under this name
-        self._go_on(self._hub.in_thread(self._started, replace(request, name=name), path))
+        self._go_on(self._hub.in_thread(self._started, name, request, path))
         return name
 
-    def _started(self, request: CellRequest, notebook: str) -> None:
+    def _started(self, name: str, request: CellRequest, notebook: str) -> None:
         fleet = Fleet(self._hub.watcher.config, notebook, board=self._board)
         try:
-            worker, _ = fleet.acquire(request, lambda _line: None)
-            acting.hand_over(fleet, worker)
+            acting.hand_over(fleet, fleet.start(name, request, lambda _line: None))
         except CellferryError:
             pass  # the board says why
         finally:

@@ -54,16 +54,18 @@ class Panel:
     told: dict[str, str] = field(default_factory=dict)
     watch: dict[str, int] = field(default_factory=dict)
 
-    def tell(self, section: str, data: Any, *, always: bool = False) -> None:
+    def tell(self, section: str, text: str) -> None:
         """Send a section unless this is what the panel knows."""
-        text = json.dumps({"section": section, "data": data})
-        if always or self.told.get(section) != text:
-            if not always:
-                self.told[section] = text
-            try:
-                self.socket.write_message(text)
-            except WebSocketClosedError:
-                pass  # its ``on_close`` comes in a moment
+        if self.told.get(section) != text:
+            self.told[section] = text
+            self.send(text)
+
+    def send(self, text: str) -> None:
+        """Send it whatever the panel knows."""
+        try:
+            self.socket.write_message(text)
+        except WebSocketClosedError:
+            pass  # its ``on_close`` comes in a moment
 
 
 class Hub:
@@ -89,7 +91,7 @@ class Hub:
             loops = (self._keep_reading, self._keep_asking, self._keep_measuring)
             self._tasks = [asyncio.create_task(each()) for each in loops]
         for section, data in self._sections.items():
-            panel.tell(section, data)
+            panel.tell(section, _text(section, data))
 
     def leave(self, socket: Any) -> None:
         """A panel is gone; the last one ends the watch."""
@@ -186,10 +188,12 @@ class Hub:
         return {"rows": told, "ends": state.ends(facts.workers)}
 
     def _tell(self, sections: Mapping[str, Any]) -> None:
-        self._sections |= sections
-        for panel in list(self.panels.values()):
-            for section, data in sections.items():
-                panel.tell(section, data)
+        for section, data in sections.items():
+            if self._sections.get(section) != data:
+                self._sections[section] = data
+                text = _text(section, data)
+                for panel in list(self.panels.values()):
+                    panel.tell(section, text)
 
     def _say(self, trouble: str) -> None:
         if trouble and trouble != self._said:
@@ -232,7 +236,11 @@ class Hub:
                 if told is not None and told.get("rows"):
                     begins = int(told["from"])
                     panel.watch[worker_id] = begins + len(told["rows"])
-                    panel.tell("metrics", {"worker": worker_id, "from": begins, "rows": told["rows"]}, always=True)
+                    panel.send(_text("metrics", {"worker": worker_id, "from": begins, "rows": told["rows"]}))
+
+
+def _text(section: str, data: Any) -> str:
+    return json.dumps({"section": section, "data": data})
 
 
 async def _within(event: asyncio.Event, most_s: float) -> None:
@@ -253,6 +261,9 @@ class LiveSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):  # type: ign
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Open the socket, for whoever may use this server."""
         await super().get(*args, **kwargs)
+
+    def get_compression_options(self) -> dict[str, Any]:
+        return {"compression_level": 1}  # a thousand runs say much that is the same
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         super().open(*args, **kwargs)  # type: ignore[no-untyped-call, unused-ignore]

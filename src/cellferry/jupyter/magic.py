@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from cellferry.errors import CellferryError, CellSyntaxError, WorkerError
-from cellferry.jupyter import failures
+from cellferry.jupyter import failures, left
 from cellferry.jupyter.host import ShellHost
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
 
     from cellferry.journey import RemoteError, Session
+    from cellferry.jupyter.detached import Watching
     from cellferry.jupyter.relay import DoorScreen
     from cellferry.model import CellReport, CellRequest
 
@@ -36,6 +37,9 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.before_cell)
     setattr(shell, _LOADED, magics)
+    left.offer(magics, magics.offers.append)
+    if getattr(shell, "execution_count", 0) and getattr(shell.displayhook, "exec_result", None) is not None:
+        magics.tell_offers()  # a cell is loading the extension; else the first cell is told
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -80,6 +84,10 @@ class RemoteMagics(Magics):
         self._last_line = ""
         self.last_report: CellReport | None = None
         """What the last remote cell did; None before the first and after one that failed."""
+        self.watching: list[Watching] = []
+        """Displays of cells that were let go."""
+        self.offers: list[str] = []
+        """Cells that an earlier kernel left, not told yet."""
         self.screen = _screen(shell)
         self.host = ShellHost(shell, self.screen)
 
@@ -99,6 +107,9 @@ class RemoteMagics(Magics):
     def close(self) -> None:
         """End the workers and give the shell's hooks back; repeatable."""
         self._unwrap_debug()
+        for each in self.watching:
+            each.close()
+        self.watching.clear()
         session, self._session = self._session, None
         if session is not None:
             self.screen.close()
@@ -139,7 +150,7 @@ class RemoteMagics(Magics):
             host.keep_source(line, body, cell.lineno_offset)
             report = self.last_report = session.run(request, cell)
         except RemoteError as error:
-            raise self._as_local(error) from None
+            raise self.as_local(error) from None
         except WorkerError:
             self.screen.worker_lost(request.name)
             raise
@@ -148,11 +159,15 @@ class RemoteMagics(Magics):
             if not isinstance(cause, SyntaxError):
                 raise
             shown = failures.syntax_error_lines(self._shell, cause, cell.lineno_offset, host.file)
-            raise self._as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
+            raise self.as_local(RemoteError(type(cause).__name__, str(cause), shown)) from None
         if request.estimate:
             from cellferry.jupyter.display import estimate
 
             return estimate(report, self._offers(request))
+        if report.run:
+            from cellferry.jupyter import detached
+
+            detached.show(self, report.run, report.worker)
         if report.notes or report.stayed_there:
             self._tell(report)
         return None
@@ -179,16 +194,24 @@ class RemoteMagics(Magics):
 
         return purchases.offers_table(self.session, request)
 
-    def _as_local(self, error: RemoteError) -> RemoteError:
+    def as_local(self, error: RemoteError) -> RemoteError:
+        """The error as IPython shows one of a local cell; ``%debug`` then opens where it happened."""
         self._wrap_debug()
         failures.as_the_users(error)
         if not error.traceback:
             failures.as_shown_already(self._shell, error)
         return error
 
+    def tell_offers(self) -> None:
+        """Show what can be brought home, once."""
+        while self.offers:
+            self.screen.note(self.offers.pop(0))
+
     def before_cell(self, info: ExecutionInfo) -> None:
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""
         self.host.begin(info)
+        if self.offers:
+            self.tell_offers()
         if self._refusal is not None:
             self._refusal.withdraw()
             self._refusal = None

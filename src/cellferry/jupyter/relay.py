@@ -10,7 +10,9 @@ import builtins
 import getpass
 import logging
 import sys
+import threading
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry.jupyter.comms import CommRelay, plain_header
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cellferry.model import Message
 
 _log = logging.getLogger("cellferry")
+LEAVING_S = 0.15
+"""So long after an interrupt a request to end may follow that the interrupt belongs to."""
 
 
 def _flush() -> None:
@@ -34,6 +38,9 @@ def _flush() -> None:
 class DoorScreen(Screen, Protocol):
     """A screen as the doors hold it: bound to a session while there is one."""
 
+    updates: bool
+    """Whether ``live`` can change what was shown."""
+
     def connect(self, port: CommPort) -> None:
         """Give the frontend's widget messages their way to the worker; called once, before the first message."""
 
@@ -43,12 +50,17 @@ class DoorScreen(Screen, Protocol):
     def worker_lost(self, worker: str | None = None) -> None:
         """This worker, or every one, has ended: its widgets are closed in the frontend, which shows them as dead."""
 
+    def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
+        """A display under the running cell that lives on; the function changes it. None where there is no such."""
+
     def close(self) -> None:
         """Forget the remote widgets and give the shell its own handlers back."""
 
 
 class KernelScreen:
     """The frontend of an ``ipykernel``; ``publish`` may be called from any thread, in order."""
+
+    updates = True
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -57,6 +69,8 @@ class KernelScreen:
         self._display_pub = self._shell.display_pub
         self._topics: dict[str, bytes] = {}
         self.comms = CommRelay(self._kernel)
+        self._ending = threading.Event()
+        self._watch_for_the_end()
         self._bar = ""
 
     def connect(self, port: CommPort) -> None:
@@ -70,6 +84,19 @@ class KernelScreen:
     def close(self) -> None:
         """See ``DoorScreen``."""
         self.comms.close()
+
+    def _watch_for_the_end(self) -> None:
+        """Know at once when this kernel is told to end: that request comes on a channel of its own, while a cell runs."""
+        handlers = self._kernel.control_handlers
+        ask = handlers.get("shutdown_request")
+        if ask is None:
+            return
+
+        def shutdown_request(*args: Any, **kwargs: Any) -> Any:
+            self._ending.set()
+            return ask(*args, **kwargs)
+
+        handlers["shutdown_request"] = shutdown_request
 
     def parent(self) -> Message:
         """See ``model.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
@@ -113,6 +140,10 @@ class KernelScreen:
         """See ``model.Screen``."""
         return str(self._kernel.getpass(prompt) if password else self._kernel.raw_input(prompt))
 
+    def leaving(self) -> bool:
+        """See ``model.Screen``. A server that restarts a kernel interrupts it first, and asks it to end a moment later."""
+        return self._ending.wait(LEAVING_S)
+
     def note(self, text: str) -> None:
         """See ``model.Screen``."""
         self._shell.display_pub.publish(_note(text), {})
@@ -134,6 +165,22 @@ class KernelScreen:
         if not text:
             self._bar = ""
 
+    def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
+        """A display under the running cell that can be changed from any thread, also when the cell has ended: by the
+        function, with another text and page."""
+        known, sent = uuid.uuid4().hex, {"kind": "display_data"}
+        parent = self._kernel.get_parent("shell")
+
+        def update(text: str, page: str) -> None:
+            content = {"data": {"text/plain": text, "text/html": page}, "metadata": {}, "transient": {"display_id": known}}
+            kind = sent["kind"]
+            sent["kind"] = "update_display_data"
+            topic = f"kernel.{self._kernel.ident}.{kind}".encode()
+            self._kernel.session.send(self._kernel.iopub_socket, kind, content, parent=parent, ident=topic)
+
+        update(text, page)
+        return update
+
     def _redirected(self, message: Message) -> bool:
         """Where ``sys.stdout`` was replaced (``%%capture``, ``redirect_stdout``), text goes there like local text."""
         content: Any = message["content"]
@@ -154,6 +201,8 @@ class KernelScreen:
 
 class TerminalScreen:
     """Plain ``ipython``: everything is shown by the shell's own display machinery, as for a local cell."""
+
+    updates = False
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -200,6 +249,14 @@ class TerminalScreen:
     def ask(self, prompt: str, password: bool) -> str:
         """See ``model.Screen``."""
         return getpass.getpass(prompt) if password else builtins.input(prompt)
+
+    def leaving(self) -> bool:
+        """See ``model.Screen``. A terminal's own end is no interrupt."""
+        return False
+
+    def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
+        """A terminal cannot change what it has shown."""
+        return None
 
     def note(self, text: str) -> None:
         """See ``model.Screen``."""

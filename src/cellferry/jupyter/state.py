@@ -20,6 +20,10 @@ STEP_S = 5.0
 """What a worker has cost is told in steps of this time: a number that changes at every look would be sent at every look."""
 CALM_S = 1.5
 """A time that was told is told again as it was while it is not further off than this."""
+STATUS_OF = {"refused": "error"}
+TOLD_BY_WORKERS = ("unclaimed", "detached", "events", "bytes")
+OF_LEFT_ONES = ("status", "phase", "ended_unix_s", "microusd", "detail")
+"""What only the worker knows of a run that was left to it."""
 HIDDEN = "doctor"
 """The worker that ``cellferry doctor`` tries, for a second."""
 
@@ -63,32 +67,38 @@ def _runs(facts: Facts, places: Places) -> list[Json]:
     found: dict[str, Json] = {}
     for board in facts.boards:
         for run in board.get("runs", ()):
-            found[run["run"]] = dict(run) | {"notebook": places.of(board), "unclaimed": False, "detached": False}
+            row = dict(run) | {"notebook": places.of(board), "unclaimed": False, "detached": run["status"] == "detached"}
+            if row["detached"] and row["worker_id"] not in known:
+                row |= {"status": "lost", "phase": "done"}
+            found[row["run"]] = row
     for worker_id, told in facts.runs.items():
         for run in told:
-            here = found.get(run["run"])
+            here, there = found.get(run["run"]), _run_told(run, known[worker_id], places)
             if here is None:
-                found[run["run"]] = _run_told(run, known[worker_id], places)
+                found[run["run"]] = there
             else:
-                here |= {key: run[key] for key in ("unclaimed", "detached", "events", "bytes") if key in run}
+                ours = here["status"] == "detached"  # who sent it does not know how it gets on
+                here |= {key: there[key] for key in TOLD_BY_WORKERS + (OF_LEFT_ONES if ours else ())}
     return sorted(found.values(), key=lambda run: -float(run["began_unix_s"] or 0))
 
 
 def _run_told(run: Mapping[str, Any], worker: Worker, places: Places) -> Json:
     status, offer = str(run.get("status", "")), worker.offer
-    detached, unclaimed = bool(run.get("detached")), bool(run.get("unclaimed"))
-    over = run.get("ended_unix_s")
-    spent_s = float(over) - float(run.get("began_unix_s") or 0) if over else 0.0
+    status = "stopped" if status == "aborted" or run.get("ename") == "KeyboardInterrupt" else STATUS_OF.get(status, status)
+    detached, over = bool(run.get("detached")), run.get("ended_unix_s")
+    began = run.get("began_unix_s") or run.get("asked_unix_s")
+    done = over is not None or status not in ("queued", "running")
+    ran_s = max(0.0, float(over) - float(began or over)) if over else 0.0
     return {
         "run": run["run"], "notebook": places.told(run.get("notebook")), "cell_id": run.get("cell_id") or "",
         "number": run.get("number") or 0, "worker": worker.name, "worker_id": worker.id,
-        "phase": "done" if over else "queued" if status == "queued" else "running",
-        "status": "detached" if detached and not over else status, "began_unix_s": run.get("began_unix_s"),
-        "ended_unix_s": over, "microusd_per_hour": worker.microusd_per_hour,
-        "microusd": cost_microusd(worker.microusd_per_hour, max(0.0, spent_s)), "simulated": worker.simulated,
+        "phase": "done" if done else status, "status": "detached" if detached and status == "running" else status,
+        "began_unix_s": began, "ended_unix_s": over, "microusd_per_hour": worker.microusd_per_hour,
+        "microusd": cost_microusd(worker.microusd_per_hour, ran_s), "simulated": worker.simulated,
         "hardware": hardware_of(offer), "provider": worker.provider, "instance": offer.instance if offer else "",
-        "region": offer.region if offer else "", "spot": worker.spot, "environment": "", "detail": "",
-        "unclaimed": unclaimed, "detached": detached, "events": run.get("events", 0), "bytes": run.get("bytes", 0),
+        "region": offer.region if offer else "", "spot": worker.spot, "environment": "", "detail": run.get("lost") or "",
+        "unclaimed": bool(run.get("unclaimed")), "detached": detached, "events": run.get("events", 0),
+        "bytes": run.get("bytes", 0),
     }  # fmt: skip
 
 

@@ -18,6 +18,14 @@ RESULT = "\x00result"
 """Root under which the value of a cell's last expression travels."""
 
 
+class RemoteError(Exception):
+    """The user's own exception in a remote cell; the doors show it as IPython shows a local one."""
+
+    def __init__(self, ename: str, evalue: str, traceback: list[str]) -> None:
+        super().__init__(evalue)
+        self.ename, self.evalue, self.traceback = ename, evalue, traceback
+
+
 def cell_report(
     there: There,
     parcel: Parcel,

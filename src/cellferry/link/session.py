@@ -70,6 +70,11 @@ class KernelLink:
         self.lost: Exception | None = None
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
+        self.acknowledged = ""
+        """The run that the worker has written down last."""
+        self.waits = False
+        self.names: frozenset[str] = frozenset()
+        """Variables that were there when this link was opened."""
         self.vm = False
         self.pid = 0
         self.work = ""
@@ -93,11 +98,13 @@ class KernelLink:
                 "%remote down, then run the cell again",
             )
         self.heap.by_source = welcome["python"][:2] != _PYTHON
+        self.names = frozenset(map(str, welcome.get("names", ())))
         self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
 
     def run(self, frame: dict[str, Any], parcel: Parcel) -> int:
         """Send one cell with its parcel; returns the bytes sent. The results are taken with ``home``."""
         before = self._channel.sent_bytes
+        self.acknowledged = ""
         extra = [parcel.sums] if parcel.bulk and not self.vm else []
         self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
         copied = self._deliver(parcel) if parcel.bulk else 0
@@ -230,9 +237,28 @@ class KernelLink:
                 self._answer(frame)
             elif frame["op"] == "need":
                 self._send({"op": "grown", "ok": self.on_need(str(frame["module"]))})
+            elif frame["op"] in ("taken", "place"):
+                self._note_place(frame)
             elif frame["op"] == "refused":
                 kind = ChunkMismatch if frame["error"] == "ChunkMismatch" else ParcelError
                 raise kind(f"the worker could not take the cell's values: {frame['what']}", "run the cell again")
+
+    def taken(self) -> None:
+        """Wait until the worker has the run on its disk. Raises as ``home`` does."""
+        if not self.acknowledged:
+            self._note_place(self.wait("taken")[0])
+
+    def _note_place(self, frame: dict[str, Any]) -> None:
+        """The worker has the run; ``before``: how many others it runs first."""
+        self.acknowledged = str(frame["run"])
+        before = int(frame["before"])
+        if before:
+            self.waits = True
+            cells = "1 cell" if before == 1 else f"{before} cells"
+            self.screen.progress(f"worker {self.name} is busy: {cells} before this one")
+        elif self.waits:
+            self.waits = False
+            self.screen.progress("")
 
     def _next(self, deadline: float | None) -> tuple[dict[str, Any], list[Any]]:
         while True:

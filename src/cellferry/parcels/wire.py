@@ -84,6 +84,35 @@ def _allocate(_meta: Meta, _index: int, size: int) -> bytearray:
     return bytearray(size)
 
 
+def encoded(meta: Meta, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
+    """One frame as it goes over the wire, or into a file: its head, then the buffers as they are."""
+    head = json.dumps(meta, separators=(",", ":"), default=str).encode()
+    sizes = [memoryview(b).nbytes for b in buffers]
+    return [_HEAD.pack(len(head), len(sizes)) + struct.pack(f"!{len(sizes)}Q", *sizes) + head, *buffers]
+
+
+def whole_frame(data: Buffer) -> tuple[Meta, list[memoryview], int] | None:
+    """The frame at the start of ``data`` and the bytes that it takes; None while it is not all there."""
+    view = memoryview(data)
+    if len(view) < _HEAD.size:
+        return None
+    meta_bytes, count = _HEAD.unpack(view[: _HEAD.size])
+    at = _HEAD.size + 8 * count
+    if len(view) < at + meta_bytes:
+        return None
+    sizes = struct.unpack(f"!{count}Q", view[_HEAD.size : at])
+    end = at + meta_bytes + sum(sizes)
+    if len(view) < end:
+        return None
+    meta: Meta = json.loads(bytes(view[at : at + meta_bytes]))
+    at += meta_bytes
+    buffers = []
+    for size in sizes:
+        buffers.append(view[at : at + size])
+        at += size
+    return meta, buffers, end
+
+
 class Channel:
     """Frames over a stream. ``send`` is safe from any thread; ``recv`` belongs to one thread."""
 
@@ -97,14 +126,12 @@ class Channel:
 
     def send(self, meta: Meta, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; raises WireClosed when the other end is gone. Buffers are bytes-like, one-dimensional."""
-        head = json.dumps(meta, separators=(",", ":"), default=str).encode()
-        sizes = [memoryview(b).nbytes for b in buffers]
-        parts: list[Buffer] = [_HEAD.pack(len(head), len(sizes)) + struct.pack(f"!{len(sizes)}Q", *sizes) + head]
-        parts += buffers
+        parts = encoded(meta, buffers)
+        size = sum(memoryview(part).nbytes for part in parts)
         try:
             with self._lock:
                 self.stream.sendv(parts)
-                self.sent_bytes += len(parts[0]) + sum(sizes)
+                self.sent_bytes += size
         except (OSError, ValueError) as exc:
             raise WireClosed(f"the connection ended while sending ({exc})") from exc
 

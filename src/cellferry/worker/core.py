@@ -16,6 +16,7 @@ from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.limits import Limits
+from cellferry.worker.runs import listing
 from cellferry.worker.settings import WorkerSettings, write_atomically
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class WorkerCore:
             "disk_free_bytes": shutil.disk_usage(self.folder).free,
             **_memory(),
         }
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The answer of ``GET /cellferry/v1/runs``: see ``worker.runs.listing``."""
+        return listing(self.folder / "runs")
 
     def _kernel_status(self) -> dict[str, Any]:
         view = self.kernel.view()

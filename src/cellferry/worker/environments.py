@@ -1,7 +1,7 @@
 """The worker's end of making environments: takes a lock from a client, builds, and tells the kernel.
 
-Clients come over connections of their own (see ``acceptor``), as authenticated as those to the kernel, so that an
-environment is built while the kernel boots and data arrives. The words on this connection are frames (``parcels.wire``):
+Clients come over connections of their own (see ``desk``), so that an environment is built while the kernel boots and data
+arrives. The words on this connection are frames (``parcels.wire``):
 
     client: environment (ticket, key, lock, wanted, files, credentials) | wheel (a piece of a file) | versions
     worker: want (files that are not here) | progress | built (versions, seconds) | failed | versions
@@ -10,7 +10,6 @@ environment is built while the kernel boots and data arrives. The words on this 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import tempfile
 import threading
@@ -22,8 +21,7 @@ from cellferry.environment.building import Built, build
 from cellferry.environment.instances import Instance, tidy, versions
 from cellferry.environment.lock import NAME
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
-from cellferry.parcels import tls
-from cellferry.parcels.wire import PACKAGES_PREAMBLE, Channel, WireClosed
+from cellferry.parcels.wire import Channel
 from cellferry.worker.foreign import look_into
 
 Tell = Callable[[dict[str, Any]], None]
@@ -32,33 +30,18 @@ Tell = Callable[[dict[str, Any]], None]
 class Environments:
     """One for each worker. ``instance`` is None where the kernel runs in an environment that is not ours to change."""
 
-    def __init__(self, folder: Path, instance: Instance | None, argv: Sequence[str], pinned: str | None, tell: Tell) -> None:
-        self._folder, self._instance, self._python, self._pinned, self._tell = folder, instance, argv[0], pinned, tell
+    def __init__(self, folder: Path, instance: Instance | None, argv: Sequence[str], tell: Tell) -> None:
+        self._folder, self._instance, self._python, self._tell = folder, instance, argv[0], tell
         self._one_at_a_time = threading.Lock()
         if instance is not None:
             threading.Thread(target=tidy, args=(instance.folder.parent,), name="cellferry-tidy", daemon=True).start()
 
-    def take(self, connection: socket.socket) -> None:
-        """A client's connection, from the acceptor; served in a thread of its own."""
-        threading.Thread(target=self._serve, args=(connection,), name="cellferry-packages", daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        try:
-            channel = Channel(tls.taken(connection, PACKAGES_PREAMBLE, self._folder, self._pinned))
-        except (OSError, WireClosed):
-            connection.close()
-            return
-        try:
-            while True:
-                meta, _buffers = channel.recv()
-                if meta.get("op") == "environment":
-                    self._environment(channel, meta)
-                elif meta.get("op") == "versions":
-                    channel.send({"op": "versions", **self._versions()})
-        except WireClosed:
-            pass
-        finally:
-            channel.close()
+    def serve(self, channel: Channel, meta: dict[str, Any]) -> None:
+        """Answer one frame of a client. Raises WireClosed when it leaves."""
+        if meta["op"] == "environment":
+            self._environment(channel, meta)
+        else:
+            channel.send({"op": "versions", **self._versions()})
 
     def _environment(self, channel: Channel, meta: dict[str, Any]) -> None:
         try:

@@ -92,7 +92,9 @@ def _open_door(
 
     from cellferry.worker.acceptor import Acceptor
     from cellferry.worker.core import WorkerCore
+    from cellferry.worker.desk import Desk
     from cellferry.worker.door import open_listener
+    from cellferry.worker.kept import any_kept
     from cellferry.worker.kernel import Kernel
     from cellferry.worker.lease import LeaseWatch
     from cellferry.worker.limits import Limits
@@ -105,10 +107,10 @@ def _open_door(
     settings = read_settings(home)
 
     @cache
-    def environments() -> Environments:  # imported by the first client that asks, not for the first cell
+    def environments() -> Environments:
         from cellferry.worker.environments import Environments
 
-        return Environments(home, instance, argv, pinned, kernel.tell)
+        return Environments(home, instance, argv, kernel.tell)
 
     listener, ready = open_listener(home, settings)
     kernel = Kernel(
@@ -123,6 +125,7 @@ def _open_door(
 
     def on_tick() -> None:
         reap_orphans(kernel.process_id)
+        lease.keep(any_kept(home / "runs"))
         limits.tick(lease)
 
     lease = LeaseWatch(
@@ -137,7 +140,7 @@ def _open_door(
     pinned = settings.client_cert_pem if settings.transport == "tls" else None
     acceptor = Acceptor(
         listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over,
-        to_packages=lambda connection: environments().take(connection),
+        to_packages=Desk(home, pinned, environments).take,
     )  # fmt: skip
     core = WorkerCore(home, settings, kernel, lease, acceptor, limits)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

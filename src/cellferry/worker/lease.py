@@ -19,6 +19,9 @@ FIRST_LINK_S = 60.0
 """A new kernel, or a new worker, gets this long before the lease starts to count: nobody can be linked to it yet."""
 LOOK_S = 1.0
 """The longest that the thread sleeps; a folder that disappeared is noticed within this time."""
+ABANDONED_S = 24 * 3600.0
+"""A worker that costs nothing, and that a notebook has left with a cell running, is given up after this time: no money will
+end it."""
 END_S = LAST_S - 1.5
 """So long after its money is gone, a worker begins to end: ending takes up to 1.2 s."""
 
@@ -39,6 +42,8 @@ class Facts:
     free_since_s: float
     """Since when there is neither a client nor a running cell; has a meaning only while that is so."""
     folder_there: bool = True
+    kept: bool = False
+    """There is a run that nobody waits for and whose results nobody has."""
     asked: str = ""
     """A reason to end at once ("stop", "signal", "keeper"), or empty."""
     ends_s: float | None = None
@@ -65,8 +70,8 @@ class Decision:
 def decide(now_s: float, facts: Facts, lease: Lease) -> Decision:
     """The rule of the lease; see ``model.Lease``.
 
-    A running cell keeps a worker alive without a client, unless the lease has a grace time: then nobody could come
-    back to fetch the cell's result.
+    A running cell keeps a worker alive without a client, and so do results that nobody has, for ``idle_s``. A lease with a
+    grace time ends so long after the last client if there is neither.
     """
     if facts.asked:
         return Decision(end=facts.asked)
@@ -77,7 +82,7 @@ def decide(now_s: float, facts: Facts, lease: Lease) -> Decision:
         return limited
     left = [limited.look_again_s]
     if lease.grace_s is not None:
-        left.append(facts.unlinked_since_s + lease.grace_s - now_s)
+        left.append(facts.unlinked_since_s + (ABANDONED_S if facts.kept else lease.grace_s) - now_s)
         if left[-1] <= 0:
             return Decision(end="unlinked")
     if not facts.busy:
@@ -133,7 +138,7 @@ class LeaseWatch:
         self._interrupt, self._kill = interrupt, kill
         self._inode = self._folder_inode()
         self._lock = threading.Lock()
-        self._links, self._busy, self._asked = 0, False, ""
+        self._links, self._busy, self._asked, self._kept = 0, False, "", False
         self._unlinked_since = self._free_since = clock() + FIRST_LINK_S
         self._ends, self._ends_why = self._on_clock(lease.ends_unix_s), "money"
         self._cell_ends: float | None = None
@@ -168,6 +173,10 @@ class LeaseWatch:
                 self._ends = self._on_clock(lease.ends_unix_s)
         self._wake()
 
+    def keep(self, kept: bool) -> None:
+        """Whether there are results that nobody has; told about once a second, in the watch's own thread."""
+        self._kept = kept
+
     def must_end(self, at_unix_s: float, why: str) -> None:
         """The machine will be gone then, whatever the lease says; the earliest such word counts."""
         with self._lock:
@@ -201,6 +210,7 @@ class LeaseWatch:
                 unlinked_since_s=self._unlinked_since,
                 free_since_s=self._free_since,
                 folder_there=self._folder_inode() == self._inode,
+                kept=self._kept,
                 asked=self._asked,
                 ends_s=self._ends,
                 ends_why=self._ends_why,
@@ -215,7 +225,7 @@ class LeaseWatch:
         if not facts.links:
             if not facts.busy:
                 ends.append(facts.free_since_s + self._lease.idle_s - now)
-            if self._lease.grace_s is not None:
+            if self._lease.grace_s is not None and not facts.kept:
                 ends.append(facts.unlinked_since_s + self._lease.grace_s - now)
         return max(0.0, min(ends)) if ends else None
 

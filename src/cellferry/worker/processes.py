@@ -43,6 +43,11 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in found if pid in living]
 
 
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    return pid > 0 and _state_and_parent(str(pid))[0] not in "ZX"
+
+
 def _state_and_parent(pid: str) -> tuple[str, int]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123

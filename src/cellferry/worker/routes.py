@@ -50,6 +50,14 @@ class Logs(_Route):
         self.finish({"text": text})
 
 
+class RunsRoute(_Route):
+    """``GET runs``: ``{"runs": [...]}``, see ``worker.runs.listing``."""
+
+    @authenticated
+    async def get(self) -> None:
+        self.finish({"runs": self.core.runs()})
+
+
 class Interrupt(_Route):
     """``POST kernel/interrupt``: SIGINT to the kernel's process group."""
 
@@ -103,6 +111,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/cellferry/v1/status", Status),
     (r"/cellferry/v1/metrics", Metrics),
     (r"/cellferry/v1/logs", Logs),
+    (r"/cellferry/v1/runs", RunsRoute),
     (r"/cellferry/v1/kernel/interrupt", Interrupt),
     (r"/cellferry/v1/kernel/restart", Restart),
     (r"/cellferry/v1/lease", LeaseRoute),

@@ -70,6 +70,11 @@ class WorkerServer(ServerApp):
         super().__init__(**kwargs)
         self.core = core
 
+    @property
+    def connection_url(self) -> str:
+        """There is no address. Terminals are told this one, and must not think that another server is theirs."""
+        return ""
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """The user's Jupyter configuration is for the user's own servers."""
 

@@ -1,0 +1,42 @@
+"""How is it? What a worker says of itself, or has noted on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from cellferry.errors import CellferryError
+from cellferry.fleet import diagnosis
+from cellferry.model import Worker
+
+USE_S = 5.0
+
+
+def noted_status(worker: Worker) -> dict[str, Any] | None:
+    """What a worker on this machine noted when a kernel of its ended a moment ago: its server may not be up yet."""
+    if worker.folder is None:
+        return None
+    try:
+        note = worker.folder / "status.json"
+        if time.time() - note.stat().st_mtime > diagnosis.RECENT_S:
+            return None
+        status: dict[str, Any] = json.loads(note.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return status
+
+
+def ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
+    """The worker's own status. Raises LinkError."""
+    from cellferry.link.http import WorkerHttp  # needed when something is shown or broken, not for the first cell
+
+    return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
+
+
+def others_use(worker: Worker) -> bool:
+    """Whether more than this process is linked to it."""
+    try:
+        return int(ask_status(worker, USE_S)["lease"]["links"]) > 1
+    except (CellferryError, KeyError, TypeError, ValueError):
+        return False

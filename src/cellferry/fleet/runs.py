@@ -1,0 +1,89 @@
+"""The runs that workers know, those of workers that other processes of this person started included."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from cellferry.errors import LinkError, RunGone
+from cellferry.fleet.fleet import Fleet
+from cellferry.link.http import WorkerHttp
+from cellferry.model import Worker
+
+ASK_S = 20.0
+"""The server of a new worker comes up after its kernel: seconds on a busy machine."""
+MOST_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as its worker tells it (``worker.runs.listing``); ``worker`` is where it is."""
+
+    run: str
+    worker: Worker
+    notebook: str
+    cell_id: str
+    number: int
+    status: str
+    """"queued", "running", "lost", or how it ended: "ok", "error", "aborted", "refused"."""
+    asked_unix_s: float
+    began_unix_s: float | None
+    ended_unix_s: float | None
+    detached: bool
+    claimed: bool
+    """Its results have come home."""
+    unclaimed: bool
+    """Nobody waits for it."""
+    size_bytes: int
+    lost: str = ""
+    """Why its results were not kept."""
+
+    @property
+    def going_on(self) -> bool:
+        return self.status in ("queued", "running")
+
+
+def all_runs(fleet: Fleet) -> list[RunRow]:
+    """Every run that can be asked about now, oldest first. A worker that does not answer has none."""
+    workers = fleet.everywhere()
+    if not workers:
+        return []
+    with ThreadPoolExecutor(min(len(workers), MOST_AT_ONCE)) as pool:
+        found = [row for rows in pool.map(_runs_of, workers) for row in rows]
+    return sorted(found, key=lambda row: row.asked_unix_s)
+
+
+def find_run(fleet: Fleet, run: str | None, notebook: str) -> RunRow:
+    """The run of that id (its beginning is enough); without one, the latest of this notebook that nobody waits for, else the
+    latest of any. Raises RunGone."""
+    rows = all_runs(fleet)
+    if run is not None:
+        found = [row for row in rows if row.run.startswith(run)]
+        if len(found) != 1:
+            known = ", ".join(row.run for row in rows if not row.claimed) or "none"
+            what = "several runs begin so" if found else "no worker that can be reached knows it"
+            raise RunGone(f"run {run}: {what}; there are: {known}", "see them with `%remote runs`")
+        return found[0]
+    waiting = [row for row in rows if row.unclaimed]
+    mine = [row for row in waiting if row.notebook == notebook] or waiting
+    if not mine:
+        raise RunGone("there is no run that nobody waits for", "start one: %%remote detach - see all: %remote runs --all")
+    return mine[-1]
+
+
+def _runs_of(worker: Worker) -> list[RunRow]:
+    try:
+        told = WorkerHttp(worker.endpoint, timeout_s=ASK_S).get("runs")
+    except LinkError:  # just ending, or of a release that kept no list
+        return []
+    return [_row(worker, row) for row in told.get("runs", ())]
+
+
+def _row(worker: Worker, told: dict[str, Any]) -> RunRow:
+    return RunRow(
+        run=str(told["run"]), worker=worker, notebook=str(told["notebook"]), cell_id=str(told["cell_id"]),
+        number=int(told["number"]), status=str(told["status"]), asked_unix_s=float(told["asked_unix_s"]),
+        began_unix_s=told["began_unix_s"], ended_unix_s=told["ended_unix_s"], detached=bool(told["detached"]),
+        claimed=bool(told["claimed"]), unclaimed=bool(told["unclaimed"]), size_bytes=int(told["bytes"]), lost=str(told["lost"]),
+    )  # fmt: skip

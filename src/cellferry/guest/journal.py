@@ -1,0 +1,152 @@
+"""The record of a run on the worker's disk: what was asked, every output with its number, how it ended, its results.
+
+One folder for each run, ``runs/RUN`` in the worker's folder, written by the kernel and read by the worker's server
+(``worker.runs``), so that it can be read when this kernel is gone:
+
+========== ==========================================================================================================
+run.json   what was asked for, by whom; there before the run is acknowledged
+began      the cell is running, or was
+orphan     nobody waits for it: it was detached, or its client is gone; the results are kept
+events-NNN frames (``parcels.wire``), one for each output: ``{"n": number, "message": ...}`` and its buffers
+result     what the cell made and changed, for whoever comes: frames as they go home, packed for an empty notebook
+end.json   how it ended
+claimed    somebody has the results
+========== ==========================================================================================================
+
+No ``fsync``: what is written survives this process; a machine that loses its power loses the cell as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellferry.parcels.wire import Buffer, encoded
+
+HEAD_BYTES = 8 << 20
+"""So much of a run's outputs is kept from its beginning,"""
+PIECE_BYTES = 2 << 20
+TAIL_PIECES = 4
+"""and so many pieces of that size from its end."""
+MOST_CLAIMED = 20
+"""Runs whose results somebody has: their outputs are kept for a notebook that was closed meanwhile."""
+_EVENTS = "events-{:06d}"
+
+
+class Journal:
+    """One run. ``event`` may be called from every thread; nothing here raises into the user's cell."""
+
+    def __init__(self, runs: Path, about: dict[str, Any]) -> None:
+        """Make the folder ``runs/about["run"]`` and write ``run.json``; raises OSError where that is impossible.
+
+        From then on the run may be acknowledged.
+        """
+        self.run = str(about["run"])
+        self.folder = runs / self.run
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(self.folder / "run.json", {**about, "pid": os.getpid(), "asked_unix_s": time.time()})
+        self.events = 0
+        self.ended = False
+        self._lock = threading.Lock()
+        self._piece, self._file, self._written, self._room = 0, -1, 0, HEAD_BYTES
+        self._tail: deque[int] = deque()
+
+    def began(self) -> None:
+        """The cell starts to run now."""
+        self._mark("began")
+
+    def orphan(self, yes: bool = True) -> None:
+        """Nobody waits for it any more; or somebody does again."""
+        if yes:
+            self._mark("orphan")
+        else:
+            (self.folder / "orphan").unlink(missing_ok=True)
+
+    @property
+    def claimed(self) -> bool:
+        return (self.folder / "claimed").exists()
+
+    def event(self, message: dict[str, Any], buffers: Sequence[Buffer]) -> int:
+        """Write one output; its number, from 1. A full disk loses it here, not on the screen."""
+        with self._lock:
+            self.events += 1
+            parts = encoded({"n": self.events, "message": message}, buffers)
+            size = sum(memoryview(part).nbytes for part in parts)
+            try:
+                if self._file < 0 or (self._written and self._written + size > self._room):
+                    self._next_piece()
+                if size <= HEAD_BYTES:  # a larger one would push out everything else
+                    os.write(self._file, b"".join(parts))
+                    self._written += size
+            except OSError:
+                pass
+            return self.events
+
+    def end(self, outcome: dict[str, Any]) -> None:
+        """The cell has ended; ``outcome``: ``status`` and what else a later client should know."""
+        with self._lock:
+            self.ended = True
+        try:
+            _write(self.folder / "end.json", {**outcome, "ended_unix_s": time.time(), "events": self.events})
+        except OSError:
+            self._mark("end.json")  # the disk is full: that it has ended is known all the same
+
+    def close(self) -> None:
+        """No output is expected; one that comes all the same begins another piece."""
+        with self._lock:
+            if self._file >= 0:
+                os.close(self._file)
+            self._file = -1
+
+    def claim(self) -> None:
+        """Somebody has the results: only the outputs are kept, for a while."""
+        claim(self.folder)
+
+    def _next_piece(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        if self._piece > 0:
+            self._tail.append(self._piece + 1)
+        if len(self._tail) > TAIL_PIECES:
+            (self.folder / _EVENTS.format(self._tail.popleft())).unlink(missing_ok=True)
+        self._piece += 1
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self.folder / _EVENTS.format(self._piece), flags, 0o600)
+        self._written, self._room = 0, HEAD_BYTES if self._piece == 1 else PIECE_BYTES
+
+    def _mark(self, name: str) -> None:
+        _mark(self.folder / name)
+
+
+def claim(folder: Path) -> None:
+    """The run in ``folder`` has been brought home. Older such runs beyond the last few are removed."""
+    _mark(folder / "claimed")
+    for name in ("result", "orphan"):
+        (folder / name).unlink(missing_ok=True)
+    done = sorted(folder.parent.glob("*/claimed"), key=lambda path: path.stat().st_mtime_ns)
+    for old in done[:-MOST_CLAIMED]:
+        shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _mark(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError:
+        pass
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Whoever sees ``path`` sees all of it."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file)
+    part.replace(path)

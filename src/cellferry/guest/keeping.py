@@ -1,0 +1,58 @@
+"""Results for nobody yet: packed for a notebook that knows nothing of this kernel, and written beside the run's journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from cellferry.guest.home import Load, pack_home
+from cellferry.parcels.ambient import AMBIENT
+from cellferry.parcels.bulk import stream
+from cellferry.parcels.heap import Heap
+from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
+from cellferry.parcels.wire import encoded
+
+
+def changed_names(heap: Heap, given: Mapping[str, Any], already: Collection[int] = ()) -> list[str]:
+    """Those names whose values, or something in them, are not as both ends last agreed. ``already``: numbers of objects
+    that are known to have changed, when both ends have agreed since."""
+    found = []
+    for name, value in given.items():
+        known = heap.walk([value]).known
+        if any(oid in already for oid in known) or heap.changes(known):
+            found.append(name)
+    return found
+
+
+def keep_result(folder: Path, frame: dict[str, Any], roots: dict[str, Any], namespace: dict[str, Any], *, plain: bool) -> None:
+    """Write ``result`` into a run's folder. ``frame``: the head of what goes home; ``roots``: names and values.
+
+    Raises OSError (a full disk); what cannot be packed is named in the frame, as for a cell that goes home.
+    """
+    heap, part = Heap(namespace), folder / "result.part"
+    roots = {name: value for name, value in roots.items() if name != AMBIENT}
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+
+            def write(meta: dict[str, Any], buffers: Any = ()) -> None:
+                for piece in encoded(meta, buffers):
+                    file.write(piece)
+
+            if plain:
+                load = PlainLoad(roots)
+                buffers = pack_plain(heap, load)
+                write({**frame, "stayed": load.stayed, "lost": load.lost, "plain": True}, buffers)
+            else:
+                what = Load(roots)
+                parcel = pack_home(heap, what)
+                write({**frame, "parcel": parcel.meta(), "stayed": what.stayed, "lost": what.lost}, parcel.buffers())
+                if parcel.bulk:
+                    stream(parcel.leaves, (), write)
+                    write({"op": "sums"}, [parcel.sums])
+        part.replace(folder / "result")
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+

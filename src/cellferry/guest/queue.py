@@ -1,0 +1,85 @@
+"""The runs of this kernel in the order in which they were asked for, and to whom each belongs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellferry.guest.journal import Journal
+
+if TYPE_CHECKING:
+    from cellferry.guest.door import Link
+
+MOST_LATE = 20
+"""Ended runs whose late outputs (of a thread that went on) still find their journal."""
+_ABOUT = ("run", "notebook", "cell_id", "number", "owner", "detach")
+
+
+class Queue:
+    """All methods may be called from every thread."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+        self._lock = threading.Lock()
+        self._links: dict[str, Link] = {}
+        self._waiting: list[Journal] = []
+        self._journals: OrderedDict[str, Journal] = OrderedDict()
+
+    def take(self, link: Link, meta: dict[str, Any]) -> Journal:
+        """Write a run down and acknowledge it; says how many cells come before it. Raises OSError on a full disk."""
+        journal = Journal(self._runs, {key: meta.get(key) for key in _ABOUT})
+        if meta.get("detach"):
+            journal.orphan()
+        with self._lock:
+            before = len(self._waiting)
+            self._waiting.append(journal)
+            self._links[journal.run] = link
+            self._journals[str(meta["parent"].get("header", {}).get("msg_id", journal.run))] = journal
+        link.send({"op": "taken", "run": journal.run, "before": before})
+        return journal
+
+    def of(self, header: dict[str, Any] | None) -> Journal | None:
+        """The run whose outputs have this parent."""
+        return self._journals.get(str((header or {}).get("msg_id", "")))
+
+    def over(self, journal: Journal) -> None:
+        """This run has ended: those behind it move up."""
+        journal.close()
+        with self._lock:
+            if journal in self._waiting:
+                self._waiting.remove(journal)
+            places = [(self._links.get(other.run), other.run, n) for n, other in enumerate(self._waiting)]
+            late = [key for key, other in self._journals.items() if other.ended]
+            for key in late[:-MOST_LATE]:
+                del self._journals[key]
+        for link, run, before in places:
+            if link is not None:
+                link.send({"op": "place", "run": run, "before": before})
+
+    def never(self, journal: Journal) -> None:
+        """Its values did not arrive: it is not run."""
+        journal.end({"status": "refused"})
+        journal.claim()
+        self.over(journal)
+
+    def claimed(self, link: Link, run: str) -> None:
+        """Its client has everything."""
+        with self._lock:
+            self._links.pop(run, None)
+            journal = next((each for each in self._journals.values() if each.run == run), None)
+        done = link.cells.done
+        if done is not None and done.journal.run == run:
+            link.cells.done = None
+        if journal is not None:
+            journal.claim()
+
+    def left(self, link: Link) -> bool:
+        """Its client is gone: what it asked for and did not get belongs to nobody. Whether there is anything."""
+        with self._lock:
+            runs = [run for run, owner in self._links.items() if owner is link]
+            mine = [each for each in self._journals.values() if each.run in runs]
+        for journal in mine:
+            journal.orphan()
+        return bool(mine)

@@ -1,0 +1,73 @@
+"""Cells that an earlier kernel of this notebook left running, offered again when the magics are loaded.
+
+Loading must stay cheap: workers on this machine are known by their folders, of which only names are read; the ledger, for
+workers elsewhere, is asked in a thread of its own, and only if there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cellferry.jupyter.magic import RemoteMagics
+
+_LEDGER = "ledger.sqlite"
+
+
+def offer(magics: RemoteMagics, say: Callable[[str], None]) -> None:
+    """Say what can be brought home: at once for workers on this machine, before the next cell for others."""
+    notebook = magics.host.notebook
+    for run, number in left_here(notebook):
+        say(offer_text(run, number))
+    if _has_ledger():
+        threading.Thread(target=_look_elsewhere, args=(magics, notebook), name="cellferry-left", daemon=True).start()
+
+
+def left_here(notebook: str) -> Iterator[tuple[str, int]]:
+    """(run, cell number) of this notebook's cells that nobody waits for, on workers that are processes of this machine."""
+    for base in _bases():
+        for mark in sorted(base.glob("cf-*/runs/*/orphan")):
+            try:
+                told = json.loads((mark.parent / "run.json").read_text("utf-8"))
+                if told["notebook"] == notebook and not (mark.parent / "claimed").exists() and mark.stat().st_uid == os.geteuid():
+                    yield str(told["run"]), int(told["number"] or 0)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # just ending
+
+
+def offer_text(run: str, number: int) -> str:
+    """One line of advice."""
+    cell = f"cell In [{number}]" if number else "a cell"
+    return f"{cell} of this notebook was left on a worker: its outputs and values come with %remote attach {run}"
+
+
+def _bases() -> list[Path]:
+    told = os.environ.get("CELLFERRY_WORKER_DIR")
+    places = [told] if told else [os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"]
+    return list(dict.fromkeys(Path(place).expanduser() for place in places if place))
+
+
+def _has_ledger() -> bool:
+    if os.environ.get("CELLFERRY_LEDGER"):
+        return True
+    folder = os.environ.get("CELLFERRY_STATE_DIR") or Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "cellferry"
+    return (Path(folder).expanduser() / _LEDGER).exists()
+
+
+def _look_elsewhere(magics: RemoteMagics, notebook: str) -> None:
+    from cellferry.errors import CellferryError
+
+    try:
+        from cellferry.fleet.runs import all_runs
+
+        rows = all_runs(magics.session.fleet)
+    except (CellferryError, OSError):
+        return  # it is an offer: `%remote runs` says what is wrong
+    found = [row for row in rows if row.unclaimed and row.notebook == notebook and row.worker.token]
+    magics.offers += [offer_text(row.run, row.number) for row in found]

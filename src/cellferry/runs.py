@@ -1,0 +1,166 @@
+"""Cells that go on without the notebook: let one go, and bring one home from wherever it runs. Beside ``journey``, see
+decision 007."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cellferry import errors
+from cellferry.config import Cellferry
+from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.runs import RunRow, find_run
+from cellferry.link.http import WorkerHttp
+from cellferry.link.reports import RESULT, RemoteError
+from cellferry.link.runs import Follower
+from cellferry.model import CellReport, Host, Message, Worker
+from cellferry.parcels.ambient import AMBIENT
+
+if TYPE_CHECKING:
+    from cellferry.link.there import There
+
+
+
+class Notebook(Protocol):
+    """What is needed of ``journey.Session``."""
+
+    config: Cellferry
+    fleet: Fleet
+    host: Host
+    namespace: dict[str, Any]
+
+    def forget(self, there: There) -> None:
+        """Close the link to a worker; the next cell opens another."""
+
+
+AGAIN = "bring it here with: %remote attach"
+
+
+def let_go(notebook: Notebook, there: There, run: str) -> CellReport:
+    """Leave a cell that was sent to the worker, as soon as the worker has written it down."""
+    there.link.taken()
+    notebook.fleet.left.add(there.worker.id)
+    notebook.forget(there)  # the two ends will not agree on what they both know: the next cell sends what it needs
+    return CellReport(worker=there.worker.name, status="ok", run=run)
+
+
+def follower(notebook: Notebook, worker: Worker, run: str, told: Callable[[str], None] = lambda _text: None) -> Follower:
+    """Whoever wants to see a run: reconnects until the worker is gone."""
+
+    def gone() -> Exception | None:
+        return None if notebook.fleet.alive(worker) else notebook.fleet.diagnose(worker)
+
+    return Follower(worker.endpoint, run, gone, told)
+
+
+def attach(notebook: Notebook, run: str | None) -> RunRow:
+    """Show every output of a run in the running cell, wait for its end, and give the notebook what it made and changed.
+
+    Without ``run``: the latest that nobody waits for. An interrupt here interrupts the run. Raises RunGone, WorkerError,
+    ParcelError, and the run's own exception as RemoteError.
+    """
+    row = find_run(notebook.fleet, run, notebook.host.notebook)
+    follow = follower(notebook, row.worker, row.run, notebook.host.screen.progress)
+    try:
+        end = _watch(notebook, row, follow)
+        if row.claimed:
+            notebook.host.screen.note(f"run {row.run}: its values came home before; these were its outputs")
+            return row
+        _bring(notebook, row, follow, end)
+    finally:
+        follow.close()
+    return row
+
+
+def _watch(notebook: Notebook, row: RunRow, follow: Follower) -> dict[str, Any]:
+    """Show the outputs; the row with which the run ended."""
+    screen = notebook.host.screen
+    show = _Shown(screen.parent(), row.worker.name)
+    interrupts = 0
+    while True:
+        try:
+            for frame in follow.outputs():
+                if frame["op"] == "event":
+                    screen.publish(show.as_ours(frame["message"]))
+                elif frame["op"] == "cut":
+                    screen.note(f"... {frame['messages']} outputs were cut here: a run keeps its first and its last ones ...")
+                elif frame["op"] == "end":
+                    return frame
+        except KeyboardInterrupt:
+            follow.close()
+            if screen.leaving():
+                raise
+            interrupts += 1
+            interrupt(row, hard=interrupts > 2)
+
+
+def interrupt(row: RunRow, *, hard: bool = False) -> None:
+    """Interrupt the run as the stop button would; ``hard``: end its kernel, with all that is in it."""
+    WorkerHttp(row.worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
+
+
+def text_of(notebook: Notebook, row: RunRow) -> str:
+    """What the run has written so far; it is not waited for."""
+    follow, text = follower(notebook, row.worker, row.run), []
+    try:
+        for frame in follow.outputs(wait=False):
+            if frame["op"] == "event" and frame["message"]["msg_type"] == "stream":
+                text.append(frame["message"]["content"]["text"])
+            elif frame["op"] == "cut":
+                text.append(f"\n... {frame['messages']} outputs were cut here ...\n")
+    finally:
+        follow.close()
+    return "".join(text)
+
+
+def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any]) -> None:
+    name = row.worker.name
+    if end["status"] == "lost":
+        raise errors.KernelDied(
+            f"run {row.run} was lost: its kernel on worker {name!r} ended while it ran; its outputs are above",
+            "run the cell again",
+        )
+    data_only = notebook.config.trust == "data"
+    returned = follow.result(notebook.namespace, lambda: getattr(notebook.host, "shell", None), name, data_only=data_only)
+    if returned is None:
+        why = end.get("lost") or "nothing of it is left there"
+        raise errors.RunGone(f"run {row.run} has ended ({end['status']}), {why}; its outputs are above", "run the cell again")
+    frame, roots = returned.frame, dict(returned.arrived.roots)
+    result = roots.pop(RESULT, None)
+    roots.pop(AMBIENT, None)
+    notebook.namespace.update(roots)
+    for gone in frame["deleted"]:
+        notebook.namespace.pop(gone, None)
+    if result is not None:
+        notebook.host.result(result)
+    follow.claim()
+    notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
+    stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+    if stayed:
+        notebook.host.screen.note("\n".join(stayed))
+    reply = frame["reply"]
+    if reply["status"] == "error":
+        raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+class _Shown:
+    """Outputs of another cell, made outputs of the one that shows them: that is where a frontend looks for them."""
+
+    def __init__(self, parent: Message, worker: str) -> None:
+        self._header: Any = parent.get("header", {})
+        self._worker = worker
+
+    def as_ours(self, message: Message) -> Message:
+        """The message with this cell's header as its parent, and Output widgets that listen to this cell."""
+        old: Any = message.get("parent_header") or {}
+        if self._header:
+            message["parent_header"] = self._header
+            content: Any = message.get("content") or {}
+            data = content.get("data") if isinstance(content, dict) else None
+            state = data.get("state") if isinstance(data, dict) else None
+            if isinstance(state, dict) and state.get("msg_id") and state["msg_id"] == old.get("msg_id"):
+                message["content"] = copy.deepcopy(content)
+                message["content"]["data"]["state"]["msg_id"] = self._header.get("msg_id", "")  # type: ignore[index]
+        message["worker"] = self._worker
+        return message

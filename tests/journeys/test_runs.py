@@ -1,0 +1,138 @@
+"""Cells that go on without their notebook: let go and brought home, left by a restart, left by a kernel that was killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .conftest import NewUser, User
+
+pytestmark = pytest.mark.slow
+
+
+def _run_id(shown: str) -> str:
+    found = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert found, shown
+    return found[1]
+
+
+def _open_when_shown(user: User, text: str, gate: Path) -> None:
+    """Let the cell at ``gate`` go on once the running cell shows ``text``."""
+    while text not in str(user.kernel.client.nb.cells[-1].outputs):
+        threading.Event().wait(0.02)
+    gate.write_text("go")
+
+
+def test_a_cell_is_let_go_and_brought_home(new_user: NewUser) -> None:
+    user = new_user()
+    user.sees("total, seen = 1, [1]")
+    shown = user.sees("%%remote detach\nprint('in between')\nseen.append(2)\ntotal += 41\nanswer = {'a': total}\ntotal")
+    run = _run_id(shown)
+    assert user.has("total") == 1  # nothing has come home yet
+    assert f"In [{3}]" in user.sees("%remote runs") or run in user.sees("%remote runs")
+    home = user.sees(f"%remote attach {run}")
+    assert "in between" in home and "42" in home
+    assert (user.has("total"), user.has("seen"), user.has("answer")) == (42, [1, 2], {"a": 42})
+    assert "no cell runs" in user.sees("%remote runs")
+    assert "in between" in user.sees(f"%remote attach {run}")  # once more, for whoever missed it
+
+
+def test_the_cell_after_it_waits_and_says_so(new_user: NewUser, tmp_path: Path) -> None:
+    user = new_user()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    user.sees(f"%%remote detach\nwith open({str(gate)!r}) as door: first = door.read()")
+    assert "running" in user.sees("%remote runs")
+    threading.Thread(target=_open_when_shown, args=(user, "1 cell before this one", gate), daemon=True).start()
+    user.sees("%%remote\nsecond = 2")  # it ends at all only because it said so
+    assert user.has("second") == 2
+    user.sees("%remote attach")
+    assert user.has("first") == "go"
+
+
+def test_what_it_raised_is_raised_where_it_is_brought_home(new_user: NewUser) -> None:
+    user = new_user()
+    user.sees("%%remote detach\nbefore = 'bound'\n1 / 0")
+    name, what = user.is_told("%remote attach")
+    assert (name, what) == ("ZeroDivisionError", "division by zero")
+    assert user.has("before") == "bound"
+
+
+@dataclass
+class Gate:
+    """Two named pipes in a cell: it tells that it is there, and waits until it may go on."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        os.mkfifo(self.folder / "there")
+        os.mkfifo(self.folder / "back")
+
+    @property
+    def cell(self) -> str:
+        there, back = str(self.folder / "there"), str(self.folder / "back")
+        return f"with open({there!r}, 'w') as door: door.write('here')\nwith open({back!r}) as door: door.read()\n"
+
+    def wait(self) -> None:
+        """Until the cell is there."""
+        assert (self.folder / "there").read_text() == "here"
+
+    def open(self) -> None:
+        (self.folder / "back").write_text("go on")
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate"))
+
+
+@pytest.mark.parametrize("transport", ["unix", "tls"])
+def test_a_restart_of_the_kernel_leaves_the_cell_running(new_user: NewUser, gate: Gate, transport: str) -> None:
+    user = new_user(CELLFERRY_LOCAL_TRANSPORT=transport)
+    user.kernel.client.kc.execute(f"%%remote\nprint('before')\n{gate.cell}\nprint('after')\nmade = 'there'")
+    gate.wait()
+    user.restarts()
+    gate.open()
+    user.sees("%load_ext cellferry")
+    shown = user.sees("%remote attach")
+    assert "before" in shown and "after" in shown
+    assert user.has("made") == "there"
+
+
+def test_a_killed_kernel_leaves_the_cell_running(new_user: NewUser, gate: Gate) -> None:
+    user = new_user()
+    kernel = user.has("__import__('os').getpid()")
+    user.kernel.client.kc.execute(f"%%remote\nprint('before')\n{gate.cell}\nprint('after')\nmade = [1, 2]")
+    gate.wait()
+    os.kill(kernel, signal.SIGKILL)
+    user.restarts()
+    gate.open()
+    offered = _run_id(user.sees("%load_ext cellferry"))
+    shown = user.sees(f"%remote attach {offered}")
+    assert "before" in shown and "after" in shown
+    assert user.has("made") == [1, 2]
+    user.restarts()
+    assert not user.sees("%load_ext cellferry")
+
+
+def test_two_notebooks_share_what_they_give_one_name(new_user: NewUser) -> None:
+    one, two = new_user(), new_user()
+    one.sees("%%remote name=shared returns=\nmade = [1]\nprint('of the first')")
+    assert "of the first" not in two.sees("%%remote name=shared\nmade.append(2)\nprint(made)")
+    assert "[1, 2, 3]" in one.sees("%%remote name=shared\nmade.append(3)\nprint(made)")
+    assert not two.workers() and one.workers()  # it is the first one's
+    assert two.sees("%%remote name=shared\ntaken = list(made)") == ""
+    assert two.has("taken") == [1, 2, 3]
+
+
+def test_two_notebooks_share_nothing_else(new_user: NewUser) -> None:
+    one, two = new_user(), new_user()
+    one.sees("%%remote\nmade = [1]")
+    two.sees("%%remote\npass")
+    assert two.is_told("%%remote\nprint(made)")[0] in ("UndefinedName", "NameError")
