@@ -161,9 +161,11 @@ export class CellPlace implements Place {
   private _look(): View {
     const { around, target } = this;
     const price = target.words === null ? null : around.prices.of(target.words, around.path);
-    const run = around.runOf(this.id);
-    const attaching = this._attaching;
-    const known = { target, price, run, provenance: this.provenance, attaching, nowS: Date.now() / 1000 };
+    const { provenance, _attaching: attaching } = this;
+    const found = around.runOf(this.id);
+    // what is known to have ended has ended, should an older notice of it arrive late
+    const run = found && found.run === provenance?.run ? undefined : found;
+    const known = { target, price, run, provenance, attaching, nowS: Date.now() / 1000 };
     return viewOf(known, around.trans);
   }
 
