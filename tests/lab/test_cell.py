@@ -175,7 +175,7 @@ def waits_for(path):
     """A cell that goes on until a file is there (its path in pieces: a file that is named would travel)."""
     return ("%%remote gpu=a100 provider=demo budget=5\nimport pathlib, time\n"
             f"go = pathlib.Path('/').joinpath(*{list(path.parts[1:])})\nprint('begun')\n"
-            "while not go.exists():\n    time.sleep(0.05)\nprint('done')")
+            "while not go.exists():\n    time.sleep(0.05)\nprint('done')\nfound = go.exists()")
 
 
 def test_what_a_run_does_and_how_its_output_was_made(open_notebook, tmp_path):
@@ -228,3 +228,29 @@ def test_what_a_run_does_and_how_its_output_was_made(open_notebook, tmp_path):
     expect(other.line(0)).to_be_hidden()
     other.page.wait_for_function(  # an output that was made here says nothing of elsewhere
         "() => !window.jupyterapp.shell.currentWidget.content.widgets[0].model.getMetadata('cellferry')")
+
+
+def test_a_cell_that_was_left_is_attached_to_and_shows_its_outputs_in_its_place(open_notebook, tmp_path):
+    from playwright.sync_api import expect
+
+    go = tmp_path / "go"
+    tab = open_notebook([waits_for(go).replace(" gpu=a100 provider=demo budget=5", ""), "print(found)"])
+    tab.run(0)
+    expect(tab.cell(0).get_by_text("begun", exact=True)).to_be_visible()
+    expect(tab.line(0).locator(".cf-Status")).to_have_text(re.compile("running"))
+    tab.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    expect(tab.line(0).locator(".cf-Status")).to_have_text(re.compile("still running on default"))
+    attach = tab.line(0).get_by_role("button", name="Attach")
+    expect(attach).to_be_visible()
+    tab.shoot(tmp_path, "cell-left")
+    assert not tab.faults(".jp-Notebook .cf-Line")
+    attach.click()
+    expect(tab.cell(0).get_by_text("begun", exact=True)).to_be_visible()
+    expect(attach).to_be_hidden()
+    go.touch()
+    expect(tab.cell(0).get_by_text("done", exact=True)).to_be_visible()
+    expect(tab.line(0).locator(".cf-Status")).to_have_text(re.compile("on default$"))
+    assert tab.metadata(0)["provenance"]["status"] == "ok"
+    tab.shoot(tmp_path, "cell-attached")
+    tab.run(1)
+    expect(tab.cell(1).get_by_text("True", exact=True)).to_be_visible()

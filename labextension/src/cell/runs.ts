@@ -20,20 +20,18 @@ export interface Provenance {
 }
 
 const ENDED = new Set(['ok', 'error', 'stopped', 'lost']);
-const ACTIVE = new Set(['running', 'queued']);
-
 export function hasEnded(run: IRun): boolean {
   return ENDED.has(run.status);
 }
 
-/** Going on with this notebook listening; a detached run goes on without it. */
-export function isActive(run: IRun): boolean {
-  return ACTIVE.has(run.status) && !run.unclaimed;
+/** Its outputs are still to be collected: nobody waits for it, and nobody has them. */
+export function isUnclaimed(run: IRun): boolean {
+  return run.unclaimed ?? (run.status === 'detached' || run.status === 'unclaimed');
 }
 
-/** Its outputs are still to be collected. */
-export function isUnclaimed(run: IRun): boolean {
-  return run.unclaimed === true || run.status === 'detached' || run.status === 'unclaimed';
+/** Going on, and somebody sees its outputs. */
+export function isActive(run: IRun): boolean {
+  return !hasEnded(run) && !isUnclaimed(run);
 }
 
 const key = (notebook: string, cell: string) => `${notebook}\n${cell}`;

@@ -139,7 +139,10 @@ export function provenanceTitle(kept: Provenance, trans: TranslationBundle): str
 function unclaimedView(run: IRun, nowS: number, trans: TranslationBundle) {
   if (hasEnded(run)) {
     return {
-      status: trans.__('finished on %1 while this notebook was away', run.worker),
+      status:
+        run.status === 'lost'
+          ? trans.__('was lost on %1 while this notebook was away', run.worker)
+          : trans.__('finished on %1 while this notebook was away', run.worker),
       attach: { run: run.run, label: trans.__('Show its outputs') }
     };
   }
