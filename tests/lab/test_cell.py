@@ -245,10 +245,10 @@ def test_a_cell_that_was_left_is_attached_to_and_shows_its_outputs_in_its_place(
     tab.shoot(tmp_path, "cell-left")
     assert not tab.faults(".jp-Notebook .cf-Line")
     attach.click()
-    expect(tab.cell(0).get_by_text("begun", exact=True)).to_be_visible()
     expect(attach).to_be_hidden()
+    expect(tab.cell(0).locator(".jp-OutputArea-output", has_text="begun")).to_be_visible()
     go.touch()
-    expect(tab.cell(0).get_by_text("done", exact=True)).to_be_visible()
+    expect(tab.cell(0).locator(".jp-OutputArea-output", has_text="done")).to_be_visible()
     expect(tab.line(0).locator(".cf-Status")).to_have_text(re.compile("on default$"))
     assert tab.metadata(0)["provenance"]["status"] == "ok"
     tab.shoot(tmp_path, "cell-attached")

@@ -70,11 +70,12 @@ export class CellActs implements Acts {
       stop_on_error: true,
       allow_stdin: true
     };
+    const before = place.run;
     place.attaching(true);
     try {
       const future = kernel.requestExecute(content, false, { cellId: cell.model.id, deletedCells: [] });
       cell.outputArea.future = future;
-      await future.done;
+      place.attached(before, (await future.done).content.status === 'ok');
     } catch {
       // the kernel ended meanwhile: the run goes on being offered
     } finally {

@@ -6,7 +6,16 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { Line, Place } from './chip';
 import { Writers } from './ownership';
-import { Provenance, hasEnded, isActive, readProvenance, toWrite } from './runs';
+import {
+  Provenance,
+  costNow,
+  hasEnded,
+  isActive,
+  isUnclaimed,
+  provenanceOf,
+  readProvenance,
+  toWrite
+} from './runs';
 import type { IRun } from '../protocol';
 import { Prices } from './sources';
 import { View, viewOf } from './view';
@@ -138,6 +147,24 @@ export class CellPlace implements Place {
     this.refresh();
   }
 
+  /** They have come, all of them where it is `ok`. The worker of an earlier kernel may end with that, and tell no more. */
+  attached(run: IRun | undefined, ok: boolean): void {
+    const known = this.run?.run === run?.run ? this.run : run;
+    if (ok && known && !this.around.readOnly && !(hasEnded(known) && !isUnclaimed(known))) {
+      const nowS = Date.now() / 1000;
+      const status = hasEnded(known) ? known.status : 'ok';
+      const ended = { ...known, status, unclaimed: false, ended_unix_s: known.ended_unix_s ?? nowS };
+      writeSettings(this.cell.model, {
+        provenance: provenanceOf({ ...ended, microusd: costNow(known, nowS) })
+      });
+    }
+  }
+
+  /** The cell's latest run. */
+  get run(): IRun | undefined {
+    return this.around.runOf(this.id);
+  }
+
   /** Look again: something that this cell shows may be different. */
   refresh(): void {
     if (this.cell.isDisposed) {
@@ -162,7 +189,7 @@ export class CellPlace implements Place {
     const { around, target } = this;
     const price = target.words === null ? null : around.prices.of(target.words, around.path);
     const { provenance, _attaching: attaching } = this;
-    const found = around.runOf(this.id);
+    const found = this.run;
     // what is known to have ended has ended, should an older notice of it arrive late
     const run = found && found.run === provenance?.run ? undefined : found;
     const known = { target, price, run, provenance, attaching, nowS: Date.now() / 1000 };
@@ -175,7 +202,7 @@ export class CellPlace implements Place {
 
   /** Write how the output was made, if a run has ended of which the notebook knows nothing yet. */
   private _keep(): void {
-    const run = this.around.runOf(this.id);
+    const run = this.run;
     if (!run || this.around.readOnly || this._isOutdated(run)) {
       return;
     }

@@ -202,8 +202,12 @@ class RemoteMagics(Magics):
             failures.as_shown_already(self._shell, error)
         return error
 
-    def tell_offers(self) -> None:
-        """Show what can be brought home, once."""
+    def tell_offers(self, cell: str = "") -> None:
+        """Show what can be brought home, once. Not below ``cell`` if it brings one home: that one needs no offer any more,
+        and the others wait for the next cell."""
+        if cell.split()[:2] == ["%remote", "attach"]:
+            self.offers = [offer for offer in self.offers if offer.split()[-1] not in cell.split()]
+            return
         while self.offers:
             self.screen.note(self.offers.pop(0))
 
@@ -211,7 +215,7 @@ class RemoteMagics(Magics):
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""
         self.host.begin(info)
         if self.offers:
-            self.tell_offers()
+            self.tell_offers(info.raw_cell or "")
         if self._refusal is not None:
             self._refusal.withdraw()
             self._refusal = None
