@@ -137,19 +137,22 @@ export function provenanceTitle(kept: Provenance, trans: TranslationBundle): str
 }
 
 function unclaimedView(run: IRun, nowS: number, trans: TranslationBundle) {
-  if (hasEnded(run)) {
-    return {
-      status:
-        run.status === 'lost'
-          ? trans.__('was lost on %1 while this notebook was away', run.worker)
-          : trans.__('finished on %1 while this notebook was away', run.worker),
-      attach: { run: run.run, label: trans.__('Show its outputs') }
-    };
+  if (!hasEnded(run)) {
+    const time = duration(elapsed(run, nowS));
+    const status =
+      run.status === 'queued'
+        ? trans.__('waits on %1 for its turn · %2', run.worker, time)
+        : trans.__('still running on %1 · %2', run.worker, time);
+    return { status, attach: { run: run.run, label: trans.__('Attach') } };
   }
-  const time = duration(elapsed(run, nowS));
+  const texts: { [status: string]: string } = {
+    ok: trans.__('done on %1; nobody has its outputs yet', run.worker),
+    lost: trans.__('was lost on %1; what it had shown is there', run.worker)
+  };
+  const failed = trans.__('failed on %1; nobody has its outputs yet', run.worker);
   return {
-    status: trans.__('still running on %1 · %2', run.worker, time),
-    attach: { run: run.run, label: trans.__('Attach') }
+    status: texts[run.status] ?? failed,
+    attach: { run: run.run, label: trans.__('Bring them here') }
   };
 }
 

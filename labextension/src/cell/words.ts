@@ -54,6 +54,22 @@ export function writtenWords(source: string, settings: CellSettings | undefined)
 
 /** `gpu=a100 "files=a b" spot` as pairs; a flag has the value `''`. */
 export function options(words: string): ReadonlyMap<string, string> {
+  let found = READ.get(words);
+  if (!found) {
+    if (READ.size >= MOST_READ) {
+      READ.clear();
+    }
+    found = read(words);
+    READ.set(words, found);
+  }
+  return found;
+}
+
+// All cells are looked at whenever a run begins or ends; few of them have words of their own.
+const READ = new Map<string, ReadonlyMap<string, string>>();
+const MOST_READ = 500;
+
+function read(words: string): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   for (const word of words.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? []) {
     if (word.startsWith('#')) {
