@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     down = add("down", _down, "end a worker, or all of yours")
     down.add_argument("name", nargs="?", metavar="NAME")
     down.add_argument("--all", action="store_true", help="end all of your workers")
+    add("runs", _runs, "cells that run, wait, or were left; a notebook brings them home with `%%remote attach RUN`").add_argument(
+        "--all", action="store_true", help="also the last ones that were brought home"
+    )
+    add("logs", _logs, "the text that a run has written so far").add_argument("which", metavar="RUN")
+    add("interrupt", _interrupt, "interrupt a run, as the stop button does").add_argument("which", metavar="RUN")
     add("reap", _reap, "end machines that nobody owns, and settle the money of those that are gone")
     cost = add("cost", _cost, "what was spent")
     cost.add_argument("--by", choices=BY, default="notebook")
@@ -141,6 +146,43 @@ def _down(words: argparse.Namespace) -> int:
         print(f"ended: {each.name}{total}")
     if not ended:
         print("no worker is running")
+    return 0
+
+
+def _runs(words: argparse.Namespace) -> int:
+    from cellferry.fleet.runs import all_runs
+
+    with _open() as (fleet, _config):
+        rows = [row for row in all_runs(fleet) if words.all or row.going_on or row.unclaimed]
+    if words.json:
+        print(json.dumps([{**asdict(row), "worker": row.worker.name} for row in rows], default=str))
+        return 0
+    _show(words, rows, ["RUN", "WORKER", "CELL", "NOTEBOOK", "STATE", "NOBODY WAITS"],
+          lambda r: [r.run, r.worker.name, f"In [{r.number}]" if r.number else "-", r.notebook or "-", r.status,
+                     "yes" if r.unclaimed else "-"],
+          "no cell runs, waits or was left")  # fmt: skip
+    return 0
+
+
+def _logs(words: argparse.Namespace) -> int:
+    from cellferry.fleet.runs import find_run
+    from cellferry.runs import written
+
+    with _open() as (fleet, _config):
+        text = written(fleet, find_run(fleet, words.which, ""))
+    print(json.dumps({"text": text}) if words.json else text, end="" if text.endswith("\n") and not words.json else "\n")
+    return 0
+
+
+def _interrupt(words: argparse.Namespace) -> int:
+    from cellferry.fleet.runs import find_run
+    from cellferry.runs import interrupt
+
+    with _open() as (fleet, _config):
+        row = find_run(fleet, words.which, "")
+        if row.going_on:
+            interrupt(row)
+    _show(words, [], [], lambda _row: [], f"run {row.run} " + ("is interrupted" if row.going_on else f"has ended: {row.status}"))
     return 0
 
 

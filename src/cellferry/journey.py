@@ -183,9 +183,9 @@ class Session:
 
     def _arrive(self, request: CellRequest) -> There:
         """A worker for this request, started if there is none, with an open link."""
-        return self._connect(accounts.get_worker(self.fleet, request, self.config, self.host.screen))
+        return self.connect(accounts.get_worker(self.fleet, request, self.config, self.host.screen))
 
-    def _connect(self, worker: Worker) -> There:
+    def connect(self, worker: Worker) -> There:
         """This worker with an open link, the one that is there or a new one."""
         there = self._there.get(worker.name)
         if there is not None and there.worker.id == worker.id and there.link.lost is None:
@@ -349,7 +349,7 @@ class Session:
 
     def _between(self, act: Callable[[list[There]], T]) -> T:
         """Do something with every worker, one whose connection was cut included."""
-        all_ = [self._connect(worker) for worker in self.fleet.workers()]
+        all_ = [self.connect(worker) for worker in self.fleet.workers()]
         try:
             return act(all_)
         except BaseException as exc:

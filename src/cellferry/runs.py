@@ -31,7 +31,10 @@ class Notebook(Protocol):
     namespace: dict[str, Any]
 
     def forget(self, there: There) -> None:
-        """Close the link to a worker; the next cell opens another."""
+        """Close the link to a worker."""
+
+    def connect(self, worker: Worker) -> There:
+        """The link to a worker, a new one if there is none."""
 
 
 AGAIN = "bring it here with: %remote attach"
@@ -41,15 +44,16 @@ def let_go(notebook: Notebook, there: There, run: str) -> CellReport:
     """Leave a cell that was sent to the worker, as soon as the worker has written it down."""
     there.link.taken()
     notebook.fleet.left.add(there.worker.id)
-    notebook.forget(there)  # the two ends will not agree on what they both know: the next cell sends what it needs
+    notebook.forget(there)  # the two ends will not agree on what they both know:
+    notebook.connect(there.worker)  # the next cell sends what it needs
     return CellReport(worker=there.worker.name, status="ok", run=run)
 
 
-def follower(notebook: Notebook, worker: Worker, run: str, told: Callable[[str], None] = lambda _text: None) -> Follower:
+def follower(fleet: Fleet, worker: Worker, run: str, told: Callable[[str], None] = lambda _text: None) -> Follower:
     """Whoever wants to see a run: reconnects until the worker is gone."""
 
     def gone() -> Exception | None:
-        return None if notebook.fleet.alive(worker) else notebook.fleet.diagnose(worker)
+        return None if fleet.alive(worker) else fleet.diagnose(worker)
 
     return Follower(worker.endpoint, run, gone, told)
 
@@ -61,7 +65,7 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
     ParcelError, and the run's own exception as RemoteError.
     """
     row = find_run(notebook.fleet, run, notebook.host.notebook)
-    follow = follower(notebook, row.worker, row.run, notebook.host.screen.progress)
+    follow = follower(notebook.fleet, row.worker, row.run, notebook.host.screen.progress)
     try:
         end = _watch(notebook, row, follow)
         if row.claimed:
@@ -100,9 +104,9 @@ def interrupt(row: RunRow, *, hard: bool = False) -> None:
     WorkerHttp(row.worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
 
 
-def text_of(notebook: Notebook, row: RunRow) -> str:
-    """What the run has written so far; it is not waited for."""
-    follow, text = follower(notebook, row.worker, row.run), []
+def written(fleet: Fleet, row: RunRow) -> str:
+    """The text that the run has written so far; it is not waited for. Raises RunGone, WorkerError."""
+    follow, text = follower(fleet, row.worker, row.run), list[str]()
     try:
         for frame in follow.outputs(wait=False):
             if frame["op"] == "event" and frame["message"]["msg_type"] == "stream":

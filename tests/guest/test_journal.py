@@ -109,7 +109,7 @@ def test_the_list_says_how_each_run_is(tmp_path: Path) -> None:
     about = json.loads((one.folder / "run.json").read_text())
     (one.folder / "run.json").write_text(json.dumps({**about, "pid": 1 << 22}))  # no process has such a number
     assert listing(tmp_path / "runs")[0]["status"] == "lost"
-    assert os.stat(one.folder).st_mode & 0o777 == 0o700
+    assert one.folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_nobody_has_is_a_reason_to_live_on_until_it_is_claimed(tmp_path: Path) -> None:

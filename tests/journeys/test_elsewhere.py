@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,21 @@ def test_on_a_machine_with_sshd(new_user: NewUser, far: Far, tmp_path: Path) -> 
     assert "ssh" in status and "free" in status
     assert user.sees("ended = %remote down\nended[0].name") == "'default'\n"
     eventually(lambda: not [p for p in map(str, far.host.processes()) if "cellferry" in p], "nothing is left there")
+
+
+def test_a_cell_is_brought_home_by_another_machine(new_user: NewUser, far: Far, tmp_path: Path) -> None:
+    """Its owner has the ledger in common and the ssh key there too: another kernel, other folders, other files."""
+    settings, known = far.configuration(tmp_path)
+    common = {
+        "CELLFERRY_SSH_CONFIG": str(settings), "CELLFERRY_SSH_KNOWN_HOSTS": str(known),
+        "CELLFERRY_LEDGER": f"sqlite:///{tmp_path / 'team.sqlite'}", "CELLFERRY_START_TIMEOUT_S": "60",
+    }  # fmt: skip
+    one = new_user(**common, CELLFERRY_STATE_DIR=str(tmp_path / "one"))
+    one.sees("numbers = [1, 2]")
+    one.sees("%%remote host=box detach\nimport platform\nprint('on', platform.node())\nnumbers.append(3)\ntotal = sum(numbers)")
+    os.kill(one.has("__import__('os').getpid()"), signal.SIGKILL)
+    two = new_user(**common, CELLFERRY_STATE_DIR=str(tmp_path / "two"))
+    assert "nobody waits" in two.sees("%remote runs")
+    shown = two.sees("%remote attach")
+    assert "on " in shown and f"on {os.uname().nodename}\n" not in shown
+    assert two.has("(numbers, total)") == ([1, 2, 3], 6)

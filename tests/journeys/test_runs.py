@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,3 +139,20 @@ def test_two_notebooks_share_nothing_else(new_user: NewUser) -> None:
     one.sees("%%remote\nmade = [1]")
     two.sees("%%remote\npass")
     assert two.is_told("%%remote\nprint(made)")[0] in ("UndefinedName", "NameError")
+
+
+def test_a_terminal_sees_the_runs(new_user: NewUser, gate: Gate) -> None:
+    user = new_user()
+    run = _run_id(user.sees(f"%%remote detach\nprint('it says')\n{gate.cell}"))
+    gate.wait()
+
+    def typed(*words: str) -> str:
+        done = subprocess.run([sys.executable, "-m", "cellferry.cli", *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert run in typed("runs") and json.loads(typed("runs", "--json"))[0]["status"] == "running"
+    assert typed("logs", run) == "it says\n"
+    assert "interrupted" in typed("interrupt", run)
+    assert user.is_told("%remote attach")[0] == "KeyboardInterrupt"
+    assert "has ended" in typed("interrupt", run)

@@ -11,8 +11,8 @@ import { IProblem } from './model';
 import { Advice, IconButton, Section, useModel, usePanel, useTrans } from './view';
 import { Windowed } from './windowed';
 
-const ROW_PX = 42;
-const MOST_PX = 252;
+const ROW_PX = 55;
+const MOST_PX = 275;
 const TYPING_MS = 350;
 
 /** What is asked for, once nobody types any more. */
@@ -137,32 +137,26 @@ const Row = React.memo(function Row(props: { offer: IOffer; spot: boolean }): JS
   const { offer } = props;
   const price = priceOf(offer, props.spot);
   const machine = [
-    offer.gpu ? '' : offer.instance,
     offer.cpus ? `${offer.cpus} CPU` : '',
-    offer.memory_bytes ? size(offer.memory_bytes) : ''
-  ];
-  const told = [
+    offer.memory_bytes ? size(offer.memory_bytes) : '',
     offer.simulated ? trans.__('%1, simulated', offer.provider) : offer.provider,
-    offer.zone || offer.region,
+    offer.zone || offer.region
+  ];
+  const hope = [
     likelihoodText(offer, trans),
     offer.price_age_s ? trans.__('price %1 old', roughly(offer.price_age_s)) : ''
-  ]
-    .filter(Boolean)
-    .join(' · ');
-  const gpu = gpuText(offer);
+  ];
+  const tip = [offer.instance, offer.note, offer.source].filter(Boolean).join('\n');
   return (
-    <div
-      className="cf-offer"
-      title={[offer.instance, told, offer.note, offer.source].filter(Boolean).join('\n')}
-    >
+    <div className="cf-offer" title={tip}>
       <div className="cf-line">
-        {gpu ? <span className="cf-name cf-clip">{gpu}</span> : null}
-        <span className="cf-quiet cf-grow cf-clip">{machine.filter(Boolean).join(' · ')}</span>
+        <span className="cf-name cf-grow cf-clip">{gpuText(offer) || offer.instance}</span>
         <span className="cf-number">
           {price === null ? '' : price ? trans.__('%1/h', dollars(price)) : trans.__('free')}
         </span>
       </div>
-      <div className="cf-quiet cf-clip">{told}</div>
+      <div className="cf-quiet cf-clip">{machine.filter(Boolean).join(' · ')}</div>
+      <div className="cf-quiet cf-clip">{hope.filter(Boolean).join(' · ')}</div>
     </div>
   );
 });

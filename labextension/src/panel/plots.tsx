@@ -154,19 +154,27 @@ function Plot(props: { plot: IPlot; rows: readonly ISample[] }): JSX.Element {
   const chart = React.useRef<uPlot | null>(null);
   const [at, setAt] = React.useState<number | null>(null);
   const shape = `${plot.name} ${plot.lines.length} ${plot.top} ${theme}`;
+  const latest = React.useRef(rows);
+  latest.current = rows;
   React.useEffect(() => {
     const node = place.current!;
-    const made = new uPlot(optionsOf(plot, node, setAt), dataOf(plot, rows), node);
-    chart.current = made;
+    let made: uPlot | null = null;
+    const draw = () => {
+      made = new uPlot(optionsOf(plot, node, setAt), dataOf(plot, latest.current), node);
+      chart.current = made;
+      observer.observe(node);
+    };
     const observer = new ResizeObserver(() => {
       if (node.clientWidth) {
-        made.setSize({ width: node.clientWidth, height: HEIGHT_PX });
+        made?.setSize({ width: node.clientWidth, height: HEIGHT_PX });
       }
     });
-    observer.observe(node);
+    // each in a task of its own: a click that opens many of them is answered first
+    const waiting = window.setTimeout(draw);
     return () => {
+      window.clearTimeout(waiting);
       observer.disconnect();
-      made.destroy();
+      made?.destroy();
       chart.current = null;
     };
     // colours are taken when it is made, so a new theme makes a new one

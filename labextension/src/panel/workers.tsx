@@ -92,6 +92,13 @@ function dotOf(worker: IWorker): string {
       : worker.state;
 }
 
+function priceText(worker: IWorker, trans: TranslationBundle): string {
+  if (worker.microusd_per_hour) {
+    return trans.__('%1/h', dollars(worker.microusd_per_hour));
+  }
+  return worker.state === 'ready' ? trans.__('free') : '';
+}
+
 function Uses(props: { worker: IWorker }): JSX.Element | null {
   const { actions } = usePanel();
   const trans = useTrans();
@@ -144,9 +151,13 @@ function Facts(props: { worker: IWorker }): JSX.Element {
     worker.memory_bytes ? size(worker.memory_bytes) : '',
     worker.spot ? trans.__('spot') : ''
   ].filter(Boolean);
-  const rows: [string, React.ReactNode][] = [
-    [trans.__('Machine'), machine.map((part, n) => <Part key={part} text={part} first={n === 0} />)]
-  ];
+  const rows: [string, React.ReactNode][] = [];
+  if (machine.length) {
+    rows.push([
+      trans.__('Machine'),
+      machine.map((part, n) => <Part key={part} text={part} first={n === 0} />)
+    ]);
+  }
   if (worker.words) {
     rows.push([trans.__('Request'), worker.words]);
   }
@@ -228,11 +239,7 @@ const Card = React.memo(function Card(props: {
             <span className="cf-name cf-clip">{worker.name}</span>
             {worker.simulated ? <span className="cf-tag">{trans.__('simulated')}</span> : null}
             <span className="cf-grow" />
-            <span className="cf-number">
-              {worker.microusd_per_hour
-                ? trans.__('%1/h', dollars(worker.microusd_per_hour))
-                : trans.__('free')}
-            </span>
+            <span className="cf-number">{priceText(worker, trans)}</span>
           </span>
           <span className="cf-line cf-quiet">
             <span className="cf-grow cf-clip">

@@ -15,7 +15,8 @@ from cellferry.fleet.states import Ended
 from cellferry.link.http import WorkerHttp, dial_http
 from cellferry.model import Lease, Worker
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
+"""The server of a new worker comes up after its kernel: seconds on a busy machine."""
 
 
 def end(fleet: Fleet, worker: Worker) -> Ended:

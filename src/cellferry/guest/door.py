@@ -271,11 +271,15 @@ class Door:
         head: dict[str, Any] = {"op": "event", "message": event}
         if journal is not None:
             head.update(run=journal.run, n=journal.event(event, buffers))
-        session = parent.get("session")
-        for link in self.links:
-            if session in link.sessions:
-                link.send(head, buffers)
-                return
+        link = self._reader(journal, parent)
+        if link is not None:
+            link.send(head, buffers)
+
+    def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
+        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from."""
+        if journal is not None and not journal.ended:
+            return self.queue.owner(journal.run)
+        return next((link for link in self.links if parent.get("session") in link.sessions), None)
 
     def ask(self, prompt: str, password: bool) -> str:
         """A line from the user of the running cell; KeyboardInterrupt or EOFError as at a local prompt."""

@@ -35,7 +35,8 @@ class Queue:
         with self._lock:
             before = len(self._waiting)
             self._waiting.append(journal)
-            self._links[journal.run] = link
+            if not meta.get("detach"):
+                self._links[journal.run] = link
             self._journals[str(meta["parent"].get("header", {}).get("msg_id", journal.run))] = journal
         link.send({"op": "taken", "run": journal.run, "before": before})
         return journal
@@ -43,6 +44,10 @@ class Queue:
     def of(self, header: dict[str, Any] | None) -> Journal | None:
         """The run whose outputs have this parent."""
         return self._journals.get(str((header or {}).get("msg_id", "")))
+
+    def owner(self, run: str) -> Link | None:
+        """Who waits for the run; None where nobody does: its outputs are for the journal alone."""
+        return self._links.get(run)
 
     def over(self, journal: Journal) -> None:
         """This run has ended: those behind it move up."""

@@ -31,7 +31,7 @@ class Watching:
     """Follows one run in a thread of its own and keeps its display up to date; ends with the run, or with ``close``."""
 
     def __init__(self, magics: RemoteMagics, worker: Worker, run: str) -> None:
-        self._follow = runs.follower(magics.session, worker, run, self._told)
+        self._follow = runs.follower(magics.session.fleet, worker, run, self._told)
         self._worker, self._run = worker.name, run
         self._tail: deque[str] = deque([""], maxlen=SHOWN_LINES + 1)
         self._lines = self._others = 0
@@ -153,7 +153,7 @@ class Log(str):
 def logs(magics: RemoteMagics, command: Any) -> Log:
     """``%remote logs [RUN]``: the end of what a run has written."""
     row = find_run(magics.session.fleet, command.args[0] if command.args else None, magics.host.notebook)
-    return Log(runs.text_of(magics.session, row)[-LOG_BYTES:])
+    return Log(runs.written(magics.session.fleet, row)[-LOG_BYTES:])
 
 
 RUNS: list[tuple[str, Callable[[RunRow], str]]] = [

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +38,7 @@ class Launcher:
 
         ``notebook``: its path below the server's root; "" for none. Raises RequestError.
         """
-        from cellferry.journey import read_request  # and all below it: with the first that is started
-
-        request = read_request(words)
+        request = await self._hub.in_thread(_read, words)
         if request.estimate or request.detach:
             raise RequestError("`estimate` and `detach` are for cells", "leave them out")
         if candidates(request, self._hub.watcher.config) == ("local",):
@@ -46,7 +47,7 @@ class Launcher:
         path = str(Path(places.root) / notebook) if notebook else ""
         name = request.name or self._free_name(notebook)
         self._board.gone(name)  # what failed before under this name
-        self._go_on(self._hub.in_thread(self._started, name, request, path))
+        self._go_on(_apart(self._started, name, request, path))
         return name
 
     def _started(self, name: str, request: CellRequest, notebook: str) -> None:
@@ -111,3 +112,29 @@ class Launcher:
         task = asyncio.create_task(going())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _read(words: str) -> CellRequest:
+    from cellferry.journey import read_request  # and all below it: with the first that is started
+
+    return read_request(words)
+
+
+def _apart(work: Callable[..., None], *args: Any) -> asyncio.Future[None]:
+    """In a thread that nobody waits for when the server ends: a start may take minutes, and what it leaves is reaped."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
+        try:
+            work(*args)
+        finally:
+            with suppress(RuntimeError):  # the server has ended meanwhile
+                loop.call_soon_threadsafe(end)
+
+    threading.Thread(target=run, name="cellferry-start", daemon=True).start()
+    return done

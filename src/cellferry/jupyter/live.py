@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +77,8 @@ class Hub:
         self.panels: dict[Any, Panel] = {}
         self.facts = Facts()
         self._sections: dict[str, Any] = {}
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="cellferry-look")
+        self._looks = ThreadPoolExecutor(3, thread_name_prefix="cellferry-look")
+        self._pool = ThreadPoolExecutor(32, thread_name_prefix="cellferry-route")  # a slow answer makes no look wait
         self._dirty, self._due, self._metrics_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ledger_changed = True
         self._tasks: list[asyncio.Task[None]] = []
@@ -113,8 +115,11 @@ class Hub:
         self._due.set()
 
     async def in_thread(self, work: Any, *args: Any) -> Any:
-        """Run what may block."""
+        """Run what may block, for a route."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+    async def _looking(self, work: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._looks, work, *args)
 
     def workers(self) -> list[state.Json]:
         """The rows of section ``workers``, as told last."""
@@ -133,7 +138,7 @@ class Hub:
         """Where the notebooks of this server are now."""
         sessions = await self.app.session_manager.list_sessions()
         kernels = {each["kernel"]["id"]: each["path"] for each in sessions if each.get("kernel")}
-        return state.Places(str(Path(self.app.root_dir).absolute()), kernels)
+        return state.Places(str(Path(self.app.root_dir).absolute()), kernels, os.getpid())
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +153,7 @@ class Hub:
                 self._dirty.clear()
                 if not self._sections:
                     continue  # the first look tells all
-                boards = await self.in_thread(self.watcher.boards)
+                boards = await self._looking(self.watcher.boards)
                 self.facts = replace(self.facts, boards=boards)
                 self._tell(state.sections(self.facts, await self.places(), self._sections))
                 goes_on = [[(w["worker"], w["state"]) for w in b["workers"]] + [(r["run"], r["status"]) for r in b["runs"]] for b in boards]
@@ -171,14 +176,14 @@ class Hub:
             await _within(self._due, max(LOOK_S, len(self.facts.workers) / WORKERS_A_SECOND))
 
     async def _look(self) -> None:
-        self.facts = await self.in_thread(self.watcher.look)
+        self.facts = await self._looking(self.watcher.look)
         self._say(self.facts.trouble)
         places = await self.places()
         self._tell(state.sections(self.facts, places, self._sections))
         now, notebooks = asyncio.get_running_loop().time(), sorted(set(places.kernels.values()))
         if self._ledger_changed or notebooks != self._notebooks or now - self._budget_at_s > BUDGET_S:
             self._ledger_changed, self._notebooks, self._budget_at_s = False, notebooks, now
-            self._tell({"budget": await self.in_thread(self._budget, self.facts, places)})
+            self._tell({"budget": await self._looking(self._budget, self.facts, places)})
 
     def _budget(self, facts: Facts, places: state.Places) -> state.Json:
         notebooks = {path: str(Path(places.root) / path) for path in places.kernels.values() if places.told(path)}
@@ -226,7 +231,7 @@ class Hub:
             wanted = {(i, n) for p in self.panels.values() for i, n in p.watch.items() if i in living}
             if wanted:
                 asked = [(living[worker_id], since) for worker_id, since in sorted(wanted)]  # type: ignore[index]
-                self._tell_metrics(await self.in_thread(self.watcher.metrics, asked))
+                self._tell_metrics(await self._looking(self.watcher.metrics, asked))
             await _within(self._metrics_due, METRICS_S)
 
     def _tell_metrics(self, answers: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:

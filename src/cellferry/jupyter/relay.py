@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cellferry.model import Message
 
 _log = logging.getLogger("cellferry")
-LEAVING_S = 0.15
+LEAVING_S, LEAVING_STEPS = 0.15, 15
 """So long after an interrupt a request to end may follow that the interrupt belongs to."""
 
 
@@ -142,7 +142,8 @@ class KernelScreen:
 
     def leaving(self) -> bool:
         """See ``model.Screen``. A server that restarts a kernel interrupts it first, and asks it to end a moment later."""
-        return self._ending.wait(LEAVING_S)
+        # in small steps: on a machine that is too busy to let us run, the other process was kept waiting as well
+        return any(self._ending.wait(LEAVING_S / LEAVING_STEPS) for _ in range(LEAVING_STEPS))
 
     def note(self, text: str) -> None:
         """See ``model.Screen``."""

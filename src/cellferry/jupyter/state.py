@@ -34,6 +34,8 @@ class Places:
 
     root: str = ""
     kernels: Mapping[str, str] = field(default_factory=dict)
+    pid: int = 0
+    """The server's own."""
 
     def of(self, board: Mapping[str, Any]) -> str:
         """The notebook of a board."""
@@ -154,7 +156,7 @@ def _row(
         "reserved_microusd": money.reserved_microusd if money else 0, "ends_unix_s": ends,
         "idle_ends_unix_s": _idle_ends(lease.get("ends_in_s"), ends, facts.at_unix_s),
         "busy": bool(lease.get("busy")) or any(run["status"] == "running" and run["phase"] == "running" for run in uses),
-        "cells": _cells(uses), "mine": str(board.get("kernel_id", "")) in places.kernels,
+        "cells": _cells(uses), "mine": board.get("kernel_id") in places.kernels or board.get("pid") == places.pid,
     }  # fmt: skip
 
 
