@@ -6,10 +6,10 @@ import contextlib
 import re
 
 import pytest
-from lab.notebook_page import CHROMIUM, NotebookPage, chromium, jupyter_lab, write_notebook
 
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
+from lab.notebook_page import CHROMIUM, NotebookPage, chromium, jupyter_lab, write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium")]
 
