@@ -8,6 +8,19 @@ from lab.notebook_page import NotebookPage
 class PanelPage(NotebookPage):
     """A tab with a notebook and the panel open beside it."""
 
+    def __init__(self, *args, idle=True, **options):
+        self._waits_for_idle = idle
+        super().__init__(*args, **options)
+
+    def ready(self):
+        """As for every tab; of a second one, whose kernel is busy (``idle=False``), only until the notebook is there."""
+        from playwright.sync_api import expect
+
+        if self._waits_for_idle:
+            super().ready()
+        expect(self.page.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
+        self.page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('cellferry:open')")
+
     def open_panel(self):
         from playwright.sync_api import expect
 

@@ -51,7 +51,7 @@ def test_what_a_magic_starts_is_seen_stopped_and_ended(tab, tmp_path):
     runs = tab.section("runs")
     expect(runs.get_by_text("train · running")).to_be_visible()
 
-    other = PanelPage(tab.browser, tab.address, "notebook.ipynb")
+    other = PanelPage(tab.browser, tab.address, "notebook.ipynb", idle=False)
     other.open_panel()
     expect(other.section("workers").locator(".cf-name")).to_have_text("train")
     expect(other.section("runs").get_by_text("train · running")).to_be_visible()
