@@ -195,16 +195,20 @@ describe('what a cell shows', () => {
 test('a thousand cells are looked at within a moment, with 50 workers and 1,000 runs', () => {
   const workers = Array.from({ length: 50 }, (_, n) => worker(`w${n}`, { words: `gpu=a100 name=w${n}` }));
   const runs = Array.from({ length: 1000 }, (_, n) => run(`r${n}`, { cell_id: `c${n}` }));
-  const began = performance.now();
-  const latest = new LatestRuns(runs);
-  const prices = new Prices({ workers, runs, changed: { connect: () => true } } as any);
-  for (let n = 0; n < 1000; n++) {
-    const target = targetOf(`%%remote gpu=a100 name=w${n % 50}\n${'x = 1\n'.repeat(20)}`, {});
-    const price = prices.of(target.words!, 'a.ipynb');
-    const known = { target, price, provenance: null, attaching: false, nowS: 2000 };
-    expect(viewOf({ ...known, run: latest.of('a.ipynb', `c${n}`) }, trans).tone).toBe('active');
-  }
-  expect(performance.now() - began).toBeLessThan(500);
+  const look = () => {
+    const began = performance.now();
+    const latest = new LatestRuns(runs);
+    const prices = new Prices({ workers, runs, changed: { connect: () => true } } as any);
+    for (let n = 0; n < 1000; n++) {
+      const target = targetOf(`%%remote gpu=a100 name=w${n % 50}\n${'x = 1\n'.repeat(20)}`, {});
+      const price = prices.of(target.words!, 'a.ipynb');
+      const known = { target, price, provenance: null, attaching: false, nowS: 2000 };
+      expect(viewOf({ ...known, run: latest.of('a.ipynb', `c${n}`) }, trans).tone).toBe('active');
+    }
+    return performance.now() - began;
+  };
+  // the least of some tries: this machine may have other things to do
+  expect(Math.min(...Array.from({ length: 8 }, look))).toBeLessThan(300);
 });
 
 describe('prices', () => {
