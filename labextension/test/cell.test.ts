@@ -14,7 +14,7 @@ import {
 } from '../src/cell/runs';
 import { Prices, Sources } from '../src/cell/sources';
 import { readTold } from '../src/cell/told';
-import { Known, viewOf } from '../src/cell/view';
+import { Known, View, viewOf } from '../src/cell/view';
 import {
   isFree,
   lineWords,
@@ -195,6 +195,7 @@ describe('what a cell shows', () => {
 test('a thousand cells are looked at within a moment, with 50 workers and 1,000 runs', () => {
   const workers = Array.from({ length: 50 }, (_, n) => worker(`w${n}`, { words: `gpu=a100 name=w${n}` }));
   const runs = Array.from({ length: 1000 }, (_, n) => run(`r${n}`, { cell_id: `c${n}` }));
+  const seen: View[] = [];
   const look = () => {
     const began = performance.now();
     const latest = new LatestRuns(runs);
@@ -203,12 +204,13 @@ test('a thousand cells are looked at within a moment, with 50 workers and 1,000 
       const target = targetOf(`%%remote gpu=a100 name=w${n % 50}\n${'x = 1\n'.repeat(20)}`, {});
       const price = prices.of(target.words!, 'a.ipynb');
       const known = { target, price, provenance: null, attaching: false, nowS: 2000 };
-      expect(viewOf({ ...known, run: latest.of('a.ipynb', `c${n}`) }, trans).tone).toBe('active');
+      seen.push(viewOf({ ...known, run: latest.of('a.ipynb', `c${n}`) }, trans));
     }
     return performance.now() - began;
   };
   // the least of some tries: this machine may have other things to do
   expect(Math.min(...Array.from({ length: 8 }, look))).toBeLessThan(300);
+  expect(seen.every(view => view.tone === 'active')).toBe(true);
 });
 
 describe('prices', () => {
