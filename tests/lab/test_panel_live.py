@@ -17,6 +17,8 @@ CELLS = [
     "%remote down",
 ]
 PATIENT = {"timeout": 90_000}
+CALM = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (0.2, 0.3)}"
+"""The simulated cloud always has a machine."""
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def tab(tmp_path):
     folder = tmp_path / "notebooks"
     folder.mkdir()
     write_notebook(folder / "notebook.ipynb", CELLS, kernel="python3")
-    with jupyter_lab(tmp_path, folder) as address, chromium(tmp_path) as browser:
+    with jupyter_lab(tmp_path, folder, CELLFERRY_DEMO_WEATHER=CALM) as address, chromium(tmp_path) as browser:
         tab = PanelPage(browser, address, "notebook.ipynb")
         tab.address, tab.browser = address, browser
         tab.open_panel()
@@ -61,8 +63,8 @@ def test_what_a_magic_starts_is_seen_stopped_and_ended(tab, tmp_path):
     field = tab.panel.get_by_label("Limit in dollars (Today); empty for none")
     field.fill("7")
     field.press("Enter")
-    expect(budget.get_by_text("$7.00")).to_be_visible()
-    expect(other.section("budget").get_by_text("$7.00")).to_be_visible()
+    expect(budget.get_by_text("$7.00", exact=True).first).to_be_visible()
+    expect(other.section("budget").get_by_text("$7.00", exact=True).first).to_be_visible()
     tab.shoot(tmp_path, "live-running")
     assert not tab.faults("#cellferry-panel")
 

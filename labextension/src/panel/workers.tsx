@@ -144,7 +144,7 @@ function Facts(props: { worker: IWorker }): JSX.Element {
   const trans = useTrans();
   const { worker } = props;
   const machine = [
-    worker.provider,
+    worker.provider === 'local' ? trans.__('this machine') : worker.provider,
     worker.instance,
     worker.region,
     worker.cpus ? `${worker.cpus} CPU` : '',
@@ -207,6 +207,22 @@ function Buttons(props: { worker: IWorker }): JSX.Element {
   );
 }
 
+/** Why it could not be started: the first line, and the rest (a table of what was tried) as it was written. */
+function Wrong(props: { text: string }): JSX.Element {
+  const trans = useTrans();
+  const [first, ...rest] = props.text.split('\n');
+  return (
+    <div className="cf-detail">
+      <div className="cf-wrong">{first}</div>
+      {rest.length ? (
+        <pre className="cf-tried" tabIndex={0} aria-label={trans.__('What was tried')}>
+          {rest.join('\n')}
+        </pre>
+      ) : null}
+    </div>
+  );
+}
+
 function History(props: { worker: string }): JSX.Element {
   const trans = useTrans();
   const history = useLive(state => state.metrics.get(props.worker));
@@ -252,7 +268,7 @@ const Card = React.memo(function Card(props: {
       {worker.detail && worker.state === 'starting' ? (
         <div className="cf-detail cf-quiet">{worker.detail}</div>
       ) : null}
-      {worker.error ? <div className="cf-detail cf-wrong">{worker.error}</div> : null}
+      {worker.error ? <Wrong text={worker.error} /> : null}
       {open ? (
         <div className="cf-worker-body">
           {worker.state === 'starting' ? <Phases worker={worker} /> : null}
