@@ -45,6 +45,7 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "cloud": ("cloud:Cloud", {}),
     "pip": ("environments:Installer", {"by": "pip"}),
     "runs": ("runs:Runs", {}),
+    "network": ("network:Network", {}),
     "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),
 }

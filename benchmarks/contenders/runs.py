@@ -11,9 +11,9 @@ from benchmarks.notebook import LineWatch, printing_cell
 
 NO_JOURNAL = """%%remote returns=
 from cellferry.guest.journal import Journal
-written, Journal.event = Journal.event, lambda self, message, buffers: 0
+written, Journal.keep = Journal.keep, lambda self, message, buffers: (0, None)
 """
-JOURNAL = "%%remote returns=\nJournal.event = written\n"
+JOURNAL = "%%remote returns=\nJournal.keep = written\n"
 EVENTS = """%%remote
 from IPython.display import display
 for _i in range({count}): display({{"text/plain": str(_i)}}, raw=True)

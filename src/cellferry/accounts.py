@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Screen, Worker
+from cellferry.model import CellReport, CellRequest, Offer, Worker
+from cellferry.placement.fit import Asked
+from cellferry.screen import Cell, Screen
 
 Run = Callable[[Any, CellRequest, Cell], CellReport]
 SHARING = frozenset({"local", "demo"})
@@ -63,6 +65,19 @@ def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
     if request.env or not (config.env or not SHARING.issuperset(candidates(request, config))):
         return request
     return replace(request, env=config.env or "auto")
+
+
+def machines(fleet: Fleet, request: CellRequest, config: Cellferry, there: There | None) -> Sequence[Offer]:
+    """The machines that a cell may run on: that of its worker, or everything on offer that fits; () for this machine.
+
+    Raises what providers raise.
+    """
+    if there is not None:
+        return [there.worker.offer] if there.worker.offer else []
+    if candidates(request, config) == ("local",):
+        return []
+    fitting = Asked(request.hardware)
+    return [offer for offer in fleet.hunt.offers(request) if not fitting(offer)]
 
 
 def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Screen) -> Worker:

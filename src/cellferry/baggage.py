@@ -17,11 +17,12 @@ from cellferry.capture.preflight import find_culprit
 from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
 from cellferry.config import Cellferry, person_of
 from cellferry.link.there import There
-from cellferry.model import Cell, CellRequest, Host
+from cellferry.model import CellRequest
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.placeholder import describe
+from cellferry.screen import Cell, Host
 
 _MOST_TRIES = 200
 
@@ -155,5 +156,6 @@ def frame_of(
         "flags": host.future_flags(),
         "unchanged": sorted(only_looked_at(host.transform(cell.source), namespace)),
         "imports": sorted({name.partition(".")[0] for name in flow.imports}),
+        "stop_after_s": config.disconnect_s if request.on_disconnect == "stop" else None,
         "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
     }

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs
+from cellferry.again import Again
 from cellferry.baggage import frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
@@ -30,17 +31,18 @@ from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
-from cellferry.link.http import WorkerHttp
+from cellferry.link.redial import When
 from cellferry.link.reports import RESULT, RemoteError, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Host, Message, PackageRow, Worker, WorkerId
+from cellferry.model import CellReport, CellRequest, Message, PackageRow, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import Parcel, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+from cellferry.screen import Cell, Host
 
 if TYPE_CHECKING:
     from cellferry.packages import Packages
@@ -75,6 +77,7 @@ class Session:
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self._again = Again(config, self.fleet, host.screen, self.down)
         self.failed_remotely = False
 
     @accounts.on_the_board
@@ -85,7 +88,9 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = accounts.with_packages(request, self.config)
+        return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+
+    def _once(self, request: CellRequest, cell: Cell) -> CellReport:
         clock = self.fleet.board.clock()
         flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
@@ -96,6 +101,7 @@ class Session:
             return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
             self.forget(known)
+            known.link.tell_loss()
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self.namespace), ambient, self.host.hidden)
@@ -108,6 +114,7 @@ class Session:
         if known:
             accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
+        self._again.found(there.worker)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, ambient, self.host.hidden)
         clock.append(time.perf_counter())
@@ -133,7 +140,7 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
         self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
@@ -149,6 +156,7 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
+            self._again.look(request, there, returned, frame["run"])
             self.fleet.board.step("home")
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
@@ -175,8 +183,9 @@ class Session:
 
         given = [self.namespace.get(root) for root in parcel.roots]
         name = self.fleet.peek(request)
-        before = self._packages.get(name)
-        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, trial=trial)
+        before, there = self._packages.get(name), self._there.get(name)
+        machines = accounts.machines(self.fleet, request, self.config, there)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, machines, trial=trial)
         if not trial:
             self._packages[name] = packages
         return packages
@@ -193,7 +202,7 @@ class Session:
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
             worker.endpoint, self.host.screen, self.namespace, worker.name,
-            lambda closed: self._trouble(worker, closed, generation), self.config.trust == "data",
+            lambda when: self._trouble(worker, when, generation), self.config.trust == "data",
         )  # fmt: skip
         config = self.config
         files = FileSync(
@@ -207,13 +216,13 @@ class Session:
         self._there[worker.name] = there
         return there
 
-    def _trouble(self, worker: Worker, closed: bool, generation: int) -> Exception | None:
-        """Asked by the link to the worker's kernel of that generation, while it waits: None, or why nothing will come."""
-        if not closed and self.fleet.alive(worker):
+    def _trouble(self, worker: Worker, when: When, generation: int) -> Exception | None:
+        """Asked by the link to the worker's kernel of that generation (``redial.Alive``): None, or why nothing will come."""
+        if when == "waiting" and self.fleet.alive(worker):
             return None
-        error = self.fleet.diagnose(worker, generation=generation)
+        error = self.fleet.diagnose(worker, generation=generation, certain=when == "away")
         if isinstance(error, errors.KernelDied):
-            self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
+            self._deaths[worker.id] = generation
         return error
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
@@ -234,11 +243,7 @@ class Session:
                     self.fleet.left.add(there.worker.id)
                     raise
                 interrupts += 1
-                there.link.interrupt()
-                if interrupts == 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/interrupt")
-                elif interrupts > 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/restart")
+                there.link.interrupted(interrupts)
 
     def _settle(self, there: There, returned: Returned) -> list[str]:
         """Give the notebook what came home: objects changed in place, names bound, names deleted."""
@@ -267,11 +272,7 @@ class Session:
             for n, why in frame["stayed"].items()
             if why and n != RESULT and why != BOUND_TO_PROCESS
         ]
-        notes += [
-            f"a {kind} changed on the worker in a way that cannot travel; it is as it was here"
-            for kind in frame["lost"]
-        ]
-        return notes
+        return notes + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,8 @@ import pytest
 
 from cellferry.config import Cellferry
 from cellferry.fleet.board import Board, board_folder, read_boards
-from cellferry.model import Cell, Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.model import Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.screen import Cell
 from cellferry.testing.contract import eventually
 
 CELL = Cell("1", 0, 7, "c-1")
@@ -140,7 +142,8 @@ def test_it_is_private_and_goes_with_its_process(config: Cellferry, tmp_path: Pa
     process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
     try:
         content = seen(config)
-        path = board_folder(config) / f"{process.pid}.json"
+        (path,) = board_folder(config).iterdir()
+        assert path.name == f"{socket.gethostname()}-{process.pid}.json"
         assert content["pid"] == process.pid and path.stat().st_mode & 0o777 == 0o600
         assert board_folder(config).stat().st_mode & 0o777 == 0o700
     finally:
@@ -150,8 +153,12 @@ def test_it_is_private_and_goes_with_its_process(config: Cellferry, tmp_path: Pa
 
 def test_another_process_of_the_same_number_is_not_believed(config: Cellferry) -> None:
     path = board_folder(config) / f"{os.getpid()}.json"
-    path.write_text(json.dumps({"v": 1, "pid": os.getpid(), "started_s": 1.0, "workers": [], "runs": []}))
+    told = {"v": 1, "host": socket.gethostname(), "pid": os.getpid(), "started_s": 1.0, "workers": [], "runs": []}
+    path.write_text(json.dumps(told))
     assert read_boards(board_folder(config)) == [] and not path.exists()
+    path.write_text(json.dumps(told | {"host": "another-machine"}))
+    assert read_boards(board_folder(config)) == [] and path.exists(), "nobody can see from here whether it lives"
+    path.unlink()
 
 
 def test_threads_change_it_at_the_same_time(config: Cellferry, board: Board) -> None:

@@ -19,6 +19,7 @@ from cellferry.model import CellRequest, Hardware
 
 PROVIDERS = ("local", "ssh", "slurm", "aws", "sky", "demo")
 LAUNCHERS = ("torchrun", "ray")
+ON_DISCONNECT = ("keep", "stop")
 AVAILABLE = frozenset({"local", "ssh", "aws", "demo"})
 """Those of the providers that this release has."""
 PERIODS = ("notebook", "day", "month")
@@ -144,6 +145,12 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
     Option("spot", "allow interruptible capacity", "spot", None),
     Option("budget", "most this cell may spend, in US dollars", "budget=5", _as("budget_microusd", read_money)),
     Option("timeout", "end of the cell", "timeout=2h", _as("timeout_s", read_duration)),
+    Option("retry", "run the cell again, so many times at most, when its worker dies under it", "retry=2",
+           _as("retry", read_count)),
+    Option("checkpoint", "save what the cell has made, this often, for a retried one to go on with", "checkpoint=60s",
+           _as("checkpoint_s", read_duration)),
+    Option("checkpoint_names", "save these names, not all that the cell has bound or changed",
+           "checkpoint_names=model,step", _as("checkpoint_names", _returns)),
     Option("idle", "how long an unused worker is kept", "idle=10m", _as("idle_s", read_duration)),
     Option("name", "the worker's name; cells that name the same worker share its memory", "name=train",
            _as("name", _worker_name)),
@@ -161,6 +168,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
     Option("returns", "bring back only these names; `returns=` for none", "returns=model,loss",
            _as("returns", _returns)),
     Option("detach", "give the prompt back; collect with `%remote attach`", "detach", None),
+    Option("on_disconnect", "the notebook is gone while the cell runs: `keep` lets it go on, `stop` interrupts it",
+           "on_disconnect=stop", _as("on_disconnect", lambda text: _one_of(text, ON_DISCONNECT))),
     Option("meanwhile", "run on this machine until the one that is asked for has been found", "meanwhile", None),
     Option("estimate", "show offers, price and what would be shipped; run nothing", "estimate", None),
 )})

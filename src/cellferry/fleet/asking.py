@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError
@@ -34,9 +36,17 @@ def ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
     return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
 
 
-def others_use(worker: Worker) -> bool:
-    """Whether more than this process is linked to it."""
+def others_use(worker: Worker, ours: int = 1) -> bool:
+    """Whether more than this process is linked to it, which has ``ours`` links."""
     try:
-        return int(ask_status(worker, USE_S)["lease"]["links"]) > 1
+        return int(ask_status(worker, USE_S)["lease"]["links"]) > ours
     except (CellferryError, KeyError, TypeError, ValueError):
+        return False
+
+
+def is_full(folder: Path | None) -> bool:
+    """Whether the disk of a worker on this machine is full: its server may not be able to say so."""
+    try:
+        return folder is not None and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES
+    except OSError:
         return False

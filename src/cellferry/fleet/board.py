@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import threading
 import time
 import uuid
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.config import Cellferry, state_folder
-from cellferry.model import Cell, Offer, Worker
+from cellferry.model import Offer, Worker
 from cellferry.providers.base import Progress
+from cellferry.screen import Cell
 
 FOLDER = "board"
 PAUSE_S = 0.1
@@ -228,21 +230,26 @@ class Board:
         for name in old:
             del self._workers[name]
         return {
-            "v": 1, "pid": self._pid, "started_s": _started_s(self._pid), "notebook": self._notebook,
+            "v": 1, "host": socket.gethostname(), "pid": self._pid, "started_s": _started_s(self._pid), "notebook": self._notebook,
             "kernel_id": self._kernel_id, "workers": list(self._workers.values()), "runs": self._runs,
         }  # fmt: skip
 
     def _path(self) -> Path:
-        name = f"{self._pid}-{self._number}" if self._number else str(self._pid)
+        name = f"{socket.gethostname()}-{self._pid}" + (f"-{self._number}" if self._number else "")
         return board_folder(self._config) / f"{name}.json"
 
 
 def read_boards(folder: Path) -> list[dict[str, Any]]:
-    """The boards of all processes that live; those of others are removed. Called by whoever shows them."""
-    found = []
+    """The boards of all processes of this machine that live; those of dead ones are removed. Called by whoever shows them.
+
+    The folder may be shared by several machines: nobody can see from here which processes live on another.
+    """
+    found, here = [], socket.gethostname()
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text("utf-8"))
+            if content["host"] != here:
+                continue
             if abs(_started_s(int(content["pid"])) - float(content["started_s"])) < 2.0:
                 found.append(content)
             else:

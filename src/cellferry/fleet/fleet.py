@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
-from cellferry.fleet.asking import ask_status, noted_status, others_use
+from cellferry.fleet.asking import ask_status, is_full, noted_status, others_use
 from cellferry.fleet.board import Board
 from cellferry.fleet.rows import worker_row
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
@@ -184,11 +183,12 @@ class Fleet:
         row = self._spent(worker.token)
         return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
 
-    def diagnose(self, worker: Worker, *, generation: int | None = None) -> WorkerError:
+    def diagnose(self, worker: Worker, *, generation: int | None = None, certain: bool = False) -> WorkerError | None:
         """Why the connection to this worker broke, within 10 s: KernelDied, DiskFull or WorkerLost, with advice.
 
         Called when a link ended unexpectedly. ``generation`` is the kernel that it was connected to, if known. Changes
-        nothing: the next ``acquire`` replaces a worker that is gone.
+        nothing: the next ``acquire`` replaces a worker that is gone. ``certain``: one look, and None unless it is known that
+        there is nothing to connect to again; only then is there None.
         """
         provider = self.provider(worker.provider)
         started, trouble, answered = time.monotonic(), "", 0.0
@@ -203,8 +203,10 @@ class Fleet:
                 trouble, answered = "", answered or now
                 if error is not None:
                     return error
-                if now - answered > SETTLE_S:
+                if now - answered > SETTLE_S and not certain:
                     return diagnosis.broken_link(worker.name)
+            if certain:
+                return diagnosis.over(worker, time.time())
             threading.Event().wait(PAUSE_S)
         if not provider.alive(worker):
             return self._explain_end(provider, worker)
@@ -366,6 +368,8 @@ class Fleet:
         return [worker for worker in found if worker.id not in ours]
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
+        if is_full(worker.folder):  # its server may not be able to say so
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         for ask in (noted_status, lambda each: ask_status(each, ASK_S)):
             status = ask(worker)
             error = diagnosis.explain_status(worker.name, status, generation) if status else None
@@ -374,9 +378,8 @@ class Fleet:
         return None
 
     def _explain_end(self, provider: Provider, worker: Worker) -> WorkerError:
-        folder = worker.folder
-        if folder is not None and folder.exists() and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES:
-            return diagnosis.disk_full(worker.name, str(folder))
+        if is_full(worker.folder):
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         return diagnosis.lost(worker.name, provider.describe_end(worker))
 
 

@@ -47,6 +47,7 @@ ENDED_ITSELF = {
     102: "its folder was removed",
     104: "its money was spent",
     105: "the provider took its machine back",
+    106: "its kernel could not be ended although the cell was over its limit",
 }
 """What the exit status of a worker means that ended on purpose (``worker.keeper.EXIT_CODES``)."""
 
@@ -154,6 +155,7 @@ class LocalProvider(Provider, Market):
                 self.name, "here", socket.gethostname(), gpu=gpus.name, gpu_count=gpus.count,
                 gpu_memory_bytes=gpus.memory_bytes, cpus=os.cpu_count() or 1, memory_bytes=memory_here_bytes(),
                 arch=platform.machine(), microusd_per_hour=0, priced_unix_s=time.time(), price_source="yours",
+                driver=gpus.driver,
             )
         ]  # fmt: skip
 
@@ -322,7 +324,7 @@ def _disk_full(folder: Path | None) -> DiskFull:
     return DiskFull(
         f"no space is left in {place}, where the local worker keeps its files",
         "free some, or choose another place: c.Cellferry.worker_dir",
-    )
+    ).not_again()
 
 
 def _how(code: int | None) -> str:
