@@ -19,7 +19,7 @@ import psutil
 from cellferry.config import Cellferry
 from cellferry.link.identity import make_identity
 from cellferry.link.session import KernelLink
-from cellferry.model import CellRequest, Endpoint, Lease, Offer, Order
+from cellferry.model import PROTOCOL, CellRequest, Endpoint, Lease, Offer, Order
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.packing import pack
 from cellferry.parcels.parcel import settle
@@ -135,7 +135,7 @@ class ProcessMachine:
     def settings(self, lease: Lease) -> dict[str, Any]:
         """A worker's settings, as the provider makes them."""
         return {
-            "protocol": 1, "transport": "tls", "worker_id": TOKEN, "idle_s": lease.idle_s, "grace_s": lease.grace_s,
+            "protocol": PROTOCOL, "transport": "tls", "worker_id": TOKEN, "idle_s": lease.idle_s, "grace_s": lease.grace_s,
             "client_cert_pem": self.client_pem, "listen_host": "127.0.0.1", "listen_port": self.port,
         }  # fmt: skip
 

@@ -24,7 +24,7 @@ SETTLE_S = 15.0
 
 _KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 _REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "fleet/test_fleet", "fleet/test_cli",
-                 "testbeds/")
+                 "testbeds/", "link/test_lasting_link")
 """Where tests start real kernels, workers and hosts, which takes seconds: slow, whether a test says so itself or not."""
 _home: Path | None = None
 

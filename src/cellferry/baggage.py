@@ -155,5 +155,6 @@ def frame_of(
         "flags": host.future_flags(),
         "unchanged": sorted(only_looked_at(host.transform(cell.source), namespace)),
         "imports": sorted({name.partition(".")[0] for name in flow.imports}),
+        "stop_after_s": config.disconnect_s if request.on_disconnect == "stop" else None,
         "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
     }

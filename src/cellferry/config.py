@@ -106,6 +106,9 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     attempt_s = Float(600.0, help="How long one machine may take to become reachable before the next is tried (s).").tag(
         config=True
     )
+    disconnect_s = Float(
+        30.0, help="A cell with on_disconnect=stop is interrupted when its notebook has been gone for this long (seconds)."
+    ).tag(config=True)
     grace_s = Float(5.0, help="A local worker ends this many seconds after the kernel that started it is gone.").tag(
         config=True
     )

@@ -30,7 +30,7 @@ from cellferry.environment.places import choose_cache
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
-from cellferry.link.http import WorkerHttp
+from cellferry.link.redial import When
 from cellferry.link.reports import RESULT, RemoteError, cell_report, shipped_rows
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
@@ -95,6 +95,7 @@ class Session:
             return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
             self.forget(known)
+            known.link.tell_loss()
             known = None
         ambient = (known.ambient if known else Ambient()).changed()
         parcel = pack_all(needs, known.heap if known else Heap(self.namespace), ambient, self.host.hidden)
@@ -190,7 +191,7 @@ class Session:
         generation = self._deaths.get(worker.id, 0) + 1
         link = KernelLink(
             worker.endpoint, self.host.screen, self.namespace, worker.name,
-            lambda closed: self._trouble(worker, closed, generation), self.config.trust == "data",
+            lambda when: self._trouble(worker, when, generation), self.config.trust == "data",
         )  # fmt: skip
         config = self.config
         files = FileSync(
@@ -204,13 +205,13 @@ class Session:
         self._there[worker.name] = there
         return there
 
-    def _trouble(self, worker: Worker, closed: bool, generation: int) -> Exception | None:
-        """Asked by the link to the worker's kernel of that generation, while it waits: None, or why nothing will come."""
-        if not closed and self.fleet.alive(worker):
+    def _trouble(self, worker: Worker, when: When, generation: int) -> Exception | None:
+        """Asked by the link to the worker's kernel of that generation (``redial.Alive``): None, or why nothing will come."""
+        if when == "waiting" and self.fleet.alive(worker):
             return None
-        error = self.fleet.diagnose(worker, generation=generation)
+        error = self.fleet.diagnose(worker, generation=generation, certain=when == "away")
         if isinstance(error, errors.KernelDied):
-            self._deaths[worker.id] = self._deaths.get(worker.id, 0) + 1
+            self._deaths[worker.id] = generation
         return error
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
@@ -231,11 +232,7 @@ class Session:
                     self.fleet.left.add(there.worker.id)
                     raise
                 interrupts += 1
-                there.link.interrupt()
-                if interrupts == 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/interrupt")
-                elif interrupts > 2:
-                    WorkerHttp(there.worker.endpoint).post("kernel/restart")
+                there.link.interrupted(interrupts)
 
     def _settle(self, there: There, returned: Returned) -> list[str]:
         """Give the notebook what came home: objects changed in place, names bound, names deleted."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, NewType, Protocol
 WorkerId = NewType("WorkerId", str)
 """Random name of a worker, unique for ever; safe in file names."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of what client and worker say to each other; a different one is a clear error at hello."""
 
 Message = dict[str, object]
@@ -64,6 +64,8 @@ class CellRequest:
     files: tuple[str, ...] = ()
     returns: tuple[str, ...] | None = None
     detach: bool = False
+    on_disconnect: Literal["keep", "stop"] = "keep"
+    """What becomes of the running cell when its notebook is gone for long: it goes on, or it is interrupted."""
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cellferry.errors import CellferryError
+from cellferry.errors import CellferryError, WorkerLost
 from cellferry.link.session import KernelLink
 from cellferry.model import PROTOCOL, Endpoint
 from cellferry.parcels.context import Unpacking
@@ -31,6 +31,11 @@ class Evil:
 
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.mark),)
+
+
+def gone_with_its_connection(when: str) -> Exception | None:
+    """A fake worker serves one connection, and is no more after it."""
+    return None if when == "waiting" else WorkerLost("it is gone")
 
 
 class FakeWorker:
@@ -75,7 +80,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Any]]:
         folder = tmp_path / str(len(workers))
         folder.mkdir()
         workers.append(FakeWorker(folder, answer))
-        link = KernelLink(Endpoint("unix", path=str(workers[-1].path)), None, namespace, "w", lambda closed: None, True)  # type: ignore[arg-type]
+        link = KernelLink(Endpoint("unix", path=str(workers[-1].path)), None, namespace, "w", gone_with_its_connection, True)  # type: ignore[arg-type]
         link.open()
         try:
             parcel = pack(link.heap, dict(namespace), PackPlan())

@@ -19,6 +19,7 @@ from cellferry.model import CellRequest, Hardware
 
 PROVIDERS = ("local", "ssh", "slurm", "aws", "sky", "demo")
 LAUNCHERS = ("torchrun", "ray")
+ON_DISCONNECT = ("keep", "stop")
 AVAILABLE = frozenset({"local", "ssh", "aws", "demo"})
 """Those of the providers that this release has."""
 PERIODS = ("notebook", "day", "month")
@@ -161,6 +162,8 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
     Option("returns", "bring back only these names; `returns=` for none", "returns=model,loss",
            _as("returns", _returns)),
     Option("detach", "give the prompt back; collect with `%remote attach`", "detach", None),
+    Option("on_disconnect", "the notebook is gone while the cell runs: `keep` lets it go on, `stop` interrupts it",
+           "on_disconnect=stop", _as("on_disconnect", lambda text: _one_of(text, ON_DISCONNECT))),
     Option("meanwhile", "run on this machine until the one that is asked for has been found", "meanwhile", None),
     Option("estimate", "show offers, price and what would be shipped; run nothing", "estimate", None),
 )})

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellferry.errors import DiskFull, KernelDied, WorkerError, WorkerLost
+from cellferry.model import LAST_S, Worker
 
 DISK_LOW_BYTES = 1 << 20
 RECENT_S = 30.0
+SETTLED_S = 30.0
+"""The clocks of two machines may differ by so much."""
 LOG_LINES = 8
 
 AGAIN = "run the cell again: a new kernel is already there; values that lived only on it are lost"
@@ -45,6 +48,17 @@ def disk_full(name: str, place: str) -> DiskFull:
 def lost(name: str, why: str) -> WorkerLost:
     """For a worker that does not exist any more."""
     return WorkerLost(f"worker {name!r} ended while it was in use: {why}", NEW_WORKER)
+
+
+def over(worker: Worker, now_unix_s: float) -> WorkerLost | None:
+    """For a worker that cannot be asked: its money may be gone, and then it has ended itself."""
+    ends_s = worker.lease.ends_unix_s
+    if ends_s is None or now_unix_s < ends_s + LAST_S + SETTLED_S:
+        return None
+    return WorkerLost(
+        f"worker {worker.name!r} could not be reached while its money lasted, and has ended itself since",
+        "run the cell again with more money for it: %%remote budget=",
+    )
 
 
 def unreachable(name: str, why: str) -> WorkerLost:

@@ -169,11 +169,12 @@ class Fleet:
         row = self.purse.spent(worker.token) if worker.token else None
         return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
 
-    def diagnose(self, worker: Worker, *, generation: int | None = None) -> WorkerError:
+    def diagnose(self, worker: Worker, *, generation: int | None = None, certain: bool = False) -> WorkerError | None:
         """Why the connection to this worker broke, within 10 s: KernelDied, DiskFull or WorkerLost, with advice.
 
         Called when a link ended unexpectedly. ``generation`` is the kernel that it was connected to, if known. Changes
-        nothing: the next ``acquire`` replaces a worker that is gone.
+        nothing: the next ``acquire`` replaces a worker that is gone. ``certain``: one look, and None unless it is known that
+        there is nothing to connect to again; only then is there None.
         """
         provider = self.provider(worker.provider)
         started, trouble, answered = time.monotonic(), "", 0.0
@@ -188,8 +189,10 @@ class Fleet:
                 trouble, answered = "", answered or now
                 if error is not None:
                     return error
-                if now - answered > SETTLE_S:
+                if now - answered > SETTLE_S and not certain:
                     return diagnosis.broken_link(worker.name)
+            if certain:
+                return diagnosis.over(worker, time.time())
             threading.Event().wait(PAUSE_S)
         if not provider.alive(worker):
             return self._explain_end(provider, worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import queue
 import signal
@@ -11,33 +12,45 @@ import socket
 import sys
 import threading
 import traceback
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cellferry.guest.cells import Cells
+from cellferry.guest.files import FileWords
 from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
+from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
+from cellferry.guest.showing import Showing
 from cellferry.parcels import tls, vm
 from cellferry.parcels.bulk import Inbox, stream
+from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
+from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
-PROTOCOL = 1
 Job = Callable[[], Any]
-_MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
 
-class Link:
-    """One client. Its frames are read in a thread of its own; cells and comms go to the kernel's main thread."""
+class Link(FileWords):
+    """One client, whether it is connected at the moment or not. Its frames are read in a thread of its own; cells and comms
+    go to the kernel's main thread.
 
-    def __init__(self, door: Door, channel: Channel) -> None:
+    ``session``: the client's secret, by which it comes back; ``client``: the same for all sessions of its process.
+    """
+
+    def __init__(self, door: Door, hello: dict[str, Any]) -> None:
         self.door = door
-        self.channel = channel
-        self.vm = False
+        self.session, self.client = str(hello.get("session", "")), str(hello.get("client", ""))
+        self.attempt = int(hello.get("attempt", 0))
+        self.channel = Lasting(
+            lambda: wait_for_client(door, self), beat_s=float(hello.get("beat_s", 0)), silent_s=float(hello.get("silent_s", 0))
+        )
+        self.vm = bool(hello.get("vm"))
+        self.stop_after_s = math.inf
+        """How long its client may be gone before its running cell is interrupted."""
         self.sessions: set[str] = set()
         self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self.grown: queue.Queue[bool] = queue.Queue()
@@ -45,14 +58,22 @@ class Link:
         self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+        self.cells.heap.by_source = hello.get("python", here := list(sys.version_info[:2])) != here
+        self.cells.data_only = bool(hello.get("data_only"))
+        self.cells.worker = hello.get("worker", "")
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a cell of this client runs, or waits for its turn."""
+        return self.door.queue.has(self)
 
     @property
     def connected(self) -> bool:
-        """Whether there is a client to send to."""
-        return self in self.door.links
+        """Whether its client is there at the moment."""
+        return self.channel.attached
 
     def serve(self) -> None:
-        """Read until the client is gone."""
+        """Read until the client says goodbye, or has been gone for too long."""
         try:
             while True:
                 meta, buffers = self.channel.recv(self._allocate)
@@ -73,10 +94,10 @@ class Link:
         except Exception as exc:
             self.send({"op": "refused", "error": type(exc).__name__, "what": f"{type(exc).__name__}: {exc}"})
 
-    def send(self, meta: dict[str, Any], buffers: Any = ()) -> None:
-        """Send a frame; a client that is gone is noticed by the reader."""
+    def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False, again: Again | None = None) -> None:
+        """Send a frame, or keep it for a client that is away. ``event``: an output, which never waits for the network."""
         try:
-            self.channel.send(meta, buffers)
+            self.channel.send(meta, buffers, event=event, again=again)
         except WireClosed:
             pass
 
@@ -85,24 +106,12 @@ class Link:
             return self.inbox.target(meta["leaf"], meta["at"], size)
         return self.cells.allocate(meta, index, size)
 
-    def _on_hello(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.vm = bool(meta.get("vm"))
-        self.cells.heap.by_source = meta.get("python", here := list(sys.version_info[:2])) != here
-        self.cells.data_only = bool(meta.get("data_only"))
-        self.cells.worker = meta.get("worker", "")
-        self.send(
-            {
-                "op": "welcome",
-                "protocol": PROTOCOL,
-                "pid": os.getpid(),
-                "python": list(sys.version_info[:3]),
-                "work": str(self.cells.files.root),
-                "names": self.cells.names(),
-            }
-        )
+    def _on_bye(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.channel.close()
 
     def _on_run(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.sessions.add(str(meta["parent"].get("header", {}).get("session", "")))
+        self.stop_after_s = math.inf if meta.get("stop_after_s") is None else float(meta["stop_after_s"])
         journal = self.door.queue.take(self, meta)
         if not meta["parcel"]["bulk"]:
             self.door.post(lambda: self.cells.run(meta, buffers, None, None, journal))
@@ -147,6 +156,9 @@ class Link:
         self.outbox = []
 
     def _on_interrupt(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.interrupt()
+
+    def interrupt(self) -> None:
         self.answers.put({"interrupted": True})
         self.door.interrupt()
 
@@ -174,34 +186,8 @@ class Link:
     def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.modules(meta, buffers))
 
-    def _on_put(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.receive(meta["pieces"], buffers)
 
-    def _on_placed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "placed", "failed": self.cells.files.placed(meta["files"])})
-
-    def _on_digests(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        sizes, digests = self.cells.files.sums(meta["paths"])
-        self.send({"op": "digests", "sizes": sizes}, digests)
-
-    def _on_check(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        wrong = self.cells.files.wrong(meta["path"], meta["chunks"], bytes(buffers[0]))
-        self.send({"op": "check", "wrong": wrong})
-
-    def _on_seen(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "seen", "sizes": self.cells.files.seen(meta["paths"])})
-
-    def _on_listing(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.send({"op": "listing", "files": self.cells.files.listing()})
-
-    def _on_take(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.send(meta["number"], meta["ranges"], self.send)
-
-    def _on_store(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.files.store(meta["number"], meta["order"], self.send)
-
-
-class Door:
+class Door(Showing):
     """All links of this kernel, and the queue of jobs for its main thread."""
 
     def __init__(self, folder: Path, control: int, kernel: Any, streams: tuple[Any, ...]) -> None:
@@ -217,14 +203,16 @@ class Door:
         """Why the worker interrupted the running cell ("money", "notice", "cell"), if it did."""
         self.masking = Masking()
         self.queue = Queue(folder / "runs")
-        self._last_stream: dict[str, Any] = {}
         self.packages = Packages()
         self.importer = Importer()
         self._streams = streams
         self._control = socket.socket(fileno=control)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._meeting = threading.Lock()
         settings = json.loads((folder / "worker.json").read_text())
+        self.keep_s = float(settings.get("idle_s", 600))
+        """How long a link without a client and without a cell is kept."""
         self._pinned = settings.get("client_cert_pem") if settings.get("transport") == "tls" else None
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -243,43 +231,6 @@ class Door:
         if session is not None and any(session in link.sessions for link in self.links):
             return True
         return self.queue.of(header) is not None
-
-    def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        """One iopub message, to the client whose request is its parent; without the secrets of the cell."""
-        if self.masking.active:
-            kind = str(message["header"]["msg_type"])
-            if kind == "stream":
-                self._last_stream = message
-            else:
-                self.show_rest()
-            content = self.masking.content(kind, message["content"])
-            if content is None:
-                return
-            message = {**message, "content": content}
-        self._publish(message, buffers)
-
-    def show_rest(self) -> None:
-        """Show what was held back because it might have been the beginning of a secret; called when nothing follows."""
-        for content in self.masking.rest():
-            last = self._last_stream
-            self._publish({**last, "content": content, "header": {**last["header"], "msg_id": uuid.uuid4().hex}}, [])
-
-    def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
-        parent = message["parent_header"]
-        event = {key: message[key] for key in _MESSAGE if key in message}
-        journal = self.queue.of(parent)
-        head: dict[str, Any] = {"op": "event", "message": event}
-        if journal is not None:
-            head.update(run=journal.run, n=journal.event(event, buffers))
-        link = self._reader(journal, parent)
-        if link is not None:
-            link.send(head, buffers)
-
-    def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
-        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from."""
-        if journal is not None and not journal.ended:
-            return self.queue.owner(journal.run)
-        return next((link for link in self.links if parent.get("session") in link.sessions), None)
 
     def ask(self, prompt: str, password: bool) -> str:
         """A line from the user of the running cell; KeyboardInterrupt or EOFError as at a local prompt."""
@@ -311,7 +262,7 @@ class Door:
         self.running, self.busy = link, link is not None
         self.limit_s, self.limited = limit_s, ""
         self.importer.ask = link.need if link is not None else None
-        self._tell_state()
+        self.tell_state()
 
     def over(self, journal: Journal) -> None:
         """That run has ended, well or not: the next one may be told that it is its turn."""
@@ -325,14 +276,18 @@ class Door:
             os.kill(os.getpid(), signal.SIGINT)
 
     def forget(self, link: Link) -> None:
-        """The client is gone: what it started stays until the lease says otherwise."""
+        """The client is gone for good: what it started stays until the lease says otherwise."""
         link.answers.put({"eof": True})
         link.channel.close()
         if link in self.links:
             self.links.remove(link)
+        self.left(link)
+        self.tell_state()
+
+    def left(self, link: Link) -> None:
+        """Its client is gone, for good or not: what it asked for belongs to nobody, and can be had by whoever comes."""
         if self.queue.left(link):  # its cell has ended and was not fetched, or is about to
             self.post(link.cells.keep)
-        self._tell_state()
 
     async def _work(self) -> None:
         while True:
@@ -375,21 +330,47 @@ class Door:
         if message.get("why"):
             self.limited = self.limited or str(message["why"])
         for link in list(self.links):
-            link.send({"op": "say", "text": str(message["text"])})
+            link.send({"op": "say", "text": str(message["text"])}, event=True)
 
     def _connect(self, sock: socket.socket) -> None:
+        """A client that is new here, or one that comes back to its link."""
         try:
-            stream = tls.taken(sock, PREAMBLE, self.folder, self._pinned)
-        except (OSError, WireClosed):
+            channel = Channel(tls.taken(sock, PREAMBLE, self.folder, self._pinned))
+            hello = channel.recv()[0]
+            if agreed(hello) is None:
+                turn_away(channel)
+                return
+            with self._meeting:
+                link = self._meet(channel, hello)
+        except (OSError, WireClosed, ValueError, TypeError):
             sock.close()
             return
-        link = Link(self, Channel(stream))
-        self.links.append(link)
-        self._tell_state()
-        link.serve()
+        if link is not None:
+            self.tell_state()
+            link.serve()
 
-    def _tell_state(self) -> None:
-        self._tell({"op": "state", "busy": self.busy, "links": len(self.links), "limit_s": self.limit_s})
+    def _meet(self, channel: Channel, hello: dict[str, Any]) -> Link | None:
+        """The new link for this client; None if it came back to one that it has."""
+        link, attempt = known(self.links, hello), int(hello.get("attempt", 0))
+        if link is not None:
+            if attempt <= link.attempt:
+                channel.close()  # an older attempt than the one that it goes on with
+                return None
+            link.attempt = attempt
+            if not join(link, channel, hello, resumed=True):
+                channel.close()
+                link.channel.close()  # they do not agree about what was sent: next time the client is a new one
+            return None
+        for other in forsaken(self.links, hello):
+            other.channel.close()
+        link = Link(self, hello)
+        join(link, channel, {**hello, "got": 0}, resumed=False)
+        self.links.append(link)
+        return link
+
+    def tell_state(self) -> None:
+        linked = sum(link.channel.attached for link in self.links)
+        self._tell({"op": "state", "busy": self.busy, "links": linked, "limit_s": self.limit_s})
 
     def _tell(self, what: dict[str, Any]) -> None:
         try:

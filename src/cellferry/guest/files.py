@@ -222,3 +222,36 @@ class WorkFiles:
                                 return
             except OSError:
                 continue
+
+
+class FileWords:
+    """What a link does with the words about files, in its own thread."""
+
+    cells: Any
+    send: Send
+
+    def _on_put(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.files.receive(meta["pieces"], buffers)
+
+    def _on_placed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.send({"op": "placed", "failed": self.cells.files.placed(meta["files"])})
+
+    def _on_digests(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        sizes, digests = self.cells.files.sums(meta["paths"])
+        self.send({"op": "digests", "sizes": sizes}, digests)
+
+    def _on_check(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        wrong = self.cells.files.wrong(meta["path"], meta["chunks"], bytes(buffers[0]))
+        self.send({"op": "check", "wrong": wrong})
+
+    def _on_seen(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.send({"op": "seen", "sizes": self.cells.files.seen(meta["paths"])})
+
+    def _on_listing(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.send({"op": "listing", "files": self.cells.files.listing()})
+
+    def _on_take(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.files.send(meta["number"], meta["ranges"], self.send)
+
+    def _on_store(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.files.store(meta["number"], meta["order"], self.send)

@@ -25,10 +25,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cellferry.parcels.wire import Buffer, encoded
+from cellferry.parcels.outbox import Again
+from cellferry.parcels.wire import Buffer, Meta, encoded, whole_frame
 
 HEAD_BYTES = 8 << 20
 """So much of a run's outputs is kept from its beginning,"""
@@ -74,8 +76,14 @@ class Journal:
         return (self.folder / "claimed").exists()
 
     def event(self, message: dict[str, Any], buffers: Sequence[Buffer]) -> int:
-        """Write one output; its number, from 1. A full disk loses it here, not on the screen."""
+        """As ``keep``: the number alone."""
+        return self.keep(message, buffers)[0]
+
+    def keep(self, message: dict[str, Any], buffers: Sequence[Buffer]) -> tuple[int, Again | None]:
+        """Write one output; its number, from 1, and a way to read it again while it is kept (the head of an ``event`` frame and
+        its buffers). A full disk loses it here, not on the screen."""
         with self._lock:
+            again = None
             self.events += 1
             parts = encoded({"n": self.events, "message": message}, buffers)
             size = sum(memoryview(part).nbytes for part in parts)
@@ -83,11 +91,13 @@ class Journal:
                 if self._file < 0 or (self._written and self._written + size > self._room):
                     self._next_piece()
                 if size <= HEAD_BYTES:  # a larger one would push out everything else
+                    at = self._written
                     os.write(self._file, b"".join(parts))
                     self._written += size
+                    again = partial(_read_event, self.folder / _EVENTS.format(self._piece), at, size, self.run)
             except OSError:
                 pass
-            return self.events
+            return self.events, again
 
     def end(self, outcome: dict[str, Any]) -> None:
         """The cell has ended; ``outcome``: ``status`` and what else a later client should know."""
@@ -134,6 +144,20 @@ def claim(folder: Path) -> None:
     done = sorted(folder.parent.glob("*/claimed"), key=lambda path: path.stat().st_mtime_ns)
     for old in done[:-MOST_CLAIMED]:
         shutil.rmtree(old.parent, ignore_errors=True)
+
+
+def _read_event(path: Path, at: int, size: int, run: str) -> tuple[Meta, list[memoryview]] | None:
+    """An ``event`` frame, from the file that it was written to; None if that was given up since."""
+    try:
+        with path.open("rb") as file:
+            file.seek(at)
+            frame = whole_frame(file.read(size))
+    except OSError:
+        return None
+    if frame is None:
+        return None
+    meta, buffers, _size = frame
+    return {"op": "event", "message": meta["message"], "run": run, "n": meta["n"]}, buffers
 
 
 def _mark(path: Path) -> None:

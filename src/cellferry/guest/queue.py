@@ -80,11 +80,24 @@ class Queue:
         if journal is not None:
             journal.claim()
 
+    def has(self, link: Link) -> bool:
+        """Whether a cell of this client runs, or waits for its turn."""
+        with self._lock:
+            return any(self._links.get(journal.run) is link for journal in self._waiting)
+
+    def back(self, link: Link) -> None:
+        """Its client has come back for what it asked for."""
+        for journal in self._of(link):
+            journal.orphan(False)
+
     def left(self, link: Link) -> bool:
         """Its client is gone: what it asked for and did not get belongs to nobody. Whether there is anything."""
-        with self._lock:
-            runs = [run for run, owner in self._links.items() if owner is link]
-            mine = [each for each in self._journals.values() if each.run in runs]
+        mine = self._of(link)
         for journal in mine:
             journal.orphan()
         return bool(mine)
+
+    def _of(self, link: Link) -> list[Journal]:
+        with self._lock:
+            runs = {run for run, owner in self._links.items() if owner is link}
+            return [each for each in self._journals.values() if each.run in runs]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,11 +83,13 @@ def _plans_out(link: KernelLink, folder: Path, names: Sequence[str], moved: Move
 
 
 class _Sending:
-    """Gathers pieces into ``put`` frames of about 4 MiB; one buffer serves all of them."""
+    """Gathers pieces into ``put`` frames of about 4 MiB. Few buffers serve all of them: each is used again when the worker
+    has what was in it, for until then it may have to be sent again."""
 
     def __init__(self, link: KernelLink) -> None:
         self._link = link
         self._memory = memoryview(bytearray(STEP_BYTES))
+        self._lent: deque[tuple[int, memoryview]] = deque()
         self._used = 0
         self._pieces: list[list[Any]] = []
         self._views: list[memoryview] = []
@@ -114,7 +117,10 @@ class _Sending:
     def _flush(self) -> None:
         if self._pieces:
             sums = b"".join(xxhash.xxh3_128_digest(view) for view in self._views)
-            self._link.tell({"op": "put", "pieces": self._pieces}, [*self._views, sums])
+            number = self._link.tell({"op": "put", "pieces": self._pieces}, [*self._views, sums])
+            self._lent.append((number, self._memory))
+            free = self._link.has_arrived(self._lent[0][0])
+            self._memory = self._lent.popleft()[1] if free else memoryview(bytearray(STEP_BYTES))
         self.sent_bytes += self._used
         self._used, self._pieces, self._views = 0, [], []
 

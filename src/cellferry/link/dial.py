@@ -12,6 +12,7 @@ from cellferry.parcels import tls
 from cellferry.parcels.wire import ALPN, PREAMBLE, Channel, PlainStream
 
 _CONNECT_S = 5.0
+_HANDSHAKE_S = 10.0
 
 
 def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Channel:
@@ -22,6 +23,8 @@ def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Ch
     """
     try:
         return _tls(endpoint, alpn) if endpoint.kind == "tls" else _unix(endpoint, preamble)
+    except tls.HandshakeCut as exc:
+        raise LinkError(f"the worker does not answer ({exc.args[0]})", "%remote down, then run the cell again") from exc
     except ssl.SSLError as exc:
         raise IdentityError(
             f"the worker at {endpoint.host}:{endpoint.port} did not prove who it is: {exc}",
@@ -48,4 +51,5 @@ def _unix(endpoint: Endpoint, preamble: bytes) -> Channel:
 def _tls(endpoint: Endpoint, alpn: str) -> Channel:
     context = client_context(endpoint, alpn)
     sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
-    return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=endpoint.worker_cert_pem))
+    pin = endpoint.worker_cert_pem
+    return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=pin, wait_s=_HANDSHAKE_S))

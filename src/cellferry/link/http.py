@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 import ssl
+import time
+import uuid
 from typing import Any
 
 from cellferry.errors import IdentityError, LinkError
@@ -14,6 +16,9 @@ from cellferry.model import Endpoint
 from cellferry.parcels.tls import check_pinned
 
 PREFIX = "/cellferry/v1/"
+ONCE = "Cellferry-Once"
+"""Header that names a request: a worker does what it asks for once, however often it comes."""
+_PAUSES_S = (0.2, 0.5)
 
 
 class WorkerHttp:
@@ -34,14 +39,27 @@ class WorkerHttp:
         return self._ask("GET", path)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """``post("stop")``, ``post("kernel/interrupt")``, ``post("lease", {"idle_s": 60})``; as ``get``."""
-        return self._ask("POST", path, body)
+        """``post("stop")``, ``post("kernel/interrupt")``, ``post("lease", {"idle_s": 60})``; as ``get``.
 
-    def _ask(self, method: str, path: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
+        Sent again where the connection breaks before the answer: the worker does it once.
+        """
+        once = {ONCE: uuid.uuid4().hex}
+        for pause_s in _PAUSES_S:
+            try:
+                return self._ask("POST", path, body, once)
+            except LinkError as error:
+                if not isinstance(error.__cause__, (ConnectionResetError, BrokenPipeError, http.client.BadStatusLine)):
+                    raise
+            time.sleep(pause_s)
+        return self._ask("POST", path, body, once)
+
+    def _ask(
+        self, method: str, path: str, told: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         target = path if path.startswith("/") else PREFIX + path
         connection = _Connection(self._endpoint, self._timeout_s)
         try:
-            connection.request(method, target, None if told is None else json.dumps(told))
+            connection.request(method, target, None if told is None else json.dumps(told), headers or {})
             response = connection.getresponse()
             body = response.read()
             if response.status != 200:

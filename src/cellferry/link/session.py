@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -14,6 +13,8 @@ from typing import Any
 
 from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
 from cellferry.link.dial import dial
+from cellferry.link.http import WorkerHttp
+from cellferry.link.redial import Alive, Redial
 from cellferry.model import PROTOCOL, Endpoint, Message, Screen
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
@@ -22,9 +23,11 @@ from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainArrived, checked_frame, unpack_plain
-from cellferry.parcels.wire import WireClosed
+from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
 
 _BEAT_S = 0.5
+_MOST_WAITING_BYTES = 64 << 20
+"""So much is read from disk, or packed, ahead of a connection that is lost."""
 _PYTHON = list(sys.version_info[:2])
 
 
@@ -48,10 +51,10 @@ class Interrupted(Exception):
 
 
 class KernelLink:
-    """A connection to one kernel. One thread runs cells on it; a reader thread shows outputs as they come.
+    """A link to one kernel, which outlives its connections (``link.redial``). One thread runs cells on it; a reader thread
+    shows outputs as they come.
 
-    ``alive``: asked now and then while waiting, and with True when the connection ended; returns None, or the error that
-    explains why nothing will come. ``data_only``: nothing that the worker sends is unpickled (``parcels.plain``).
+    ``alive``: see ``redial.Alive``. ``data_only``: nothing that the worker sends is unpickled (``parcels.plain``).
     """
 
     def __init__(
@@ -60,14 +63,13 @@ class KernelLink:
         screen: Screen,
         namespace: dict[str, Any],
         name: str,
-        alive: Callable[[bool], Exception | None],
+        alive: Alive,
         data_only: bool = False,
     ) -> None:
         self.name = name
         self.heap = Heap(namespace)
         self.data_only = data_only
         self.screen = screen
-        self.lost: Exception | None = None
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
         self.acknowledged = ""
@@ -83,29 +85,40 @@ class KernelLink:
         self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
         self._inbox: Inbox | None = None
         self._comms: dict[str, Future[None]] = {}
+        self._copies = endpoint.kind == "unix" and vm.available()
+        self._redial = Redial(endpoint, name, alive, {"vm": self._copies, "worker": name, "data_only": data_only})
+        self._channel = self._redial.channel
+        self._first: Channel | None = None
+        self._told_loss = False
+        self._at_work = False
+
+    @property
+    def lost(self) -> Exception | None:
+        """Why nothing will come over this link any more; None while it lasts."""
+        return self._redial.lost
 
     def open(self) -> None:
         """Connect and wait for the kernel's welcome; raises LinkError, IdentityError or what ``alive`` says."""
-        self._channel = dial(self._endpoint)
-        threading.Thread(target=self._read, name="cellferry-read", daemon=True).start()
-        local = self._endpoint.kind == "unix" and vm.available()
-        self._send({"op": "hello", "protocol": PROTOCOL, "pid": os.getpid(), "vm": local, "worker": self.name,
-                    "python": _PYTHON, "data_only": self.data_only})
+        self._first = dial(self._endpoint)
+        self._redial.hello(self._first)
+        threading.Thread(target=self._read, args=(self._first,), name="cellferry-read", daemon=True).start()
         welcome, _buffers = self.wait("welcome")
-        if welcome["protocol"] != PROTOCOL:
+        if not OLDEST_PROTOCOL <= welcome["protocol"] <= PROTOCOL:
             raise LinkError(
-                f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}",
-                "%remote down, then run the cell again",
+                f"the worker speaks protocol {welcome['protocol']}, this cellferry speaks {PROTOCOL}: no cell can run there, but "
+                "its status can be asked and it can be ended",
+                f"%remote down {self.name}, then run the cell again: it starts a new worker",
             )
         self.heap.by_source = welcome["python"][:2] != _PYTHON
         self.names = frozenset(map(str, welcome.get("names", ())))
-        self.vm, self.pid, self.work = local, welcome["pid"], welcome["work"]
+        self.vm, self.pid, self.work = self._copies, welcome["pid"], welcome["work"]
 
     def run(self, frame: dict[str, Any], parcel: Parcel) -> int:
         """Send one cell with its parcel; returns the bytes sent. The results are taken with ``home``."""
         before = self._channel.sent_bytes
         self.acknowledged = ""
         extra = [parcel.sums] if parcel.bulk and not self.vm else []
+        self._at_work = True
         self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
         copied = self._deliver(parcel) if parcel.bulk else 0
         return self._channel.sent_bytes - before + copied
@@ -200,13 +213,41 @@ class KernelLink:
     def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
         self._send({"op": "modules", "files": list(files)}, contents)
 
-    def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
-        """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``)."""
+    def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> int:
+        """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``).
+
+        The buffers must stay as they are until ``has_arrived`` is true of the number that this returns.
+        """
         self._send(meta, buffers)
+        return self._channel.number
+
+    def has_arrived(self, number: int) -> bool:
+        """Whether the worker has this frame, and those before it, for certain."""
+        return self._channel.has_arrived(number)
 
     def interrupt(self) -> None:
         """Interrupt the running cell, as the stop button does; from any thread."""
         self._send({"op": "interrupt"})
+
+    def interrupted(self, times: int) -> None:
+        """The user interrupts for the n-th time while this thread waits for a cell: a cell that does not listen is ended with
+        its kernel. Raises WorkerLost for one who interrupts twice while the worker cannot be reached, LinkError."""
+        away = self._redial.away
+        if away is not None and away.warned:
+            error = self._redial.give_up()
+            self._check()
+            raise error
+        self.interrupt()
+        if away is not None:
+            away.warned = True
+            self.screen.note(
+                f"the connection to {self.name} is lost and the cell goes on there; the interrupt is delivered as soon as the "
+                "worker can be reached. Interrupt once more to stop waiting for that"
+            )
+        elif times == 2:
+            WorkerHttp(self._endpoint).post("kernel/interrupt")
+        elif times > 2:
+            WorkerHttp(self._endpoint).post("kernel/restart")
 
     def comm(self, message: Message) -> Future[None]:
         """Pass a comm message of the frontend on; the future is done when the worker has handled it. From any thread."""
@@ -223,9 +264,12 @@ class KernelLink:
         return done
 
     def close(self) -> None:
-        self.lost = self.lost or WorkerLost("the connection was closed here")
-        if hasattr(self, "_channel"):
-            self._channel.close()
+        """Say goodbye; the kernel forgets this link. Repeatable."""
+        if self.lost is None:
+            self._redial.lost, self._told_loss = WorkerLost("the connection was closed here"), True
+        self._redial.close()
+        if self._first is not None and not self._channel.attached:
+            self._first.close()
 
     def wait(self, op: str, deadline: float | None = None) -> tuple[dict[str, Any], list[Any]]:
         """The next ``op`` frame; questions of the cell are answered on the way."""
@@ -262,6 +306,7 @@ class KernelLink:
 
     def _next(self, deadline: float | None) -> tuple[dict[str, Any], list[Any]]:
         while True:
+            self._redial.show(self.screen, self._at_work)
             try:
                 frame = self._frames.get(timeout=_BEAT_S)
             except queue.Empty:
@@ -274,14 +319,24 @@ class KernelLink:
             return frame
 
     def _check(self, closed: bool = False) -> None:
-        if self.lost is not None and not closed:
-            raise self.lost
-        reason = self._alive(closed)
-        if reason is None and not closed:
-            return
-        self.lost = reason or WorkerLost("the connection to the worker ended", "run the cell again")
+        """Raise if nothing will come any more."""
+        if self.lost is None and not closed and self._redial.away is not None:
+            return  # it is seen to
+        if self.lost is None:
+            reason = self._alive("closed" if closed else "waiting")
+            if reason is None and not closed:
+                return
+            self._redial.lost = reason or WorkerLost("the connection to the worker ended", "run the cell again")
+        self._redial.show(self.screen, self._at_work)
         self.close()
+        assert self.lost is not None
+        self._told_loss = True
         raise self.lost
+
+    def tell_loss(self) -> None:
+        """Raise what became of this link between cells, if nobody has been told: values there may be lost with it."""
+        if self.lost is not None and not self._told_loss:
+            self._check()
 
     def _answer(self, frame: dict[str, Any]) -> None:
         try:
@@ -294,6 +349,9 @@ class KernelLink:
     def _send(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> None:
         try:
             self._channel.send(meta, buffers)
+            while self._channel.waiting_bytes > _MOST_WAITING_BYTES and not self._channel.wait_attached(_BEAT_S):
+                self._check()
+                self._redial.show(self.screen, self._at_work)
         except WireClosed:
             self._check(closed=True)
 
@@ -305,9 +363,12 @@ class KernelLink:
             return allocate(parcel["leaves"][index - parcel["parts"] - 2][1], size)
         return bytearray(size)
 
-    def _read(self) -> None:
+    def _read(self, first: Channel) -> None:
         """The reader thread: outputs are shown at once, the rest waits for the thread that runs the cell."""
         try:
+            welcome, _buffers = first.recv()
+            self._channel.attach(first, 0)
+            self._frames.put((welcome, []))
             while True:
                 frame, buffers = self._channel.recv(self._allocate)
                 op = frame["op"]

@@ -10,12 +10,16 @@ import ssl
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from socket import IPPROTO_TCP, MSG_WAITALL, SHUT_RDWR, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_WAITALL, SHUT_RDWR, TCP_NODELAY, socket
 
-from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, Buffer, PlainStream, Stream, WireClosed
+from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, Buffer, PlainStream, Stream, WireClosed, notice_dead_peers
 
 _READ_BYTES = 1 << 18
 _WRITE_BYTES = 1 << 20
+
+
+class HandshakeCut(ssl.SSLError):
+    """The connection ended before either end knew the other: the network, as far as can be told from here."""
 
 
 def _context(protocol: int, cert_path: Path, key_path: Path, other_cert_pem: str) -> ssl.SSLContext:
@@ -66,11 +70,14 @@ def check_pinned(peer_der: bytes | None, pinned_pem: str) -> None:
 class TlsStream:
     """TLS over a connected TCP socket. Reading and writing may happen in two threads at once."""
 
-    def __init__(self, sock: socket, context: ssl.SSLContext, *, server_side: bool, pinned_pem: str) -> None:
-        """Does the handshake; raises ssl.SSLError or OSError, with the socket closed."""
+    def __init__(
+        self, sock: socket, context: ssl.SSLContext, *, server_side: bool, pinned_pem: str, wait_s: float | None = None
+    ) -> None:
+        """Does the handshake, each step within ``wait_s``; raises ssl.SSLError or OSError, with the socket closed."""
         self._sock = sock
-        sock.setblocking(True)
+        sock.settimeout(wait_s)
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        notice_dead_peers(sock)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=server_side)
         self._lock = threading.Lock()  # OpenSSL's object is not safe for two threads
@@ -79,6 +86,7 @@ class TlsStream:
         try:
             self._handshake()
             check_pinned(self._tls.getpeercert(binary_form=True), pinned_pem)
+            sock.settimeout(None)
         except BaseException:
             sock.close()
             raise
@@ -98,6 +106,29 @@ class TlsStream:
                 self._write(view[start : start + _WRITE_BYTES])
         if pending:
             self._write(memoryview(pending))
+
+    def sendv_now(self, parts: Sequence[Buffer]) -> list[memoryview]:
+        """As ``Stream`` says; the rest is records."""
+        joined = b"".join(parts)
+        with self._wire_lock:
+            with self._lock:
+                for start in range(0, len(joined), _WRITE_BYTES):
+                    self._tls.write(joined[start : start + _WRITE_BYTES])
+                records = self._out.read()
+            try:
+                sent = self._sock.send(records, MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+        return [memoryview(records)[sent:]] if sent < len(records) else []
+
+    def send_rest(self, rest: Sequence[Buffer]) -> None:
+        """Records that ``sendv_now`` could not send."""
+        with self._wire_lock:
+            for records in rest:
+                self._sock.sendall(records)
+
+    def set_timeout(self, seconds: float | None) -> None:
+        self._sock.settimeout(seconds)
 
     def recv_into(self, target: memoryview) -> int:
         """As much as is there, at least one byte; 0 at the end."""
@@ -155,7 +186,7 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 self._flush()
                 if not self._feed():
-                    raise ssl.SSLError("the other end closed the connection during the handshake") from None
+                    raise HandshakeCut("the other end closed the connection during the handshake") from None
             except ssl.SSLError:
                 self._flush()  # the alert tells the other end why
                 raise

@@ -13,10 +13,17 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cellferry.parcels.leaves import bytes_of
+
+PROTOCOL = 2
+"""What the two ends of a link say to each other, in its newest version (``model.PROTOCOL`` is the same number)."""
+
+OLDEST_PROTOCOL = 2
+"""The oldest version that this end still speaks on a link; the worker's HTTP routes are older than both."""
 
 PREAMBLE = b"CFRY"
 """First bytes of a plain connection that wants the kernel, not the HTTP server (see ``worker.acceptor``)."""
@@ -37,6 +44,7 @@ _HEAD = struct.Struct("!II")
 _SMALL_BYTES = 1 << 16
 _MAX_META_BYTES = 1 << 28
 _IOV_MAX = 512
+_IDLE_S, _PROBE_S, _PROBES, _UNHEARD_S = 5, 2, 3, 10
 
 
 class WireClosed(ConnectionError):
@@ -44,11 +52,29 @@ class WireClosed(ConnectionError):
 
 
 class Stream(Protocol):
-    """Blocking bytes in order, both ways."""
+    """Blocking bytes in order, both ways.
+
+    ``sendv_now`` sends what goes without waiting and returns the rest, which ``send_rest`` must send before anything else.
+    """
 
     def sendv(self, parts: Sequence[Buffer]) -> None: ...
+    def sendv_now(self, parts: Sequence[Buffer]) -> list[memoryview]: ...
+    def send_rest(self, rest: Sequence[Buffer]) -> None: ...
+    def set_timeout(self, seconds: float | None) -> None: ...
     def recv_into(self, target: memoryview) -> int: ...
     def close(self) -> None: ...
+
+
+def notice_dead_peers(sock: socket.socket) -> None:
+    """Have Linux end a TCP connection whose other end has not been heard for about ten seconds: a cut wire sends no goodbye.
+
+    The other end's operating system answers, so a busy process is not taken for a dead one.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", _IDLE_S), ("TCP_KEEPINTVL", _PROBE_S), ("TCP_KEEPCNT", _PROBES),
+                        ("TCP_USER_TIMEOUT", _UNHEARD_S * 1000)):  # fmt: skip
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class PlainStream:
@@ -58,16 +84,28 @@ class PlainStream:
         sock.setblocking(True)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_dead_peers(sock)
         self.sock = sock
 
     def sendv(self, parts: Sequence[Buffer]) -> None:
-        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        views = _views(parts)
         while views:
-            sent = self.sock.sendmsg(views[:_IOV_MAX])
-            while views and sent >= len(views[0]):
-                sent -= len(views.pop(0))
-            if sent:
-                views[0] = views[0][sent:]
+            _advance(views, self.sock.sendmsg(views[:_IOV_MAX]))
+
+    def sendv_now(self, parts: Sequence[Buffer]) -> list[memoryview]:
+        views = _views(parts)
+        try:
+            while views:
+                _advance(views, self.sock.sendmsg(views[:_IOV_MAX], (), socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            pass
+        return views
+
+    def send_rest(self, rest: Sequence[Buffer]) -> None:
+        self.sendv(rest)
+
+    def set_timeout(self, seconds: float | None) -> None:
+        self.sock.settimeout(seconds)
 
     def recv_into(self, target: memoryview) -> int:
         return self.sock.recv_into(target)
@@ -78,6 +116,22 @@ class PlainStream:
         except OSError:
             pass
         self.sock.close()
+
+
+def _views(parts: Sequence[Buffer]) -> list[memoryview]:
+    return [memoryview(part).cast("B") for part in parts if len(part)]
+
+
+def _advance(views: list[memoryview], sent: int) -> None:
+    while views and sent >= len(views[0]):
+        sent -= len(views.pop(0))
+    if sent:
+        views[0] = views[0][sent:]
+
+
+def size_of(parts: Sequence[Buffer]) -> int:
+    """Bytes of a frame, or of several."""
+    return sum(memoryview(part).nbytes for part in parts)
 
 
 def _allocate(_meta: Meta, _index: int, size: int) -> bytearray:
@@ -123,11 +177,13 @@ class Channel:
         self._start = self._end = 0
         self.sent_bytes = 0
         self.received_bytes = 0
+        self.heard_s = time.monotonic()
+        """When something came last, be it a piece of a frame."""
 
     def send(self, meta: Meta, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; raises WireClosed when the other end is gone. Buffers are bytes-like, one-dimensional."""
         parts = encoded(meta, buffers)
-        size = sum(memoryview(part).nbytes for part in parts)
+        size = size_of(parts)
         try:
             with self._lock:
                 self.stream.sendv(parts)
@@ -185,4 +241,5 @@ class Channel:
             raise WireClosed(f"the connection ended ({exc})") from exc
         if got == 0:
             raise WireClosed("the other end closed the connection")
+        self.heard_s = time.monotonic()
         return got

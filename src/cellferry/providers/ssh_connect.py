@@ -20,7 +20,7 @@ from cellferry.errors import CellferryError, IdentityError, LinkError, NotPermit
 
 CONNECT_S = 15.0
 TIDY_S = 40.0
-KEEPALIVE_S = 5.0
+KEEPALIVE_S = 3.0
 KEEPALIVES = 3
 """A connection that gives no sign of life for ``KEEPALIVE_S * KEEPALIVES`` is over."""
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr")
@@ -106,6 +106,12 @@ class Connections:
                 return there
             self._open[host] = await self._connect(host)
             return self._open[host]
+
+    def drop(self, host: str) -> None:
+        """This connection does not answer: the next use makes a new one. Only in the loop's thread."""
+        connection = self._open.pop(host, None)
+        if connection is not None:
+            connection.abort()
 
     async def script(self, host: str, text: str, *, wait_s: float | None = None) -> Answer:
         """Run a POSIX shell script there. It goes over standard input: whatever it holds is in no list of processes.

@@ -22,6 +22,8 @@ INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch
                          "release-assets.githubusercontent.com"})  # fmt: skip
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
 _HEAD_BYTES = 1 << 16
+_OPEN_S = 5.0
+"""How long the machine may take to open a way to the worker before the connection to it is taken for dead."""
 
 
 class Tunnel:
@@ -46,9 +48,12 @@ class Tunnel:
 
         try:
             connection = await self._connections.to(self._host)
-            far_reader, far_writer = await connection.open_unix_connection(self._far, encoding=None)
-        except (CellferryError, asyncssh.Error, OSError):
-            writer.close()  # whoever connected sees the end, and asks the provider what became of the worker
+            opening = connection.open_unix_connection(self._far, encoding=None)
+            far_reader, far_writer = await asyncio.wait_for(opening, _OPEN_S)
+        except (CellferryError, asyncssh.Error, OSError) as error:  # TimeoutError is an OSError
+            if isinstance(error, TimeoutError):
+                self._connections.drop(self._host)
+            writer.close()  # whoever connected sees the end, asks the provider what became of the worker, and comes again
             return
         await join(reader, writer, far_reader, far_writer)
 

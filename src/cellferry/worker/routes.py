@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import deque
+from typing import Any, ClassVar
 
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError, authenticated
@@ -13,9 +14,19 @@ from cellferry.worker.core import WorkerCore
 
 class _Route(APIHandler):
     core: WorkerCore
+    done: ClassVar[deque[str]] = deque(maxlen=256)
+    """Names of the requests that came last: a client whose connection broke asks again for what was done."""
 
     def initialize(self, core: WorkerCore) -> None:
         self.core = core
+
+    def first_time(self) -> bool:
+        """Whether this request has not been here before."""
+        name = self.request.headers.get("Cellferry-Once", "")
+        if name and name in self.done:
+            return False
+        self.done.append(name)
+        return True
 
 
 class Status(_Route):
@@ -39,7 +50,8 @@ class Interrupt(_Route):
 
     @authenticated
     async def post(self) -> None:
-        self.core.kernel.interrupt()
+        if self.first_time():
+            self.core.kernel.interrupt()
         self.finish({})
 
 
@@ -49,7 +61,8 @@ class Restart(_Route):
     @authenticated
     async def post(self) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self.core.kernel.restart)
+            if self.first_time():
+                await asyncio.get_running_loop().run_in_executor(None, self.core.kernel.restart)
         except RuntimeError as error:
             raise HTTPError(500, str(error)) from error
         self.finish({"generation": self.core.kernel.view().generation})

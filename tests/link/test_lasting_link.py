@@ -1,0 +1,339 @@
+"""A real worker behind a wire that breaks: every cell ends as if it had not, with each output once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cellferry.errors import KernelDied, LinkError, WorkerLost
+from cellferry.link import redial
+from cellferry.link.files import FileSync
+from cellferry.link.http import WorkerHttp
+from cellferry.model import PROTOCOL, Endpoint
+from cellferry.parcels.placeholder import Placeholder
+from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
+
+from .real import PATIENCE_S, Notebook, eventually
+
+MEGABYTE = 1 << 20
+FOREVER = "import threading\nprint('here', flush=True)\nthreading.Event().wait()"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    with ExitStack() as stack:
+        notebook = Notebook(stack, tmp_path_factory.mktemp("nb"))
+        notebook.run("import time")
+        yield notebook
+
+
+@pytest.fixture
+def notebook(shared: Notebook) -> Iterator[Notebook]:
+    """One for all tests of this module; each leaves it as it found it."""
+    shared.paper.text, shared.paper.notes, shared.paper.bars = "", [], []
+    shared.paper.asked.clear()
+    assert shared.wire is not None
+    shared.wire.cuts = 0
+    yield shared
+    shared.wire.mend()
+    shared.wire.refused = False
+    assert shared.run("'it works'")["status"] == "ok"
+    for name in [name for name in shared.values if not name.startswith("\0")]:
+        del shared.values[name]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Callable[..., Notebook]]:
+    with ExitStack() as stack:
+        yield lambda **settings: Notebook(stack, tmp_path, **settings)
+
+
+def wire_of(notebook: Notebook) -> Any:
+    assert notebook.wire is not None
+    return notebook.wire
+
+
+def test_an_upload_goes_on_where_it_stopped(notebook: Notebook) -> None:
+    notebook.values["a"] = np.random.default_rng(0).random(6 * MEGABYTE)
+    size, wire = notebook.values["a"].nbytes, wire_of(notebook)
+    before = wire.passed["out"]
+    wire.cut_after(size // 2)
+    assert notebook.run("total = float(a.sum())")["status"] == "ok"
+    assert notebook.values["total"] == notebook.values["a"].sum()
+    assert wire.cuts == 1 and wire.passed["out"] - before < size + 20 * MEGABYTE
+
+
+def test_results_come_home_from_where_they_stopped(notebook: Notebook) -> None:
+    size, wire = 48 * MEGABYTE, wire_of(notebook)
+    before = wire.passed["back"]
+    wire.cut_after(size // 2, "back")
+    notebook.run(f"import numpy\nb = numpy.random.default_rng(1).random({size // 8})")
+    assert (notebook.values["b"] == np.random.default_rng(1).random(size // 8)).all()
+    assert wire.cuts == 1 and wire.passed["back"] - before < size + 20 * MEGABYTE
+
+
+def test_a_cut_in_the_cells_own_frames(notebook: Notebook) -> None:
+    for size in (1, 40, 400):
+        wire_of(notebook).cut_after(size)
+        notebook.run(f"x = {size}")
+        assert notebook.values["x"] == size
+        wire_of(notebook).cut_after(size, "back")
+        notebook.run(f"y = {size}")
+        assert notebook.values["y"] == size
+    assert wire_of(notebook).cuts == 6
+
+
+def test_each_output_comes_once_and_in_order(notebook: Notebook) -> None:
+    wire = wire_of(notebook)
+    notebook.send("for i in range(300):\n    print(i, flush=True)\n    time.sleep(0.002)")
+    for _ in range(4):
+        wire.cut_after(4000, "back")
+        eventually(lambda: wire.cut_at["back"] is None, "the cut")
+    notebook.home()
+    assert notebook.paper.text.split() == [str(i) for i in range(300)] and wire.cuts == 4
+
+
+def test_a_value_that_stayed_is_fetched(notebook: Notebook) -> None:
+    notebook.send(f"import numpy\nkept = numpy.ones({2 * MEGABYTE})", fetch_limit=1000)
+    notebook.home()
+    held = notebook.values["kept"]
+    assert type(held) is Placeholder
+    oid = notebook.link.heap.oid_of[id(held)]
+    wire_of(notebook).cut_after(5 * MEGABYTE, "back")
+    notebook.link.fetch([oid])
+    found = notebook.home().arrived.roots[str(oid)]
+    assert found.sum() == 2 * MEGABYTE and wire_of(notebook).cuts == 1
+    notebook.values.pop(str(oid), None)
+
+
+def test_files_go_and_come(notebook: Notebook, tmp_path: Path) -> None:
+    here, back = tmp_path / "here", tmp_path / "back"
+    here.mkdir()
+    back.mkdir()
+    content = np.random.default_rng(2).bytes(24 * MEGABYTE)
+    (here / "big.bin").write_bytes(content)
+    screen: Any = notebook.paper
+    files = FileSync(1 << 30, screen, "", inspect=lambda _text: None)
+    wire_of(notebook).cut_after(10 * MEGABYTE)
+    files.send(notebook.link, here, (), ["big.bin"])
+    wire_of(notebook).cut_after(10 * MEGABYTE, "back")
+    assert files.get(notebook.link, back, "big.bin") == ["big.bin"]
+    assert (back / "big.bin").read_bytes() == content and wire_of(notebook).cuts == 2
+
+
+def test_input_waits_for_its_user(notebook: Notebook) -> None:
+    notebook.send("name = input('who? ')", stdin=True)
+
+    def answer() -> None:
+        notebook.paper.asked.wait(PATIENCE_S)
+        wire_of(notebook).cut()
+        notebook.paper.answers.put("ana")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    notebook.home()
+    thread.join()
+    assert notebook.values["name"] == "ana" and notebook.paper.answers.empty()
+
+
+def test_a_wire_that_is_dead_without_a_sign_is_noticed(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And said under the cell, for as long as it lasts."""
+    wire = wire_of(notebook)
+    monkeypatch.setattr(redial, "NOTED_AFTER_S", 1.0)
+    notebook.send("for i in range(5):\n    print('line', i, flush=True)\n    time.sleep(0.1)")
+    wire.stop()
+    wire.refused = True
+    stopped = time.monotonic()
+
+    def look() -> None:
+        eventually(lambda: notebook.paper.bars, "the line under the cell")
+        assert time.monotonic() - stopped < 15
+        wire.refused = False
+        wire.mend()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    notebook.home()
+    thread.join()
+    assert notebook.paper.text.count("line") == 5
+    assert "lost" in notebook.paper.bars[0] and "the cell goes on there" in notebook.paper.bars[0]
+    assert notebook.paper.bars[-1] == "" and "nothing is missing" in notebook.paper.notes[-1]
+
+
+def test_an_interrupt_while_it_is_gone_is_delivered_later(notebook: Notebook) -> None:
+    wire = wire_of(notebook)
+    notebook.send(FOREVER)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.refused = True
+    wire.cut()
+    eventually(lambda: notebook.link._redial.away, "the loss")
+    notebook.link.interrupted(1)
+    assert "goes on there" in notebook.paper.notes[-1]
+    wire.refused = False
+    assert notebook.home().frame["reply"]["ename"] == "KeyboardInterrupt"
+
+
+def test_who_interrupts_twice_waits_no_longer(own: Callable[..., Notebook]) -> None:
+    notebook = own()
+    wire = wire_of(notebook)
+    notebook.send(FOREVER)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.refused = True
+    wire.cut()
+    eventually(lambda: notebook.link._redial.away, "the loss")
+    notebook.link.interrupted(1)
+    with pytest.raises(WorkerLost, match="%remote attach"):
+        notebook.link.interrupted(2)
+    assert notebook.link.lost is not None
+
+
+def test_a_stopped_cell_is_stopped(notebook: Notebook) -> None:
+    """``on_disconnect=stop``."""
+    wire = wire_of(notebook)
+    notebook.send(FOREVER, stop_after_s=0.5)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.refused = True
+    wire.cut()
+    eventually(lambda: not WorkerHttp(notebook.worker.endpoint).get("status")["lease"]["busy"], "its end")
+    wire.refused = False
+    assert notebook.home().frame["reply"]["ename"] == "KeyboardInterrupt"
+
+
+def test_a_cell_that_is_kept_goes_on_without_its_client(notebook: Notebook) -> None:
+    wire = wire_of(notebook)
+    notebook.send("print('before', flush=True)\ntime.sleep(0.5)\nprint('after')\nz = 5")
+    eventually(lambda: "before" in notebook.paper.text, "the cell")
+    wire.refused = True
+    wire.cut()
+
+    def lease() -> Any:
+        return WorkerHttp(notebook.worker.endpoint).get("status")["lease"]
+
+    eventually(lambda: not lease()["busy"], "its end")
+    assert lease()["links"] == 0
+    wire.refused = False
+    notebook.home()
+    assert notebook.values["z"] == 5 and notebook.paper.text == "before\nafter\n"
+    assert lease()["links"] == 1
+
+
+def test_a_kernel_that_dies_is_told_at_once(own: Callable[..., Notebook]) -> None:
+    notebook = own()
+    notebook.send("import os\nprint(os.getpid(), flush=True)\n" + FOREVER)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    started = time.monotonic()
+    os.kill(int(notebook.paper.text.split()[0]), signal.SIGKILL)
+    with pytest.raises(KernelDied, match="SIGKILL"):
+        notebook.home()
+    assert time.monotonic() - started < 10
+
+
+def test_a_kernel_that_died_behind_a_broken_wire_is_told_when_it_is_found_out(own: Callable[..., Notebook]) -> None:
+    notebook = own()
+    wire = wire_of(notebook)
+    notebook.send("import os\nprint(os.getpid(), flush=True)\n" + FOREVER)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.refused = True
+    wire.cut()
+    os.kill(int(notebook.paper.text.split()[0]), signal.SIGKILL)
+    wire.refused = False
+    with pytest.raises(KernelDied, match="SIGKILL"):
+        notebook.home()
+
+
+def test_a_worker_that_is_gone_is_told(own: Callable[..., Notebook]) -> None:
+    notebook = own()
+    notebook.send(FOREVER)
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    started = time.monotonic()
+    assert notebook.worker.pid is not None
+    os.killpg(notebook.worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerLost):
+        notebook.home()
+    assert time.monotonic() - started < 10
+
+
+def test_a_client_that_says_goodbye_is_forgotten(own: Callable[..., Notebook]) -> None:
+    notebook = own(local_transport="unix")
+    notebook.run("x = 1")
+    status = WorkerHttp(notebook.worker.endpoint)
+    assert status.get("status")["lease"]["links"] == 1
+    notebook.link.close()
+    eventually(lambda: status.get("status")["lease"]["links"] == 0, "the goodbye")
+    notebook.link = notebook.connect()
+    notebook.run("y = x + 1")
+    assert notebook.values["y"] == 2
+
+
+# -- versions ---------------------------------------------------------------------------------------------------------
+
+
+class OldKernel:
+    """The hello of an earlier release: it takes whatever client comes and says which one protocol it speaks."""
+
+    def __init__(self, path: Path, protocol: int) -> None:
+        import socket
+
+        self.endpoint = Endpoint("unix", path=str(path))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.protocol = protocol
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self) -> None:
+        connection, _ = self.listener.accept()
+        assert connection.recv(len(PREAMBLE)) == PREAMBLE
+        channel = Channel(PlainStream(connection))
+        channel.recv()
+        channel.send({"op": "welcome", "protocol": self.protocol, "pid": 1, "python": [3, 11, 0], "work": "/"})
+        channel.close()
+        self.listener.close()
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL - 1, PROTOCOL + 1])
+def test_a_worker_of_another_version_runs_no_cells_and_says_so(notebook: Notebook, tmp_path: Path, protocol: int) -> None:
+    from cellferry.link.session import KernelLink
+
+    kernel = OldKernel(tmp_path / "s", protocol)
+    screen: Any = notebook.paper
+    link = KernelLink(kernel.endpoint, screen, {}, "old", lambda when: None)
+    with pytest.raises(LinkError, match=rf"speaks protocol {protocol}.*can be ended"):
+        link.open()
+    link.close()
+    kernel.thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("hello", [{"protocol": PROTOCOL - 1}, {"protocol": PROTOCOL + 3, "oldest": PROTOCOL + 2}])
+def test_a_client_of_another_version_is_told_ours(own: Callable[..., Notebook], hello: dict[str, Any]) -> None:
+    from cellferry.link.dial import dial
+
+    notebook = own(local_transport="unix")
+    channel = dial(notebook.endpoint)
+    channel.send({"op": "hello", "pid": 1, "vm": False, **hello})
+    welcome = channel.recv()[0]
+    assert welcome["op"] == "welcome" and welcome["protocol"] == PROTOCOL
+    channel.close()
+    status = WorkerHttp(notebook.endpoint).get("status")
+    assert status["protocol"] == PROTOCOL and status["lease"]["links"] == 1
+    assert notebook.run("1")["status"] == "ok"
+
+
+def test_a_newer_client_that_still_speaks_ours_is_welcome(own: Callable[..., Notebook]) -> None:
+    from cellferry.link.dial import dial
+
+    notebook = own(local_transport="unix")
+    channel = dial(notebook.endpoint)
+    channel.send({"op": "hello", "pid": 1, "vm": False, "protocol": PROTOCOL + 3, "oldest": PROTOCOL, "session": "s"})
+    assert channel.recv()[0]["protocol"] == PROTOCOL
+    channel.close()
