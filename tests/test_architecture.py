@@ -35,14 +35,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "packages": BELOW_JOURNEY,
     "accounts": BELOW_JOURNEY,
     "runs": BELOW_JOURNEY,
-    "journey": BELOW_JOURNEY | {"accounts", "baggage", "errands", "packages", "runs"},
+    "again": BELOW_JOURNEY | {"accounts"},
+    "journey": BELOW_JOURNEY | {"accounts", "again", "baggage", "errands", "packages", "runs"},
     "jupyter": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
     "cli": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
     "testing": BASE | {"providers", "link"},
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""
 
-HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension"}
+HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension", "cellferry.parcels.checkpoint"}
 """What ``__init__``'s hooks may load, inside a function."""
 
 JUPYTER_SIDE = {"IPython", "ipykernel", "jupyter_server"}

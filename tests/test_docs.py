@@ -215,7 +215,8 @@ def test_settings_and_errors_that_are_named_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_python_names_that_are_named_exist(name: str) -> None:
+def test_python_names_that_are_named_exist(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELLFERRY_CHECKPOINT", str(tmp_path))  # to look at `checkpoint_dir` makes it
     if name.startswith("docs/decisions/"):
         return  # a decision tells what was decided then
     planned = {"cellferry.remote"} if name == "README.md" else set()

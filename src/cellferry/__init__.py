@@ -8,10 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from IPython.core.interactiveshell import InteractiveShell
 
+    checkpoint_dir: Path
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["__version__", "checkpoint_dir", "load_ipython_extension", "restored", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
@@ -26,6 +31,24 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     from cellferry.jupyter.magic import unload
 
     unload(shell)
+
+
+def restored() -> Mapping[str, Any]:
+    """In a ``%%remote`` cell with ``checkpoint=`` that is run again after its worker died: what the last checkpoint holds,
+    name -> value, each made when it is asked for. Empty on the first try, and in a local cell."""
+    from cellferry.parcels.checkpoint import restored
+
+    return restored()
+
+
+def __getattr__(name: str) -> Any:
+    """``cellferry.checkpoint_dir``: a folder (``pathlib.Path``) that is saved with each checkpoint of the running cell and is
+    there again when the cell is retried; in a local cell a temporary one."""
+    if name != "checkpoint_dir":
+        raise AttributeError(f"module 'cellferry' has no attribute {name!r}")
+    from cellferry.parcels.checkpoint import checkpoint_dir
+
+    return checkpoint_dir()
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

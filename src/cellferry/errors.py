@@ -42,7 +42,7 @@ The user's own exception in a remote cell is none of these: it is shown with its
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from cellferry.model import Refusal, RefusalKind
@@ -157,7 +157,17 @@ class IdentityError(LinkError):
 
 
 class WorkerError(CellferryError):
-    """The worker failed. The local namespace is as it was before the cell."""
+    """The worker failed. The local namespace is as it was before the cell.
+
+    ``again``: whether it makes sense to run the cell once more on a fresh worker, which is what ``retry=`` does.
+    """
+
+    again = False
+
+    def not_again(self) -> Self:
+        """This error, where the end was somebody's will, the money's, or no fault of the worker."""
+        self.again = False
+        return self
 
 
 class WorkerStartError(WorkerError):
@@ -218,14 +228,22 @@ class EnvironmentNotBuilt(WorkerError):
 class SpotTaken(WorkerError):
     """The provider took the machine back (spot); what there was came home."""
 
+    again = True
+
 
 class WorkerLost(WorkerError):
     """The worker ended while it was in use."""
+
+    again = True
 
 
 class KernelDied(WorkerError):
     """The kernel on the worker was killed; the worker itself is alive and starts another."""
 
+    again = True
+
 
 class DiskFull(WorkerError):
     """No space is left where files are written; says on which side."""
+
+    again = True

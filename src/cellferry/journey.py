@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs
+from cellferry.again import Again
 from cellferry.baggage import frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
@@ -75,6 +76,7 @@ class Session:
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self._again = Again(config, self.fleet, host.screen, self.down)
         self.failed_remotely = False
 
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
@@ -84,7 +86,9 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        request = accounts.with_packages(request, self.config)
+        return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+
+    def _once(self, request: CellRequest, cell: Cell) -> CellReport:
         clock = [time.perf_counter()]
         flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
@@ -108,6 +112,7 @@ class Session:
         if known:
             accounts.top_up(self.fleet, known.worker, request)
         there = known or self._arrive(request)
+        self._again.found(there.worker)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, ambient, self.host.hidden)
         clock.append(time.perf_counter())
@@ -133,7 +138,7 @@ class Session:
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -148,6 +153,7 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
+            self._again.look(request, there, returned)
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
@@ -261,11 +267,7 @@ class Session:
             for n, why in frame["stayed"].items()
             if why and n != RESULT and why != BOUND_TO_PROCESS
         ]
-        notes += [
-            f"a {kind} changed on the worker in a way that cannot travel; it is as it was here"
-            for kind in frame["lost"]
-        ]
-        return notes
+        return notes + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]

@@ -69,6 +69,11 @@ class CellRequest:
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False
+    retry: int = 0
+    """How often the cell is run again when its worker dies under it."""
+    checkpoint_s: float | None = None
+    checkpoint_names: tuple[str, ...] = ()
+    """What the worker saves every ``checkpoint_s`` seconds (None: never); empty: all that the cell has bound or changed."""
     secrets: tuple[str, ...] = ()
     """Environment variables here that the cell may read there."""
     allow: tuple[str, ...] = ()

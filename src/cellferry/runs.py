@@ -4,17 +4,21 @@ decision 007."""
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.runs import RunRow, find_run
+from cellferry.link.artifacts import open_store
+from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, RemoteError
-from cellferry.link.runs import Follower
-from cellferry.model import CellReport, Host, Message, Worker
+from cellferry.link.runs import Follower, Stored
+from cellferry.model import CellReport, Endpoint, Hardware, Host, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
 
 if TYPE_CHECKING:
@@ -64,7 +68,13 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
     Without ``run``: the latest that nobody waits for. An interrupt here interrupts the run. Raises RunGone, WorkerError,
     ParcelError, and the run's own exception as RemoteError.
     """
-    row = find_run(notebook.fleet, run, notebook.host.notebook)
+    try:
+        row = find_run(notebook.fleet, run, notebook.host.notebook)
+    except errors.RunGone:
+        row = _from_store(notebook, run) if run and notebook.config.artifact_store else None  # type: ignore[assignment]
+        if row is None:
+            raise
+        return row
     follow = follower(notebook.fleet, row.worker, row.run, notebook.host.screen.progress)
     try:
         end = _watch(notebook, row, follow)
@@ -74,6 +84,26 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
         _bring(notebook, row, follow, end)
     finally:
         follow.close()
+    return row
+
+
+def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
+    """Bring home what a worker that has ended put into the artifact store; None where there is no such run, or several."""
+    store = open_store(notebook.config.artifact_store)
+    found = [name for name in stored_results(store) if name.startswith(begins)]
+    if len(found) != 1:
+        return None
+    (run,) = found
+    with tempfile.TemporaryDirectory(prefix="cellferry-result-") as place:
+        file = Path(place) / "result"
+        fetch_results(store, run, file)
+        gone = Worker(WorkerId(""), "that has ended", "", Endpoint("unix"), Hardware())
+        row = RunRow(
+            run, gone, "", "", 0, "ok", 0.0, None, None, detached=True, claimed=False, unclaimed=True,
+            size_bytes=file.stat().st_size,
+        )  # fmt: skip
+        notebook.host.screen.note(f"the worker of run {run} has ended; what the run had made was kept in {store.url}")
+        _bring(notebook, row, Stored(run, file), {"status": "ok"})
     return row
 
 
@@ -139,6 +169,8 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if result is not None:
         notebook.host.result(result)
     follow.claim()
+    if notebook.config.artifact_store:
+        forget_results(open_store(notebook.config.artifact_store), row.run)
     notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
     stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
     if stayed:

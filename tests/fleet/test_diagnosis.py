@@ -33,13 +33,16 @@ def status(**kernel: Any) -> dict[str, Any]:
         ({"signal": "SIGSEGV", "log_tail": "Fatal Python error\n"}, "killed by SIGSEGV; memory (16.0 GiB) had not"),
         ({"exitcode": 3}, "ended with exit code 3"),
         ({"signal": "SIGKILL", "asked": True}, "was restarted"),
+        ({"signal": "SIGTERM", "asked": True, "why": "the cell did not listen"}, "was ended by its worker: the cell did not listen"),
     ],
 )
 def test_a_dead_kernel(kernel: dict[str, Any], words: str) -> None:
     error = diagnosis.explain_status("train", status(**kernel))
     assert isinstance(error, KernelDied)
     assert words in error.what and "'train'" in error.what and kernel.get("log_tail", "") in error.what + "\n"
-    assert error.advice == "run the cell again: a new kernel is already there; values that lived only on it are lost"
+    assert error.advice.startswith("run the cell again: a new kernel is already there") and "retry=2" in error.advice
+    assert "variables are as they were" in error.advice and "are lost" in error.advice
+    assert error.again == (not kernel.get("asked")), "what was asked for is not undone by retry="
 
 
 def test_a_kernel_that_does_not_start_any_more() -> None:
@@ -70,3 +73,11 @@ def test_lost_workers() -> None:
         diagnosis.broken_link("train"),
     ):
         assert isinstance(error, WorkerLost) and "'train'" in error.what and "run the cell again" in error.advice
+
+
+def test_an_end_that_somebody_wanted_is_not_undone_by_retry() -> None:
+    assert diagnosis.lost("train", "its process was killed by SIGKILL").again
+    assert diagnosis.lost("train", "AWS took the spot machine back").again
+    for why in ("its money was spent", "it was told to stop", "somebody ended the machine at AWS", "nobody used it for 600 s"):
+        assert not diagnosis.lost("train", why).again
+    assert DiskFull("full").again and not DiskFull("here").not_again().again and DiskFull("full").again

@@ -1,6 +1,6 @@
 """A kernel reduced to its control socket, for the tests of the worker: no ipykernel, no cells.
 
-Answers each connection line by line: ``pid``; ``cwd``; ``run`` / ``done`` (busy or not); ``spawn`` starts a sleeping
+Answers each connection line by line: ``pid``; ``cwd``; ``run [LIMIT_S]`` / ``done`` (busy or not); ``spawn`` starts a sleeping
 child, ``daemon`` one that has left its session and its parent, and both tell its pid; ``say TEXT``; ``eat MIB``;
 ``exit N``. With ``CELLFERRY_STANDIN_EXIT=N`` it ends before it is ready; with ``CELLFERRY_STANDIN_STUBBORN`` it ignores SIGTERM.
 """
@@ -26,11 +26,12 @@ class Standin:
         self.settings = json.loads((folder / "worker.json").read_text())
         self.links = 0
         self.busy = False
+        self.limit_s: float | None = None
         self.memory: list[bytearray] = []
         self.lock = threading.Lock()
 
     def tell(self) -> None:
-        self.control.send(json.dumps({"op": "state", "busy": self.busy, "links": self.links}).encode())
+        self.control.send(json.dumps({"op": "state", "busy": self.busy, "links": self.links, "limit_s": self.limit_s}).encode())
 
     def serve(self) -> None:
         self.control.send(b'{"op":"ready"}')
@@ -79,9 +80,9 @@ class Standin:
                 return os.getpid()
             case ["cwd"]:
                 return str(Path.cwd())
-            case ["run" | "done" as word]:
+            case ["run" | "done" as word, *limit]:
                 with self.lock:
-                    self.busy = word == "run"
+                    self.busy, self.limit_s = word == "run", float(limit[0]) if limit else None
                     self.tell()
                 return "ok"
             case ["spawn"]:

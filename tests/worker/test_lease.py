@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellferry.model import Lease
-from cellferry.worker.lease import FIRST_LINK_S, LOOK_S, Facts, LeaseWatch, boottime, decide
+from cellferry.worker.decisions import FILE, MOST_BYTES, Decisions
+from cellferry.worker.lease import (
+    END_S,
+    FIRST_LINK_S,
+    KILL_S,
+    LOOK_S,
+    STUCK_S,
+    TERM_S,
+    Facts,
+    LeaseWatch,
+    boottime,
+    decide,
+)
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
@@ -68,6 +82,73 @@ def test_a_busy_detached_worker_lives_for_ever() -> None:
     facts = Facts(links=0, busy=True, unlinked_since_s=0, free_since_s=0)
     assert decide(1e9, facts, Lease(idle_s=1, grace_s=None)).end == ""
     assert decide(1e9, facts, Lease(idle_s=1, grace_s=5)).end == "unlinked"
+
+
+@given(st.floats(0, 100), st.integers(0, 2), st.none() | st.floats(0, 100), st.none() | st.floats(0, 100))
+def test_what_runs_too_long_is_ended_step_by_step(over: float, links: int, ends: float | None, since: float | None) -> None:
+    """Interrupt, terminate, kill, end: each later than the one before, none of them undone by time alone."""
+    facts = Facts(links=links, busy=True, unlinked_since_s=0, free_since_s=0, cell_ends_s=0.0)
+    decision = decide(over, facts, Lease(idle_s=1e9))
+    assert decision.end == ("stuck" if over >= STUCK_S else "")
+    if not decision.end:
+        assert decision.interrupt == "cell"
+        assert (decision.terminate, decision.kill) == (over >= TERM_S, over >= KILL_S)
+        steps = [step for step in (TERM_S, KILL_S, STUCK_S) if step > over]
+        assert 0 < decision.look_again_s <= min(LOOK_S, steps[0] - over)
+    money = Facts(links=links, busy=True, unlinked_since_s=0, free_since_s=0, ends_s=ends)
+    if ends is not None:
+        assert bool(decide(over, money, Lease(idle_s=1e9)).end) == (over - ends >= END_S), "money allows no longer way"
+
+
+def test_the_whole_way_with_a_clock_that_only_the_test_moves(tmp_path: Path) -> None:
+    done: list[str] = []
+    decisions = Decisions(tmp_path, clock := Clock(), wall=lambda: 0.0)
+    watch = LeaseWatch(
+        tmp_path, Lease(idle_s=600), lambda why: done.append(f"end {why}"), interrupt=lambda why: done.append("interrupt"),
+        terminate=lambda why: done.append("terminate"), kill=lambda why: done.append("kill"), note=decisions.note, clock=clock,
+    )  # fmt: skip
+    watch.update(1, True, 100.0)
+    for _ in range(1300):  # by hand what the thread does, a tenth of a second each
+        decision = decide(clock(), watch.facts(), watch.lease)
+        if decision.end:
+            watch._note("end", decision.end)
+            break
+        watch._act(decision)
+        clock.now_s += 0.1
+    assert [word for word, _ in groupby(done)] == ["interrupt", "terminate", "kill"] and done.count("interrupt") == 5
+    told = decisions.last()
+    assert [line["decision"] for line in told] == ["interrupt"] * 5 + ["terminate", "kill", "end"]
+    assert told[-1]["reason"] == "stuck" and 1100 + STUCK_S <= told[-1]["clock_s"] < 1100 + STUCK_S + 0.2
+    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert lines == told
+
+
+def test_the_next_cell_is_judged_anew(tmp_path: Path) -> None:
+    done: list[str] = []
+    clock = Clock()
+    watch = LeaseWatch(tmp_path, Lease(), lambda why: None, kill=lambda why: done.append("kill"), clock=clock)
+    for _cell in range(2):
+        watch.update(1, True, 1.0)
+        clock.now_s += 1 + KILL_S
+        for _ in range(3):
+            watch._act(decide(clock(), watch.facts(), watch.lease))
+        watch.kernel_ended()
+    assert done == ["kill", "kill"]
+
+
+def test_the_file_of_decisions_does_not_grow_for_ever(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path)
+    for number in range(3000):
+        decisions.note("interrupt", f"{number} {'x' * 50}")
+    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert (tmp_path / FILE).stat().st_size <= MOST_BYTES and lines[-1]["reason"].startswith("2999 ")
+    assert not list(tmp_path.glob("*.part")) and len(decisions.last(10)) == 10
+
+
+def test_a_decision_that_cannot_be_written_is_made_all_the_same(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path / "not there")
+    decisions.note("kill", "cell")
+    assert decisions.last()[0]["decision"] == "kill"
 
 
 class Clock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -332,6 +333,23 @@ def test_a_stopped_server_process_does_not_hold_up_the_end(start: Any, ended: Wa
     os.kill(bench.server.pid, signal.SIGSTOP)
     bench.provider.stop(bench.worker)
     ended(processes)
+
+
+@pytest.mark.parametrize("how", ["stubborn", "stopped"])
+def test_a_kernel_over_its_cells_limit_is_ended(start: Any, wait: Wait, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """One that ignores the polite signals, and one that cannot even see them."""
+    monkeypatch.setenv("CELLFERRY_STANDIN_STUBBORN", "1")
+    bench = start()
+    line = bench.link()
+    pid = int(line.ask("pid"))
+    line.ask("run", 0.5)
+    if how == "stopped":
+        os.kill(pid, signal.SIGSTOP)
+    kernel = wait(lambda: (k := bench.kernel())["generation"] == 2 and k, "the kernel was ended and replaced")
+    assert kernel["signal"] == "SIGKILL" and kernel["asked"] and "did not listen" in kernel["why"]
+    told = [line["decision"] for line in bench.http.get("status")["decisions"]]
+    assert [word for word, _ in itertools.groupby(told)] == ["interrupt", "terminate", "kill", "kernel ended"]
+    assert (bench.folder / "decisions.jsonl").read_text().count("\n") == len(told)
 
 
 def test_zombies_of_adopted_orphans_are_reaped(shared: Any, wait: Wait) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from cellferry.errors import CellferryError
@@ -39,4 +41,12 @@ def others_use(worker: Worker) -> bool:
     try:
         return int(ask_status(worker, USE_S)["lease"]["links"]) > 1
     except (CellferryError, KeyError, TypeError, ValueError):
+        return False
+
+
+def is_full(folder: Path | None) -> bool:
+    """Whether the disk of a worker on this machine is full: its server may not be able to say so."""
+    try:
+        return folder is not None and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES
+    except OSError:
         return False

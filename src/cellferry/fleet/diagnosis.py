@@ -14,8 +14,12 @@ SETTLED_S = 30.0
 """The clocks of two machines may differ by so much."""
 LOG_LINES = 8
 
-AGAIN = "run the cell again: a new kernel is already there; values that lived only on it are lost"
-NEW_WORKER = "run the cell again: it starts a new worker; values that lived only on the old one are lost"
+_KEPT = "The notebook's variables are as they were before the cell; values that lived only there are lost"
+_BY_ITSELF = "(by itself: `%%remote retry=2`; with `checkpoint=60s` from what it had made)"
+AGAIN = f"run the cell again: a new kernel is already there {_BY_ITSELF}. {_KEPT}"
+NEW_WORKER = f"run the cell again: it starts a new worker {_BY_ITSELF}. {_KEPT}"
+WILLED = ("money was spent", "told to stop", "somebody ended", "nobody used it", "over its limit")
+"""Words of providers for an end after which the cell is not to be run again unasked."""
 
 
 def explain_status(name: str, status: Mapping[str, Any], generation: int | None = None) -> WorkerError | None:
@@ -34,7 +38,8 @@ def explain_status(name: str, status: Mapping[str, Any], generation: int | None 
             f"the kernel of worker {name!r} {how}, and so did each one started after it{_log(kernel)}",
             f"type `%remote down {name}`, then run the cell again",
         )
-    return KernelDied(f"the kernel of worker {name!r} {how}{_log(kernel)}", AGAIN)
+    died = KernelDied(f"the kernel of worker {name!r} {how}{_log(kernel)}", AGAIN)
+    return died.not_again() if kernel["asked"] else died
 
 
 def disk_full(name: str, place: str) -> DiskFull:
@@ -47,7 +52,8 @@ def disk_full(name: str, place: str) -> DiskFull:
 
 def lost(name: str, why: str) -> WorkerLost:
     """For a worker that does not exist any more."""
-    return WorkerLost(f"worker {name!r} ended while it was in use: {why}", NEW_WORKER)
+    error = WorkerLost(f"worker {name!r} ended while it was in use: {why}", NEW_WORKER)
+    return error.not_again() if any(words in why for words in WILLED) else error
 
 
 def over(worker: Worker, now_unix_s: float) -> WorkerLost | None:
@@ -88,7 +94,7 @@ def _ended(kernel: Mapping[str, Any], generation: int | None) -> bool:
 def _how(kernel: Mapping[str, Any], memory_bytes: int) -> str:
     size = f" ({memory_bytes / (1 << 30):.1f} GiB)" if memory_bytes else ""
     if kernel["asked"]:
-        return "was restarted"
+        return f"was ended by its worker: {kernel['why']}" if kernel.get("why") else "was restarted"
     if kernel["oom"]:
         return f"was killed by SIGKILL, by Linux, because the memory of its machine{size} was used up"
     if kernel["signal"] == "SIGKILL":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
-from cellferry.fleet.asking import ask_status, noted_status, others_use
+from cellferry.fleet.asking import ask_status, is_full, noted_status, others_use
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Order, Worker, WorkerId
@@ -376,6 +375,8 @@ class Fleet:
         )
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
+        if is_full(worker.folder):  # its server may not be able to say so
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         for ask in (noted_status, lambda each: ask_status(each, ASK_S)):
             status = ask(worker)
             error = diagnosis.explain_status(worker.name, status, generation) if status else None
@@ -384,9 +385,8 @@ class Fleet:
         return None
 
     def _explain_end(self, provider: Provider, worker: Worker) -> WorkerError:
-        folder = worker.folder
-        if folder is not None and folder.exists() and shutil.disk_usage(folder).free < diagnosis.DISK_LOW_BYTES:
-            return diagnosis.disk_full(worker.name, str(folder))
+        if is_full(worker.folder):
+            return diagnosis.disk_full(worker.name, str(worker.folder))
         return diagnosis.lost(worker.name, provider.describe_end(worker))
 
 

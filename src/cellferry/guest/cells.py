@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.journal import Journal
-from cellferry.guest.keeping import changed_names, keep_result
+from cellferry.guest.keeping import changed_names, keep_result, store_results
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
+from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
@@ -34,6 +36,8 @@ class Done:
     given: dict[str, Any]
     changed: list[str] | None = None
     """Names of ``given`` that the cell changed; None: not looked at yet."""
+    left: dict[str, Any] | None = None
+    """Where in the artifact store the results may go, if nobody is there to take them."""
 
 
 class Cells:
@@ -51,6 +55,9 @@ class Cells:
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
         self.last: tuple[dict[str, Any], Load, Any] | None = None
+        self.saver: Any = None
+        """Saves what the running cell has made (``guest.checkpoints``), if the client wants that."""
+        os.environ[PLACE] = str(folder / RUNS / "none")
         self.done: Done | None = None
         """The cell that ended last, until its client has it."""
 
@@ -74,6 +81,7 @@ class Cells:
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
+            self.saver = self._saver(meta.get("checkpoint"))
         except (Exception, KeyboardInterrupt) as exc:
             self.link.send(
                 {
@@ -94,16 +102,21 @@ class Cells:
         load_modules(meta["submodules"])
         before = dict(namespace)
         door.masking.begin(meta.get("secrets", {}), meta.get("masked", {}))
+        if self.saver:
+            self.saver.start(lambda: self._made(before, arrived.roots, meta["checkpoint"]["names"]))
         started = time.perf_counter()
+        reply: dict[str, Any] = {}
         try:
             reply = door.masking.whole(await self._execute(meta))
         finally:
             door.masking.end()
             door.show_rest()
+            if self.saver:
+                self.saver.stop(well=reply.get("status") == "ok")
         ran_s = time.perf_counter() - started
         given = {name: value for name, value in arrived.roots.items() if name not in meta["unchanged"]}
         home = Home(before, dict(namespace), tuple(given.values()), frozenset(self.shell.user_ns_hidden), self._unders())
-        self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given))
+        self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given, left=meta.get("left")))
         door.over(journal)
         door.set_busy(None)
 
@@ -146,6 +159,36 @@ class Cells:
             reply = {**reply, "traceback": []}
         return dict(reply)
 
+    def _saver(self, told: dict[str, Any] | None) -> Any:
+        if not told:
+            return None
+        from cellferry.guest.checkpoints import Saver  # not for the first cell
+
+        saver = Saver(told, self.folder, lambda text: self.link.send({"op": "say", "text": text}))
+        saver.prepare()
+        return saver
+
+    def renew(self, meta: dict[str, Any]) -> None:
+        """Newer orders for the checkpoints of the running cell."""
+        if self.saver:
+            self.saver.renew(meta)
+
+    def _made(self, before: dict[str, Any], given: dict[str, Any], names: list[str]) -> dict[str, Any]:
+        """What the running cell has bound or changed so far, or what ``names`` are; asked from the saver's thread."""
+        now = dict(self.shell.user_ns)
+        if names:
+            return {name: now[name] for name in names if name in now}
+        bound = Home(before, now, (), frozenset(self.shell.user_ns_hidden), self._unders()).bound(None)
+        changed = {n: v for n, v in given.items() if now.get(n) is v and n != AMBIENT and self._differs(v)}
+        return changed | bound
+
+    def _differs(self, value: Any) -> bool:
+        """Whether a value that came for the cell, or something that it holds, is not as it came."""
+        try:
+            return bool(self.heap.changes(self.heap.walk([value]).known))
+        except Exception:  # it was being changed
+            return True
+
     def names(self) -> list[str]:
         """The user's variables; asked by a client that shares this kernel with others."""
         hidden = self.shell.user_ns_hidden
@@ -169,7 +212,7 @@ class Cells:
         done.frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
             "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": self.link.door.limited,
-            "files": self.files.changed(),
+            "files": self.files.changed(), "checkpoints": self.saver.made if self.saver else 0,
         }  # fmt: skip
         self.done = done
         if not self.link.connected or meta.get("detach"):
@@ -192,6 +235,8 @@ class Cells:
         roots = {name: done.given[name] for name in done.changed} | done.roots
         try:
             keep_result(done.journal.folder, done.frame, roots, self.shell.user_ns, plain=self.data_only)
+            if done.left:
+                store_results(done.journal.folder, done.left)
         except OSError as exc:
             done.journal.end({"status": done.frame["reply"]["status"], "lost": f"the results could not be kept: {exc}"})
 

@@ -186,6 +186,9 @@ class Link(FileWords):
     def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.modules(meta, buffers))
 
+    def _on_checkpoint(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.renew(meta)
+
 
 class Door(Showing):
     """All links of this kernel, and the queue of jobs for its main thread."""

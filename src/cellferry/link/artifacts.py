@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,15 @@ class Store(Protocol):
         A generator: it is sent the worker's answer to each order, and closed when one fails. Raises LinkError when
         the store does not take part.
         """
+
+    def left(self, name: str) -> Order:
+        """An order that the worker may carry out later, as often as it likes and whatever the size: write this object."""
+
+    def lent(self, name: str) -> Order:
+        """An order to read this object (``guest.storing.fetch``)."""
+
+    def remove(self, folder: str) -> None:
+        """Take everything away whose name begins with ``folder`` and a slash; there may be nothing. Raises LinkError."""
 
     def listing(self) -> dict[str, int]:
         """Name and bytes of what is there. Raises LinkError."""
@@ -137,6 +147,18 @@ class FolderStore:
         if there != size:
             raise LinkError(f"the worker wrote it to a {self._folder} that is not the one here")
 
+    def left(self, name: str) -> Order:
+        """See ``Store``."""
+        return {"target": str(self._folder / name)}
+
+    lent = left
+
+    def remove(self, folder: str) -> None:
+        """See ``Store``; what stands around it goes as well, if that is empty then."""
+        shutil.rmtree(self._folder / folder, ignore_errors=True)
+        with suppress(OSError):
+            (self._folder / folder).parent.rmdir()
+
     def listing(self) -> dict[str, int]:
         """See ``Store``."""
         found = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.endswith("-part")]
@@ -171,6 +193,21 @@ class FsspecStore:
     def orders(self, name: str, size: int) -> Steps:
         """See ``Store``."""
         yield {"url": f"{self.url}/{name}"}, size
+
+    def left(self, name: str) -> Order:
+        """See ``Store``."""
+        return {"url": f"{self.url}/{name}"}
+
+    lent = left
+
+    def remove(self, folder: str) -> None:
+        """See ``Store``."""
+        try:
+            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+        except FileNotFoundError:
+            pass
+        except Exception as exc:
+            raise LinkError(f"{self.url}/{folder} cannot be removed: {type(exc).__name__}: {exc}") from exc
 
     def listing(self) -> dict[str, int]:
         """See ``Store``."""
@@ -220,7 +257,7 @@ def fetch_from(read: Callable[[int], Iterator[bytes]], size: int, tag: str, targ
         part.unlink()
         raise DiskFull(
             f"no space is left for {target.name}; it is safe in the store", "make room, then try again"
-        ) from exc
+        ).not_again() from exc
     if done != size:
         raise LinkError(
             f"{target.name} ended after {done} of {size} bytes", f"go on with it: %remote get {target.name}"

@@ -250,7 +250,7 @@ def _here(file: Coming, act: Callable[[], None]) -> None:
         raise DiskFull(
             f"no space is left beside the notebook for {file.name}; it is safe on the worker",
             f"make room, then: %remote get {file.name}",
-        ) from exc
+        ).not_again() from exc
 
 
 def _windows(files: Sequence[Coming]) -> Iterator[list[list[Any]]]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from cellferry.errors import LinkError, ParcelError, RunGone, WorkerLost
 from cellferry.link.dial import dial
@@ -19,7 +20,7 @@ from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Refused, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import checked_frame, unpack_plain
-from cellferry.parcels.wire import PACKAGES_ALPN, PACKAGES_PREAMBLE, Channel, WireClosed
+from cellferry.parcels.wire import PACKAGES_ALPN, PACKAGES_PREAMBLE, Buffer, Channel, WireClosed
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 Gone = Callable[[], Exception | None]
@@ -95,10 +96,14 @@ class Follower:
 
     def _take(self, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned | None:
         channel = self._open()
-        before = channel.received_bytes
         channel.send({"op": "result", "run": self.run})
         if channel.recv()[0]["op"] != "ok":
             return None
+        return self.values(channel, namespace, shell, worker, data_only=data_only)
+
+    def values(self, channel: Channel, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned:
+        """What stands in a file of results, read from wherever it comes. Raises WireClosed, Refused, ChunkMismatch."""
+        before = channel.received_bytes
         frame, buffers = channel.recv(self._allocate)
         heap = Heap(namespace)
         if data_only or frame.get("plain"):
@@ -140,3 +145,43 @@ class Follower:
         self._told(f"no connection to the worker ({exc}); the cell goes on there; trying again")
         time.sleep(pause_s * random.uniform(0.5, 1.0))
         return pause_s
+
+
+class _FileStream:
+    """A file as the stream of a channel that is only read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def sendv(self, parts: Sequence[Buffer]) -> None:
+        raise OSError("a file does not listen")
+
+    def sendv_now(self, parts: Sequence[Buffer]) -> list[memoryview]:
+        raise OSError("a file does not listen")
+
+    def send_rest(self, rest: Sequence[Buffer]) -> None:
+        raise OSError("a file does not listen")
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """A file does not let anybody wait."""
+
+    def recv_into(self, target: memoryview) -> int:
+        return self._file.readinto(target)  # type: ignore[attr-defined, no-any-return]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Stored(Follower):
+    """A run whose worker is gone and whose results were put into the artifact store: a file of them is here."""
+
+    def __init__(self, run: str, file: Path) -> None:
+        super().__init__(Endpoint("unix"), run, lambda: WorkerLost(f"run {run} cannot be followed: its worker is gone"))
+        self._file = file
+
+    def claim(self) -> None:
+        """There is nobody to tell."""
+
+    def _take(self, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned:
+        with self._file.open("rb") as file:
+            return self.values(Channel(_FileStream(file)), namespace, shell, worker, data_only=data_only)

@@ -13,10 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellferry.errors import LinkError
-from cellferry.link.artifacts import Moved, Steps, fetch_from, missing_package
+from cellferry.link.artifacts import Moved, Order, Steps, fetch_from, missing_package
 
 VALID_S = 3600
 """How long a pre-signed URL may be used (seconds)."""
+
+LEFT_S = 86400
+"""How long one may be used that is left with a run, for its checkpoints: the client may be asleep for that long."""
 
 PART_BYTES = 64 << 20
 _MOST_PARTS = 9000
@@ -78,9 +81,33 @@ class S3Store:
             self._s3.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + name, UploadId=upload)
             raise
 
-    def _signed(self, what: str, name: str, **more: Any) -> str:
+    def left(self, name: str) -> Order:
+        """See ``artifacts.Store``: a URL to PUT the object by, good for ``LEFT_S``."""
+        return {"put": self._ready("put_object", name)}
+
+    def lent(self, name: str) -> Order:
+        """See ``artifacts.Store``."""
+        return {"get": self._ready("get_object", name)}
+
+    def _ready(self, what: str, name: str) -> str:
+        try:
+            return self._signed(what, name, valid_s=LEFT_S)
+        except Exception as exc:
+            raise _told(self.url, exc) from exc
+
+    def remove(self, folder: str) -> None:
+        """See ``artifacts.Store``."""
+        try:
+            found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}{folder}/")
+            for row in found.get("Contents", ()):
+                self._s3.delete_object(Bucket=self._bucket, Key=row["Key"])
+        except Exception as exc:
+            raise _told(self.url, exc) from exc
+
+    def _signed(self, what: str, name: str, valid_s: int = VALID_S, **more: Any) -> str:
         params = {"Bucket": self._bucket, "Key": self._prefix + name, **more}
-        return str(self._s3.generate_presigned_url(what, Params=params, ExpiresIn=VALID_S, HttpMethod="PUT"))
+        method = "GET" if what == "get_object" else "PUT"
+        return str(self._s3.generate_presigned_url(what, Params=params, ExpiresIn=valid_s, HttpMethod=method))
 
     def listing(self) -> dict[str, int]:
         """See ``artifacts.Store``."""

@@ -63,6 +63,7 @@ ENDED_ITSELF = {
     "100": "nobody used it for {idle_s:.0f} s",
     "104": "its money was spent",
     "105": "AWS took the spot machine back",
+    "106": "its kernel could not be ended although the cell was over its limit",
     "stop": "it was told to stop",
     "signal": "it was told to stop",
     "unclaimed": "nobody came to use it",

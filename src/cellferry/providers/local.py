@@ -47,6 +47,7 @@ ENDED_ITSELF = {
     102: "its folder was removed",
     104: "its money was spent",
     105: "the provider took its machine back",
+    106: "its kernel could not be ended although the cell was over its limit",
 }
 """What the exit status of a worker means that ended on purpose (``worker.keeper.EXIT_CODES``)."""
 
@@ -322,7 +323,7 @@ def _disk_full(folder: Path | None) -> DiskFull:
     return DiskFull(
         f"no space is left in {place}, where the local worker keeps its files",
         "free some, or choose another place: c.Cellferry.worker_dir",
-    )
+    ).not_again()
 
 
 def _how(code: int | None) -> str:

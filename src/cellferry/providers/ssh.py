@@ -60,6 +60,7 @@ LOOKED_S = 86400.0
 ENDED = {
     "idle": "nobody used it for {idle_s:.0f} s", "money": "its money was spent", "stop": "it was told to stop",
     "signal": "it was told to stop", "folder": "its folder was removed",
+    "stuck": "its kernel could not be ended although the cell was over its limit",
 }  # fmt: skip
 
 

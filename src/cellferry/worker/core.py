@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from cellferry import __version__
 from cellferry.model import PROTOCOL
 from cellferry.worker.acceptor import Acceptor
+from cellferry.worker.decisions import Decisions
 from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
@@ -20,6 +22,8 @@ from cellferry.worker.settings import WorkerSettings, write_atomically
 
 TERM_S = 1.0
 """How long the kernel and what it started may take to end by themselves."""
+END_MOST_S = 10.0
+"""How long all of an end may take before this process leaves the rest to its keeper."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class WorkerCore:
     lease: LeaseWatch
     acceptor: Acceptor
     limits: Limits
+    decisions: Decisions
 
     @property
     def work(self) -> Path:
@@ -50,6 +55,7 @@ class WorkerCore:
             "worker_id": self.settings.worker_id,
             "kernel": self._kernel_status(),
             "lease": self._lease_status(),
+            "decisions": self.decisions.last(),
             "work": str(self.work),
             "disk_free_bytes": shutil.disk_usage(self.folder).free,
             **_memory(),
@@ -71,6 +77,7 @@ class WorkerCore:
             "signal": end.signal if end else None,
             "oom": bool(end and end.oom),
             "asked": bool(end and end.asked),
+            "why": end.why if end else "",
             "ended_generation": end.generation if end else None,
             "ended_s_ago": boottime() - end.at_s if end else None,
             "log_tail": end.log_tail if end else tail(self.folder / "kernel.log", 1000),
@@ -98,6 +105,9 @@ class WorkerCore:
 
     def note_kernel_end(self) -> None:
         """The kernel has ended: the lease counts anew, and ``status.json`` tells a client on this machine at once."""
+        end = self.kernel.view().last_end
+        if end is not None:
+            self.decisions.note("kernel ended", end.why or end.signal or f"exit code {end.exitcode}")
         self.lease.kernel_ended()
         try:
             write_atomically(self.folder / "status.json", self.status())
@@ -106,6 +116,9 @@ class WorkerCore:
 
     def end(self, reason: str) -> None:
         """End the kernel, all that it started, and this process. Runs in the lease's thread; does not return."""
+        last = threading.Timer(END_MOST_S, os._exit, (EXIT_CODES[reason],))  # whatever hangs below: the keeper does the rest
+        last.daemon = True
+        last.start()
         print(f"the worker ends: {reason}", flush=True)
         try:
             (self.folder / ENDED).write_text(reason, "utf-8")

@@ -17,7 +17,10 @@ from cellferry.worker.processes import adopt_orphans, end_descendants
 
 ENDED = "ended"
 """File in the worker's folder: the reason, written by a server that ended the worker on purpose."""
-EXIT_CODES = {"stop": 0, "signal": 0, "idle": 100, "unlinked": 101, "folder": 102, "keeper": 103, "money": 104, "notice": 105}
+EXIT_CODES = {
+    "stop": 0, "signal": 0, "idle": 100, "unlinked": 101, "folder": 102, "keeper": 103, "money": 104, "notice": 105,
+    "stuck": 106,
+}  # fmt: skip
 """Reason of an end on purpose -> exit status, by which the provider knows it even when the folder is gone."""
 KEEP_FOLDER_REASONS = ("stop", "signal")
 """The reasons after which a provider is there to remove the folder; after any other nobody may be left to do it."""

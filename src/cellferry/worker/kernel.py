@@ -46,6 +46,8 @@ class KernelEnd:
     """It was ended by a restart that the client asked for."""
     at_s: float
     """Seconds on the clock of ``lease.boottime``."""
+    why: str = ""
+    """Why the worker itself ended it, if it did."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Kernel:
         self._when_ready: list[Callable[[], None]] = []
         self._oom_kills = _oom_kills()
         self._log_start = 0
+        self._ended_for = ""
         self._told: dict[str, dict[str, object]] = {}
         self._thread = threading.Thread(target=self._supervise, name="cellferry-kernel", daemon=True)
 
@@ -134,6 +137,18 @@ class Kernel:
         with self._changed:
             if self._ready:
                 self._signal(signal.SIGINT)
+
+    def terminate(self, why: str) -> None:
+        """SIGTERM to the kernel's group, because its cell does not end: ``why`` is for whoever asks how it ended."""
+        with self._changed:
+            self._ended_for = why
+            self._signal(signal.SIGTERM)
+
+    def kill(self, why: str) -> None:
+        """SIGKILL to the kernel's group; the next kernel follows. Also ends one that is stopped. Waits for nothing."""
+        with self._changed:
+            self._ended_for = why
+            self._signal(signal.SIGKILL)
 
     def when_ready(self, call: Callable[[], None]) -> None:
         """Call once as soon as a kernel has initialised; at once if the present one has."""
@@ -219,6 +234,7 @@ class Kernel:
             message = json.loads(datagram)
             if message["op"] == "state":
                 limit_s = message.get("limit_s")
+                self._ended_for = self._ended_for if message["busy"] else ""  # it has listened after all
                 self._on_state(int(message["links"]), bool(message["busy"]), None if limit_s is None else float(limit_s))
             elif message["op"] == "ready":
                 self._note_ready()
@@ -249,8 +265,9 @@ class Kernel:
                 signal=signum,
                 oom=oom,
                 log_tail=tail(self._folder / "kernel.log", LOG_TAIL_BYTES, start=self._log_start),
-                asked=self._restarting,
+                asked=self._restarting or bool(self._ended_for),
                 at_s=boottime(),
+                why=self._ended_for,
             )
             self._changed.notify_all()
             self._control.close()
@@ -281,6 +298,7 @@ class Kernel:
             return False
         self._generation += 1
         self._ready = self._restarting = self._dead = False
+        self._ended_for = ""
         for what in self._told.values():
             self._send(what)
         self._flush()
@@ -289,9 +307,9 @@ class Kernel:
 
     def _send(self, what: dict[str, object]) -> None:
         try:
-            self._control.send(json.dumps(what).encode())
+            self._control.send(json.dumps(what).encode(), socket.MSG_DONTWAIT)
         except OSError:
-            pass  # this kernel is gone: the next one is told when it is there
+            pass  # this kernel is gone: the next one is told when it is there; or it is stopped and hears nothing
 
     def _flush(self) -> None:
         while self._waiting:

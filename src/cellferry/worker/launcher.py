@@ -92,6 +92,7 @@ def _open_door(
 
     from cellferry.worker.acceptor import Acceptor
     from cellferry.worker.core import WorkerCore
+    from cellferry.worker.decisions import Decisions
     from cellferry.worker.desk import Desk
     from cellferry.worker.door import open_listener
     from cellferry.worker.kept import any_kept
@@ -121,6 +122,7 @@ def _open_door(
         on_end=lambda: core.note_kernel_end(),
         on_ready=lambda: mark_phase(folder, "kernel"),
     )
+    decisions = Decisions(home)
     limits = Limits(home, kernel, settings.microusd_per_hour, settings.name)
 
     def on_tick() -> None:
@@ -135,14 +137,16 @@ def _open_door(
         keeper_line=keeper_line,
         on_tick=on_tick,
         interrupt=limits.interrupt,
+        terminate=limits.terminate,
         kill=limits.kill,
+        note=decisions.note,
     )
     pinned = settings.client_cert_pem if settings.transport == "tls" else None
     acceptor = Acceptor(
         listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over,
         to_packages=Desk(home, pinned, environments).take,
     )  # fmt: skip
-    core = WorkerCore(home, settings, kernel, lease, acceptor, limits)
+    core = WorkerCore(home, settings, kernel, lease, acceptor, limits, decisions)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, lambda _signum, _frame: lease.ask_end("signal"))
     for part in (lease, kernel, acceptor):

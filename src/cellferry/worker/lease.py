@@ -24,6 +24,12 @@ ABANDONED_S = 24 * 3600.0
 end it."""
 END_S = LAST_S - 1.5
 """So long after its money is gone, a worker begins to end: ending takes up to 1.2 s."""
+TERM_S = LAST_S
+"""So long after its limit a cell that does not listen to interrupts is told to end with its kernel (SIGTERM to the group) ..."""
+KILL_S = TERM_S + 1.0
+"""... so long after it the kernel is killed ..."""
+STUCK_S = KILL_S + 5.0
+"""... and so long after it the whole worker ends, because even that has not helped. Behind it stands the provider's own limit."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,13 @@ class Facts:
 class Decision:
     """``end``: the reason to end now, or empty. ``look_again_s``: how long this decision holds if no fact changes.
 
-    ``interrupt``: why the running cell is to be interrupted now ("money", "notice", "cell"), or empty; ``kill``: it did
-    not listen, and its kernel is to go.
+    ``interrupt``: why the running cell is to be interrupted now ("money", "notice", "cell"), or empty; ``terminate``: it did
+    not listen, and its kernel is told to go; ``kill``: neither did that, and the kernel is made to go.
     """
 
     end: str = ""
     interrupt: str = ""
+    terminate: bool = False
     kill: bool = False
     look_again_s: float = LOOK_S
 
@@ -104,8 +111,11 @@ def _limits(now_s: float, facts: Facts) -> Decision:
         left.append(END_S - over_s if over_s >= 0 else -over_s)
     if facts.busy and facts.cell_ends_s is not None:
         over_s = now_s - facts.cell_ends_s
+        if over_s >= STUCK_S:
+            return Decision(end="stuck")
         if over_s >= 0:
-            return Decision(interrupt="cell", kill=over_s >= LAST_S, look_again_s=min(left))
+            left += [step - over_s for step in (TERM_S, KILL_S, STUCK_S) if step > over_s]
+            return Decision("", "cell", over_s >= TERM_S, over_s >= KILL_S, min(left))
         left.append(-over_s)
     return Decision(look_again_s=min(left))
 
@@ -127,15 +137,19 @@ class LeaseWatch:
         keeper_line: int = -1,
         on_tick: Callable[[], None] = lambda: None,
         interrupt: Callable[[str], None] = lambda _why: None,
-        kill: Callable[[], None] = lambda: None,
+        terminate: Callable[[str], None] = lambda _why: None,
+        kill: Callable[[str], None] = lambda _why: None,
+        note: Callable[[str, str], None] = lambda _decision, _reason: None,
         clock: Callable[[], float] = boottime,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """``end`` is called once, in the watch's own thread; ``interrupt(why)`` every second while a cell runs on after
-        its limit, ``kill()`` when that did not help. ``keeper_line``: the pipe from ``keeper``, -1 for none."""
+        its limit, ``terminate(why)`` and ``kill(why)`` once each when that did not help. None of them may wait for anything.
+        ``note(decision, reason)`` is told of every decision. ``keeper_line``: the pipe from ``keeper``, -1 for none."""
         self._folder, self._lease, self._end = folder, lease, end
         self._line, self._on_tick, self._clock, self._wall = keeper_line, on_tick, clock, wall
-        self._interrupt, self._kill = interrupt, kill
+        self._interrupt, self._terminate, self._kill, self._note = interrupt, terminate, kill, note
+        self._steps: set[str] = set()
         self._inode = self._folder_inode()
         self._lock = threading.Lock()
         self._links, self._busy, self._asked, self._kept = 0, False, "", False
@@ -162,6 +176,7 @@ class LeaseWatch:
             if busy and not self._busy:
                 self._cell_ends = None if limit_s is None else now + limit_s
                 self._interrupted_s = now - LAST_S
+                self._steps.clear()
             self._links, self._busy = links, busy
         self._wake()
 
@@ -171,6 +186,7 @@ class LeaseWatch:
             self._lease = lease
             if self._ends_why == "money":
                 self._ends = self._on_clock(lease.ends_unix_s)
+        self._note("lease", f"idle_s {lease.idle_s:g}, ends_unix_s {lease.ends_unix_s}")
         self._wake()
 
     def keep(self, kept: bool) -> None:
@@ -183,6 +199,7 @@ class LeaseWatch:
             at = self._on_clock(at_unix_s)
             if at is not None and (self._ends is None or at < self._ends):
                 self._ends, self._ends_why = at, why
+        self._note("must end", f"{why}, at_unix_s {at_unix_s:.0f}")
         self._wake()
 
     def kernel_ended(self) -> None:
@@ -234,6 +251,7 @@ class LeaseWatch:
         while True:
             decision = decide(self._clock(), self.facts(), self._lease)
             if decision.end:
+                self._note("end", decision.end)
                 self._end(decision.end)
                 return
             self._act(decision)
@@ -246,10 +264,15 @@ class LeaseWatch:
             self._on_tick()
 
     def _act(self, decision: Decision) -> None:
-        if decision.kill:
-            self._kill()
-        elif decision.interrupt and self._clock() - self._interrupted_s >= LOOK_S:
+        for step, due, act in (("kill", decision.kill, self._kill), ("terminate", decision.terminate, self._terminate)):
+            if due and step not in self._steps:
+                self._steps.add(step)
+                self._note(step, decision.interrupt)
+                act(decision.interrupt)
+                return
+        if decision.interrupt and not decision.terminate and self._clock() - self._interrupted_s >= LOOK_S:
             self._interrupted_s = self._clock()
+            self._note("interrupt", decision.interrupt)
             self._interrupt(decision.interrupt)
 
     def _on_clock(self, unix_s: float | None) -> float | None:

@@ -61,9 +61,14 @@ class Limits:
         self._kernel.say(f"{WHY[why]}: the cell is interrupted, what it has made comes home", why)
         self._kernel.interrupt()
 
-    def kill(self) -> None:
-        """The cell did not listen."""
-        self._kernel.restart()
+    def terminate(self, why: str) -> None:
+        """The cell did not listen: its kernel, and what it started in its group, may still put things in order."""
+        self._kernel.say(f"{WHY[why]}, and it goes on in spite of interrupts: its kernel is ended")
+        self._kernel.terminate(f"{WHY[why]}, and it did not listen to interrupts")
+
+    def kill(self, why: str) -> None:
+        """Not even that helped."""
+        self._kernel.kill(f"{WHY[why]}, and it did not listen to interrupts")
 
     def _look_for_notice(self, lease: LeaseWatch) -> None:
         try:

@@ -1,0 +1,81 @@
+"""Where checkpoints, and results that nobody has taken, lie in the artifact store; what the worker may do there: orders, never
+keys.
+
+A run with checkpoints has two places that are written in turn, and a word on which of them is the newest that is whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cellferry.link.artifacts import Store
+
+FOLDER = "checkpoints"
+SLOTS = ("a.zip", "b.zip")
+LATEST = "latest.json"
+RENEW_S = 3600.0
+"""How often the worker gets new orders while its client is connected; an order is good for ``store_s3.LEFT_S``."""
+
+RESULTS = "results"
+
+
+def result_order(store: Store, run: str) -> dict[str, Any]:
+    """Where the worker may put what a run has made, if nobody is there to take it. Raises LinkError."""
+    return store.left(f"{RESULTS}/{run}/result")
+
+
+def stored_results(store: Store) -> list[str]:
+    """The runs whose results are in the store. Raises LinkError."""
+    return [name.split("/")[1] for name in store.listing() if name.startswith(f"{RESULTS}/") and name.endswith("/result")]
+
+
+def fetch_results(store: Store, run: str, target: Path) -> None:
+    """Bring the results of a run here, as a file. Raises LinkError, OSError."""
+    store.fetch(f"{RESULTS}/{run}/result", target, lambda _bytes: None)
+
+
+def forget_results(store: Store, run: str) -> None:
+    """They are home. Raises LinkError."""
+    store.remove(f"{RESULTS}/{run}")
+
+
+class Kept:
+    """The checkpoints of the run ``run`` in ``store``."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self.store, self.run = store, run
+
+    @property
+    def place(self) -> str:
+        """As a URL, for people."""
+        return f"{self.store.url}/{FOLDER}/{self.run}"
+
+    def orders(self, *, resumes: bool = False) -> dict[str, Any]:
+        """``slots`` and ``latest``: where the worker may write; ``resumes``: also ``restore``, from where it reads.
+
+        Raises LinkError when the store does not take part.
+        """
+        told: dict[str, Any] = {
+            "run": self.run,
+            "place": self.place,
+            "slots": [self.store.left(self._name(slot)) for slot in SLOTS],
+            "latest": self.store.left(self._name(LATEST)),
+        }
+        if resumes:
+            told["restore"] = {
+                "slots": [self.store.lent(self._name(slot)) for slot in SLOTS],
+                "latest": self.store.lent(self._name(LATEST)),
+            }
+        return told
+
+    def renewed(self) -> dict[str, Any]:
+        """The frame with newer orders, while the cell runs. Raises LinkError."""
+        return {"op": "checkpoint", **self.orders()}
+
+    def remove(self) -> None:
+        """Take everything of the run out of the store. Raises LinkError."""
+        self.store.remove(f"{FOLDER}/{self.run}")
+
+    def _name(self, last: str) -> str:
+        return f"{FOLDER}/{self.run}/{last}"
