@@ -12,7 +12,7 @@ from pathlib import Path
 
 import conftest
 from chaos.drive import Told
-from chaos.run import expected, play, schedule_for
+from chaos.run import expected, play, schedule_for, warm
 from testbeds.far import Far, open_far
 from testbeds.needs import what_is_missing
 
@@ -47,6 +47,9 @@ def _run(seeds: Sequence[int], logs: Path | None, *, alone: bool) -> int:
     began, failed, faults = time.monotonic(), list[int](), Counter[str]()
     print(f"{'seed':>5} {'where':5} {'tries':>5} {'s':>6}  verdict  faults", flush=True)
     with _far(seeds) as far:
+        if far is not None and (told := warm(far, truth)).wrong:
+            print("\n".join([*told.log, told.verdict]))
+            return 1
         for seed in seeds:
             before = conftest.Footprint.now()
             told = play(schedule_for(seed), far, truth)

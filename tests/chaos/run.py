@@ -26,6 +26,11 @@ def expected() -> tuple[Truth, ...]:
         return truth_of(folder)
 
 
+def warm(far: Far, truth: tuple[Truth, ...]) -> Told:
+    """A run without faults: the software and the packages are brought to the machine, once for all runs."""
+    return play(Schedule(-1, "ssh", "unix", frozenset(), ()), far, truth)
+
+
 def play(schedule: Schedule, far: Far | None, truth: tuple[Truth, ...]) -> Told:
     """One run. ``far``: the machine with sshd, for schedules that need one."""
     with ExitStack() as stack:

@@ -6,10 +6,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import hmac
+import os
 import secrets
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,9 @@ INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch
                          "release-assets.githubusercontent.com"})  # fmt: skip
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
 _HEAD_BYTES = 1 << 16
+_PLACE, _PREFIX = "/tmp", "cft-"
+_YOUNG_S = 5.0
+"""A socket may be there a moment before anybody listens on it."""
 _OPEN_S = 5.0
 """How long the machine may take to open a way to the worker before the connection to it is taken for dead."""
 
@@ -34,7 +41,8 @@ class Tunnel:
 
     def __init__(self, connections: Connections, host: str, far: str) -> None:
         self._connections, self._host, self._far = connections, host, far
-        self.folder = Path(tempfile.mkdtemp(prefix="cft-", dir="/tmp"))  # mode 0700, and short
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))  # mode 0700, and short
         self.path = self.folder / "worker.sock"
         self._server = connections.run(self._open())
 
@@ -62,6 +70,19 @@ class Tunnel:
         with contextlib.suppress(RuntimeError):
             self._connections.loop.call_soon_threadsafe(self._server.close)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove the folders of processes that were killed: ours, where nobody listens any more."""
+    for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            told = (folder / "worker.sock").stat()
+            if told.st_uid != os.geteuid() or time.time() - told.st_mtime < _YOUNG_S:
+                continue
+            with socket.socket(socket.AF_UNIX) as asked:
+                asked.setblocking(False)
+                if asked.connect_ex(str(folder / "worker.sock")) == errno.ECONNREFUSED:
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Supply:
