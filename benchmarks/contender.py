@@ -44,6 +44,8 @@ CONTENDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "machines": ("machines:Machines", {}),
     "cloud": ("cloud:Cloud", {}),
     "pip": ("environments:Installer", {"by": "pip"}),
+    "runs": ("runs:Runs", {}),
+    "network": ("network:Network", {}),
     "rsync": ("rsync_peer:RsyncPeer", {}),
     "uvloop-tls": ("uvloop_tls:UvloopTls", {}),
 }

@@ -314,6 +314,34 @@ def _cloud() -> tuple[Row, ...]:
     )  # fmt: skip
 
 
+def _runs() -> tuple[Row, ...]:
+    # Predicted: an output is encoded once more and written by one system call, 10 us of about 150 that it costs on both sides.
+    # Attaching: small texts are joined to pieces of 64 KiB, so 100,000 lines are ten messages: 0.1 s, and reading the list.
+    return (
+        Row(
+            "journal", "5,000 displays by one cell, with and without its journal", "journal", ("runs",), rounds=5, quick_rounds=3,
+            steps=(Step({"count": 5000}),), targets=(
+                time_ratio("with the journal / without", "kept_s", "runs", 1.1, ours="runs", peer_metric="bare_s"),
+                _plain("the journal, for each output", "runs", "event_s", "us", 1e6),
+            ),
+        ),
+        Row(
+            "attach", "attaching to a run that has printed 100,000 lines", "attach", ("runs",), rounds=3, quick_rounds=2,
+            steps=(Step({"count": LINES}),), targets=(bound("until all lines are seen", "total_s", 2.0, "s", 1.0, ours="runs"),),
+        ),
+    )  # fmt: skip
+
+
+def _resume() -> Row:
+    # Predicted: 0.6 s. After five seconds the next try comes within 1.25 s, on average half of that; the handshake and what was
+    # shown meanwhile take some 10 ms.
+    return Row(
+        "resume", "a network that is gone for 5 s in mid-cell: until the notebook sees the next output", "resume", ("network",),
+        steps=(Step({"away_s": 5.0}),), rounds=5, quick_rounds=3, warmup=0, quick_warmup=0,
+        targets=(bound("from the network's return to the next output", "resume_s", 2.0, "s", 1.0, ours="network"),),
+    )  # fmt: skip
+
+
 ROWS: tuple[Row, ...] = (
     _tiny("tiny-pass", "tiny", "tiny cell, worker warm: pass"),
     _tiny("tiny-value", "value", "tiny cell, worker warm: y = x + 1, x sent and y home"),
@@ -332,6 +360,8 @@ ROWS: tuple[Row, ...] = (
     _placement(),
     _ledger(),
     *_cloud(),
+    *_runs(),
+    _resume(),
     _load(),
     _cold(),
 )

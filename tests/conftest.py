@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ SETTLE_S = 15.0
 """How long a process may take to end after its test: a worker outlives a killed kernel by its grace, 5 s."""
 
 _KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
-_REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "fleet/test_fleet", "fleet/test_cli",
-                 "testbeds/", "link/test_lasting_link")
+_REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "link/test_http", "link/test_lasting_link",
+                 "fleet/test_fleet", "fleet/test_cli", "testbeds/", "doors/")
 """Where tests start real kernels, workers and hosts, which takes seconds: slow, whether a test says so itself or not."""
 _home: Path | None = None
 
@@ -68,15 +69,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+_strangers: dict[str, float] = {}
+"""Processes without the mark, by pid, and when each was seen first (monotonic). A pid that is gone is forgotten, so that
+another process of the same number is looked at."""
+_EXEC_S = 5.0
+"""So long a process is looked at again and again: it may not have reached the program, and the mark, that it is started for."""
+
+
+def _without_strangers() -> list[str]:
+    """The pids of all processes but those that were looked at and are none of ours; reading each is slow."""
+    present, now = set(filter(str.isdigit, os.listdir("/proc"))), time.monotonic()  # noqa: PTH208
+    for pid in _strangers.keys() - present:
+        del _strangers[pid]
+    return [pid for pid in present if now - _strangers.get(pid, now) < _EXEC_S]
+
+
 def our_processes() -> dict[int, psutil.Process]:
     """Every living process that inherited this run's mark, but this one; zombies are dead."""
     found = {}
     mark = f"{MARK}={os.environ[MARK]}".encode()
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208 - asked twice for each test
+    for word in _without_strangers():
+        pid = int(word)
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
                 ours = pid != os.getpid() and mark in file.read().split(b"\0")
             if not ours:
+                _strangers.setdefault(word, time.monotonic())
                 continue
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:

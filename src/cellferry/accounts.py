@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, LinkError, SpotTaken
+from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, LinkError, SpotTaken, WorkerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Screen, Worker
+from cellferry.model import Cell, CellReport, CellRequest, Offer, Screen, Worker
+from cellferry.placement.fit import Asked
 
+Run = Callable[[Any, CellRequest, Cell], CellReport]
 SHARING = frozenset({"local", "demo"})
 """Providers whose workers are processes of this machine and can use the notebook's own packages."""
 ENOUGH = 0.9
 """A worker that has so much of a cell's budget left is not asked to live longer: that would be a question for each cell."""
+
+
+def on_the_board(run: Run) -> Run:
+    """``journey.Session.run``, with the fleet's board told what becomes of the cell. An estimate runs nothing."""
+
+    @functools.wraps(run)
+    def noted(session: Any, request: CellRequest, cell: Cell) -> CellReport:
+        try:
+            name = session.fleet.peek(with_packages(request, session.config))
+        except CellferryError:
+            name = ""  # the run itself says what is wrong
+        if request.estimate or not name:
+            return run(session, request, cell)
+        session.fleet.board.begin(cell, name)
+        status, detail = "detached" if request.detach else "ok", ""
+        try:
+            return run(session, request, cell)
+        except BaseException as error:
+            status, detail = _outcome(error)
+            raise
+        finally:
+            packages = session._packages.get(name)
+            session.fleet.board.end(status, detail=detail, environment=packages.choice().key if packages else "")
+
+    return noted
+
+
+def _outcome(error: BaseException) -> tuple[str, str]:
+    """The status of a run that raised this, and why; of the user's own exception only its name."""
+    name = getattr(error, "ename", "")
+    if isinstance(error, (KeyboardInterrupt, BudgetSpent, SpotTaken)) or name == "KeyboardInterrupt":
+        return "stopped", getattr(error, "what", "")
+    if isinstance(error, (WorkerError, LinkError)):
+        return "lost", error.what
+    return "error", name or getattr(error, "what", "") or type(error).__name__
 
 
 def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
@@ -26,16 +66,32 @@ def with_packages(request: CellRequest, config: Cellferry) -> CellRequest:
     return replace(request, env=config.env or "auto")
 
 
+def machines(fleet: Fleet, request: CellRequest, config: Cellferry, there: There | None) -> Sequence[Offer]:
+    """The machines that a cell may run on: that of its worker, or everything on offer that fits; () for this machine.
+
+    Raises what providers raise.
+    """
+    if there is not None:
+        return [there.worker.offer] if there.worker.offer else []
+    if candidates(request, config) == ("local",):
+        return []
+    fitting = Asked(request.hardware)
+    return [offer for offer in fleet.hunt.offers(request) if not fitting(offer)]
+
+
 def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Screen) -> Worker:
     """The worker for a cell, with the search for its machine shown while it goes on, and in one line when it took several
     tries. Raises what ``Fleet.acquire`` raises."""
     if candidates(request, config) == ("local",):  # there in a second
-        return fleet.acquire(request, lambda _line: None)[0]
+        here = fleet.acquire(request, lambda _line: None)[0]
+        fleet.board.uses(here)
+        return here
     fleet.ask = (lambda question: screen.ask(question, False).strip().lower() == "yes") if screen.allow_stdin() else None
     try:
         worker, fresh = fleet.acquire(request, screen.progress)
     finally:
         screen.progress("")
+    fleet.board.uses(worker)
     if not fresh:
         top_up(fleet, worker, request)
     elif worker.token and fleet.hunt.refused:
@@ -93,6 +149,7 @@ def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, rep
 
     now = time.time()
     amount = fleet.purse.note_cell(worker, cell_id, began_unix_s, now)
+    fleet.board.cost(amount)
     fleet.purse.note_traffic(worker, cell_id, now, report.received_bytes)
     offer = worker.offer
     mark = ", simulated" if offer.simulated else ""

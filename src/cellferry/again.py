@@ -16,6 +16,7 @@ from typing import Any
 from cellferry import errors
 from cellferry.accounts import why_stopped
 from cellferry.config import Cellferry
+from cellferry.fleet.asking import others_use
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import RENEW_S, Kept, result_order
@@ -63,6 +64,8 @@ class Again:
 
     def run(self, request: CellRequest, cell: Cell, once: Once) -> CellReport:
         """``once``, and again as often as ``request.retry`` says while workers die under it. Raises what the last try raised."""
+        if request.estimate:
+            return once(request, cell)
         if request.detach and request.retry:
             self._screen.note("retry= does nothing for a cell that is let go: nobody would be there to run it again")
         key = (cell.cell_id or "", cell.source)
@@ -120,10 +123,11 @@ class Again:
             self._renew_in_time(tries, tries.kept, there)
         return told
 
-    def look(self, request: CellRequest, there: There, returned: Returned) -> None:
+    def look(self, request: CellRequest, there: There, returned: Returned, run: str) -> None:
         """Raise SpotTaken before anything of an interrupted cell is taken home, where the cell will be run again."""
         self._tries.made = int(returned.frame.get("checkpoints", 0))
         if request.retry and isinstance(why_stopped(request, there, returned), errors.SpotTaken):
+            there.link.tell({"op": "claimed", "run": run})  # nobody will come for what it had made
             raise errors.SpotTaken(
                 f"the provider takes the machine of worker {there.worker.name!r} back; the cell was interrupted", "run the cell again"
             )
@@ -134,7 +138,7 @@ class Again:
         """What the next try asks for; None where there is none."""
         if tries.number > request.retry:
             return None
-        where = self._make_way(tries, error)
+        where = self._make_way(tries, error, named=bool(request.name))
         left = request.budget_microusd
         if left is not None:
             left -= sum(tries.spent.values())
@@ -147,15 +151,17 @@ class Again:
         self._screen.note(f"-- try {tries.number} of {request.retry + 1}, on {where}: {what}")
         return replace(request, budget_microusd=left)
 
-    def _make_way(self, tries: Tries, error: errors.WorkerError) -> str:
+    def _make_way(self, tries: Tries, error: errors.WorkerError, *, named: bool) -> str:
         """Where the next try runs. A worker whose kernel has died once gets another chance; any other is ended for good, so
-        that nothing runs twice and nothing is paid for twice."""
+        that nothing runs twice and nothing is paid for twice, unless (``named``) other notebooks are on it."""
         worker = tries.worker
         if worker is None:
             return "a new worker"
         if isinstance(error, errors.KernelDied) and worker.id not in tries.died_on and self._fleet.alive(worker):
             tries.died_on.add(worker.id)
             return f"the new kernel of worker {worker.name!r}"
+        if named and not isinstance(error, errors.SpotTaken) and others_use(worker, ours=int(isinstance(error, errors.DiskFull))):
+            return f"worker {worker.name!r}, which others use as well"
         try:
             self._down(worker.name)
         except errors.CellferryError:

@@ -24,7 +24,7 @@ from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed
-from cellferry.capture.request import Command, check_supported, parse_command, parse_request
+from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
+__all__ = ["OPTIONS", "Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
 
 def read_request(line: str) -> CellRequest:
@@ -70,7 +70,7 @@ class Session:
         self.config = config
         self.namespace = namespace
         self.host = host
-        self.fleet = Fleet(config, host.notebook)
+        self.fleet = Fleet(config, host.notebook, host.kernel_id)
         choose_cache(config.cache_dir)
         self._there: dict[str, There] = {}
         self._current: There | None = None
@@ -79,6 +79,7 @@ class Session:
         self._again = Again(config, self.fleet, host.screen, self.down)
         self.failed_remotely = False
 
+    @accounts.on_the_board
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
         """Run ``cell`` as ``request`` says; returns what happened.
 
@@ -89,7 +90,7 @@ class Session:
         return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
 
     def _once(self, request: CellRequest, cell: Cell) -> CellReport:
-        clock = [time.perf_counter()]
+        clock = self.fleet.board.clock()
         flow = analyse(self.host.transform(cell.source), self.host.transform)
         known = self._there.get(self.fleet.peek(request))
         if known is None and self.fleet.shared(request):
@@ -139,6 +140,7 @@ class Session:
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
         frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
+        self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
             sent += there.link.run(frame, parcel)
@@ -153,7 +155,8 @@ class Session:
             if packages and building is not None:
                 packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
             returned = self._wait(there, request)
-            self._again.look(request, there, returned)
+            self._again.look(request, there, returned, frame["run"])
+            self.fleet.board.step("home")
             if there.link.data_only:  # a module is no data; but the cell says itself what it imports
                 imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
                 returned.take_instead(imported)
@@ -179,8 +182,9 @@ class Session:
 
         given = [self.namespace.get(root) for root in parcel.roots]
         name = self.fleet.peek(request)
-        before = self._packages.get(name)
-        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, trial=trial)
+        before, there = self._packages.get(name), self._there.get(name)
+        machines = accounts.machines(self.fleet, request, self.config, there)
+        packages = plan(before, request.env, flow, given, parcel, local_modules, self.host, machines, trial=trial)
         if not trial:
             self._packages[name] = packages
         return packages

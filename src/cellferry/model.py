@@ -140,6 +140,8 @@ class Offer:
     quota_units: int = 0
     """How much of that quota one machine takes (AWS: vCPUs)."""
     simulated: bool = False
+    driver: str = ""
+    """Version of NVIDIA's driver there ("570.86.15"), "" where there is no GPU or nobody knows."""
 
     def price(self, spot: bool) -> int:
         """Micro-dollars an hour, bought that way; 0 where it is free, or not sold so."""
@@ -381,6 +383,10 @@ class Host(Protocol):
     @property
     def notebook(self) -> str:
         """The notebook's path, or whatever names it best: for limits and reports."""
+
+    @property
+    def kernel_id(self) -> str:
+        """The Jupyter server's name for this kernel, "" outside of one."""
 
     def transform(self, source: str) -> str:
         """IPython syntax to Python."""

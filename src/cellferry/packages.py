@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Thread
 from types import FunctionType, ModuleType
@@ -21,11 +21,12 @@ from cellferry.capture.globals_of import code_imports, code_strings
 from cellferry.capture.modules import imports_in
 from cellferry.capture.protocols import protocol_packages
 from cellferry.environment.asked import recall, remember
-from cellferry.environment.describe import Described, lock_all, lock_file, lock_found, relative
+from cellferry.environment.describe import asks_for_torch, lock_all, lock_file, lock_found, relative
 from cellferry.environment.differences import Difference, risky, rows
 from cellferry.environment.found import wanted
 from cellferry.environment.installed import Inventory, canonicalize_name, take_inventory
-from cellferry.environment.lock import Lock, Target
+from cellferry.environment.lock import Described, Lock, Target
+from cellferry.environment.machine import builds_for, lock_with_torch, platform_for
 from cellferry.environment.places import cache_folder
 from cellferry.environment.sources import Sources, read_sources
 from cellferry.environment.tools import clashes
@@ -33,7 +34,7 @@ from cellferry.environment.wheels import fits
 from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.link.sources import Source, text_of
 from cellferry.link.there import There
-from cellferry.model import EnvironmentChoice, Host, PackageRow, Screen, Worker, WorkerId
+from cellferry.model import EnvironmentChoice, Host, Offer, PackageRow, Screen, Worker, WorkerId
 from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.placeholder import human_bytes
 
@@ -68,6 +69,8 @@ class Packages:
     dists: set[str] = field(default_factory=set)
     lock: Lock | None = None
     target: Target = field(default_factory=lambda: Target(HERE))
+    builds: tuple[str, ...] = ()
+    """PyTorch's builds that the machine, or each of those that it may be, can run; () to leave it to the indexes."""
     more: set[str] = field(default_factory=set)
     """Distributions that the cells need there although they are not installed here."""
     compiled: frozenset[str] = frozenset()
@@ -79,6 +82,16 @@ class Packages:
     _made: tuple[WorkerId, str] | None = None
     _file_stamp: int = -1
     _offered: int = 0
+    _unreachable: bool = False
+    """PyTorch's own index."""
+
+    def suit(self, machines: Sequence[Offer]) -> None:
+        """Choose for these machines from now on; a lock that was made for others is made anew."""
+        platform, self.builds = platform_for(machines), builds_for(machines)
+        self.builds = () if self._unreachable else self.builds
+        chosen, has_torch = self.target.torch_backend, self.lock is not None and "torch" in self.lock.versions
+        if platform != self.target.platform or (chosen not in self.builds if chosen else has_torch and self.builds):
+            self.lock, self.target = None, replace(self.target, platform=platform, torch_backend="")
 
     @cached_property
     def sources(self) -> Sources:
@@ -120,7 +133,7 @@ class Packages:
 
     def trial(self) -> Packages:
         """A copy to try something with: for an estimate."""
-        return Packages(self.env, self.local, set(self.dists), self.lock, self.target, set(self.more))
+        return Packages(self.env, self.local, set(self.dists), self.lock, self.target, self.builds, set(self.more))
 
     def planned(self) -> tuple[PackageRow, ...]:
         """For an estimate: what would be installed, with sizes."""
@@ -134,14 +147,30 @@ class Packages:
     def _described(self, names: set[str], more: set[str], inventory: Inventory) -> Described | None:
         """A new lock, if one is due."""
         if self.env == AUTO:
-            due = self.lock is None or not names <= self.dists or more != self.more
-            return lock_found(names | self.dists, inventory, self.target, self.sources, sorted(more)) if due else None
+            if self.lock is not None and names <= self.dists and more == self.more:
+                return None
+            every = names | self.dists
+            return self._made_for(
+                "torch" in inventory.closure(every),
+                lambda target: lock_found(every, inventory, target, self.sources, sorted(more)),
+            )
         if self.env == FULL:
-            return lock_all(inventory, self.target, self.sources) if self.lock is None else None
+            if self.lock is not None:
+                return None
+            return self._made_for("torch" in inventory.dists, lambda target: lock_all(inventory, target, self.sources))
         due = self.lock is None or self._file_changed()
         path = relative(self.env)
         self._file_stamp = path.stat().st_mtime_ns if path.is_file() else 0
-        return lock_file(path, self.target, self.sources) if due else None
+        return self._made_for(asks_for_torch(path), lambda target: lock_file(path, target, self.sources)) if due else None
+
+    def _made_for(self, torch: bool, make: Callable[[Target], Described]) -> Described:
+        """What ``make`` gives for the worker's machine; the build of PyTorch that was chosen once stays."""
+        if not torch or self.target.torch_backend or not self.builds:
+            return make(self.target)
+        described, self.target = lock_with_torch(make, self.target, self.builds)
+        if not self.target.torch_backend:
+            self._unreachable = True  # it is not tried for each cell
+        return described
 
     def _file_changed(self) -> bool:
         if self.env in (AUTO, FULL) or self.env.startswith(INTERPRETER):
@@ -273,14 +302,16 @@ def _compiled(lock: Lock, inventory: Inventory) -> frozenset[str]:
 
 def plan(
     before: Packages | None, env: str, flow: Flow, given: Sequence[Any], parcel: Parcel,
-    local: Callable[[Iterable[str]], Sequence[Source]], host: Host, *, trial: bool = False,
+    local: Callable[[Iterable[str]], Sequence[Source]], host: Host, machines: Sequence[Offer] = (), *, trial: bool = False,
 ) -> Packages:  # fmt: skip
     """What a worker's kernel is to have, this cell included. ``before``: what it has so far; left as it is in a ``trial``.
+    ``machines``: what its machine is, or may be; () for this one.
 
     Raises EnvironmentFailed, BadValue. Nothing is sent or started here.
     """
     packages = before if before is not None and before.env == env else Packages(env, local)
     packages = packages.trial() if trial else packages
+    packages.suit(machines)
     functions = parcel.functions
     packages.need(modules_used(flow, given, parcel, functions), host.screen.note, backends_used(flow, functions))
     return packages

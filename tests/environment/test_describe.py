@@ -12,7 +12,7 @@ from cellferry.environment.asked import recall, remember
 from cellferry.environment.describe import conda_requirements, lock_file, lock_found
 from cellferry.environment.found import wanted
 from cellferry.environment.installed import take_inventory
-from cellferry.environment.lock import Lock, Target, Unsolved, named_by, read_lock, torch_backend
+from cellferry.environment.lock import Lock, Target, Unsolved, named_by, read_lock
 from cellferry.environment.sources import Sources, read_sources
 from cellferry.environment.uv import run_uv, without_credentials
 from cellferry.environment.wheels import wheel_of
@@ -243,15 +243,6 @@ def test_words_of_the_solver() -> None:
 def test_credentials_are_taken_out_of_urls(url: str) -> None:
     bare, found = without_credentials(url)
     assert "@" not in bare and (found is None) == ("@" not in url)
-
-
-@pytest.mark.parametrize(
-    ("driver", "backend"),
-    [("", "cpu"), ("580.95.05", "cu130"), ("575.51", "cu128"), ("550.54.15", "cu124"), ("535.104", "cu121"), ("470.1", "cpu")],
-)
-def test_pytorch_for_the_driver_of_a_worker(driver: str, backend: str) -> None:
-    assert torch_backend(driver) == backend
-    assert Target("3.11", torch_backend=backend).arguments()[-2:] == ["--torch-backend", backend]
 
 
 def test_what_is_needed_there_and_not_installed_here(site: Path, index: Index, tmp_path: Path) -> None:

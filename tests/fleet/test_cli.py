@@ -24,7 +24,7 @@ def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "worker"))
     monkeypatch.setenv("CELLFERRY_START_TIMEOUT_S", "60")
     monkeypatch.setattr(LocalProvider, "kernel_module", "standin_guest")
-    monkeypatch.setattr("cellferry.fleet.fleet.STATUS_S", 60.0)
+    monkeypatch.setattr("cellferry.fleet.rows.STATUS_S", 60.0)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "worker"))
     monkeypatch.setattr(LocalProvider, "kernel_module", "standin_guest")
-    monkeypatch.setattr("cellferry.fleet.fleet.STATUS_S", PATIENCE_S)
+    monkeypatch.setattr("cellferry.fleet.rows.STATUS_S", PATIENCE_S)
 
 
 @pytest.fixture(params=["unix", "tls"])

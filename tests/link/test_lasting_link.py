@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from cellferry.config import Cellferry
 from cellferry.errors import KernelDied, LinkError, WorkerLost
 from cellferry.link import redial
+from cellferry.link.dial import dial
 from cellferry.link.files import FileSync
 from cellferry.link.http import WorkerHttp
-from cellferry.model import PROTOCOL, Endpoint
+from cellferry.link.identity import make_identity
+from cellferry.link.session import KernelLink
+from cellferry.model import PROTOCOL, CellRequest, Endpoint, Lease, Order
 from cellferry.parcels.placeholder import Placeholder
 from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
+from cellferry.providers.local import LocalProvider
 
 from .real import PATIENCE_S, Notebook, eventually
 
@@ -203,7 +209,7 @@ def test_a_stopped_cell_is_stopped(notebook: Notebook) -> None:
     eventually(lambda: "here" in notebook.paper.text, "the cell")
     wire.refused = True
     wire.cut()
-    eventually(lambda: not WorkerHttp(notebook.worker.endpoint).get("status")["lease"]["busy"], "its end")
+    eventually(lambda: not WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S).get("status")["lease"]["busy"], "its end")
     wire.refused = False
     assert notebook.home().frame["reply"]["ename"] == "KeyboardInterrupt"
 
@@ -216,7 +222,7 @@ def test_a_cell_that_is_kept_goes_on_without_its_client(notebook: Notebook) -> N
     wire.cut()
 
     def lease() -> Any:
-        return WorkerHttp(notebook.worker.endpoint).get("status")["lease"]
+        return WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S).get("status")["lease"]
 
     eventually(lambda: not lease()["busy"], "its end")
     assert lease()["links"] == 0
@@ -265,7 +271,7 @@ def test_a_worker_that_is_gone_is_told(own: Callable[..., Notebook]) -> None:
 def test_a_client_that_says_goodbye_is_forgotten(own: Callable[..., Notebook]) -> None:
     notebook = own(local_transport="unix")
     notebook.run("x = 1")
-    status = WorkerHttp(notebook.worker.endpoint)
+    status = WorkerHttp(notebook.worker.endpoint, timeout_s=PATIENCE_S)
     assert status.get("status")["lease"]["links"] == 1
     notebook.link.close()
     eventually(lambda: status.get("status")["lease"]["links"] == 0, "the goodbye")
@@ -281,8 +287,6 @@ class OldKernel:
     """The hello of an earlier release: it takes whatever client comes and says which one protocol it speaks."""
 
     def __init__(self, path: Path, protocol: int) -> None:
-        import socket
-
         self.endpoint = Endpoint("unix", path=str(path))
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
@@ -303,8 +307,6 @@ class OldKernel:
 
 @pytest.mark.parametrize("protocol", [PROTOCOL - 1, PROTOCOL + 1])
 def test_a_worker_of_another_version_runs_no_cells_and_says_so(notebook: Notebook, tmp_path: Path, protocol: int) -> None:
-    from cellferry.link.session import KernelLink
-
     kernel = OldKernel(tmp_path / "s", protocol)
     screen: Any = notebook.paper
     link = KernelLink(kernel.endpoint, screen, {}, "old", lambda when: None)
@@ -314,24 +316,42 @@ def test_a_worker_of_another_version_runs_no_cells_and_says_so(notebook: Noteboo
     kernel.thread.join(PATIENCE_S)
 
 
+class OldProvider(LocalProvider):
+    kernel_module = "old_guest"
+
+
+def test_an_old_worker_still_tells_its_status_and_its_runs_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = OldProvider(Cellferry(start_timeout_s=PATIENCE_S), lambda folder: make_identity(folder).cert_pem)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    worker = provider.start(Order(CellRequest(), "old", Lease()), lambda _line: None)
+    try:
+        link = KernelLink(worker.endpoint, cast(Any, None), {}, "old", lambda when: None)
+        with pytest.raises(LinkError, match=f"speaks protocol {PROTOCOL - 1}"):
+            link.open()
+        link.close()
+        http = WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S)
+        assert http.get("status")["worker_id"] == worker.id and http.get("runs") is not None
+        assert http.post("lease", {"idle_s": 30})["lease"]["idle_s"] == 30
+        http.post("stop")
+        eventually(lambda: not provider.alive(worker), "its end")
+    finally:
+        provider.stop(worker)
+
+
 @pytest.mark.parametrize("hello", [{"protocol": PROTOCOL - 1}, {"protocol": PROTOCOL + 3, "oldest": PROTOCOL + 2}])
 def test_a_client_of_another_version_is_told_ours(own: Callable[..., Notebook], hello: dict[str, Any]) -> None:
-    from cellferry.link.dial import dial
-
     notebook = own(local_transport="unix")
     channel = dial(notebook.endpoint)
     channel.send({"op": "hello", "pid": 1, "vm": False, **hello})
     welcome = channel.recv()[0]
     assert welcome["op"] == "welcome" and welcome["protocol"] == PROTOCOL
     channel.close()
-    status = WorkerHttp(notebook.endpoint).get("status")
+    status = WorkerHttp(notebook.endpoint, timeout_s=PATIENCE_S).get("status")
     assert status["protocol"] == PROTOCOL and status["lease"]["links"] == 1
     assert notebook.run("1")["status"] == "ok"
 
 
 def test_a_newer_client_that_still_speaks_ours_is_welcome(own: Callable[..., Notebook]) -> None:
-    from cellferry.link.dial import dial
-
     notebook = own(local_transport="unix")
     channel = dial(notebook.endpoint)
     channel.send({"op": "hello", "pid": 1, "vm": False, "protocol": PROTOCOL + 3, "oldest": PROTOCOL, "session": "s"})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import signal
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from cellferry.config import Cellferry
-from cellferry.errors import IdentityError, LinkError, NotPermitted
+from cellferry.errors import IdentityError, LinkError, NotPermitted, Refused
 from cellferry.link.http import WorkerHttp
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Offer, Order, Worker
@@ -217,12 +219,37 @@ def test_through_a_jump_host(make: Make, far: Far, tmp_path: Path) -> None:
     gate.power_off()
 
 
+def test_indexes_that_only_the_environment_names_are_supplied(make: Make, far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        monkeypatch.setenv("UV_INDEX", f"corp=https://127.0.0.1:{index.getsockname()[1]}/simple")
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        asked: list[bytes] = []
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = index.accept()
+                    with connection:
+                        asked.append(connection.recv(1))
+
+        listening = threading.Thread(target=answer, daemon=True)
+        listening.start()
+        far.host.run(["rm", "-rf", "/home/bob/.cache/cellferry"])
+        provider = make("bob")
+        with pytest.raises(Refused, match="could not be installed"):  # it is no index, but it was asked
+            provider.start(order(provider), lambda line: None)
+        index.shutdown(socket.SHUT_RDWR)
+        listening.join(PATIENCE_S)
+    assert b"\x16" in asked, "a TLS handshake came through"
+
+
 def test_offers_say_what_the_machine_has(make: Make, far: Far, tmp_path: Path) -> None:
     host = far.host
-    host.write("/usr/local/bin/nvidia-smi", "#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 81920'\necho 'NVIDIA A100-SXM4-80GB, 81920'\n", 0o755)
+    line = "echo 'NVIDIA A100-SXM4-80GB, 81920, 550.54.15'\n"
+    host.write("/usr/local/bin/nvidia-smi", f"#!/bin/sh\n{line}{line}", 0o755)
     provider = make(state_dir=str(tmp_path / "gpu"))
     (offer,) = provider.offers(CellRequest())
-    assert (offer.gpu, offer.gpu_count, offer.gpu_memory_bytes) == ("a100", 2, 80 << 30)
+    assert (offer.gpu, offer.gpu_count, offer.gpu_memory_bytes, offer.driver) == ("a100", 2, 80 << 30, "550.54.15")
     assert offer.microusd_per_hour == 0 and offer.cpus > 0 and offer.memory_bytes > 1 << 30
     kept = json.loads((tmp_path / "gpu" / "hosts.json").read_text())
     assert list(kept) == provider.config.hosts

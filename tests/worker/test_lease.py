@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cellferry.model import Lease
 from cellferry.worker.decisions import FILE, MOST_BYTES, Decisions
 from cellferry.worker.lease import (
+    ABANDONED_S,
     END_S,
     FIRST_LINK_S,
     KILL_S,
@@ -38,6 +39,7 @@ FACTS = st.builds(
     unlinked_since_s=TIMES,
     free_since_s=TIMES,
     folder_there=st.booleans(),
+    kept=st.booleans(),
     asked=st.sampled_from(["", "stop", "signal", "keeper"]),
 )
 
@@ -58,7 +60,8 @@ def test_it_ends_exactly_when_a_term_is_over(now: float, facts: Facts, lease: Le
     decision = decide(now, facts, lease)
     if facts.asked or not facts.folder_there or facts.links:
         return
-    grace_over = lease.grace_s is not None and facts.unlinked_since_s + lease.grace_s - now <= 0
+    grace_s = ABANDONED_S if facts.kept else lease.grace_s  # what nobody has yet is waited for
+    grace_over = lease.grace_s is not None and grace_s is not None and facts.unlinked_since_s + grace_s - now <= 0
     idle_over = not facts.busy and facts.free_since_s + lease.idle_s - now <= 0
     assert bool(decision.end) == (grace_over or idle_over)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cellferry.environment.found import OURSELVES, not_on_an_index, requirements
 from cellferry.environment.installed import Inventory
-from cellferry.environment.lock import NAME, Lock, Target, Unsolved, compile_lock, named_by, read_lock, resolve
+from cellferry.environment.lock import NAME, Described, Target, Unsolved, compile_lock, named_by, read_lock, resolve
+from cellferry.environment.machine import TORCH
 from cellferry.environment.places import cache_folder
 from cellferry.environment.sources import Sources
 from cellferry.environment.uv import run_uv
@@ -21,14 +22,6 @@ _MOST_TRIES = 20
 _CONDA_ONLY = frozenset({"python", "pip", "setuptools", "wheel", "conda", "nodejs"})
 
 
-@dataclass(frozen=True)
-class Described:
-    """A lock, and lines for the user: what was left out and why."""
-
-    lock: Lock
-    notes: tuple[str, ...] = ()
-
-
 def lock_found(
     names: Iterable[str], inventory: Inventory, target: Target, sources: Sources, more: Iterable[str] = ()
 ) -> Described:
@@ -36,11 +29,13 @@ def lock_found(
 
     ``more``: requirements beside these, of what is not installed here.
 
-    What no index has is made to a wheel here. A package of conda that PyPI does not have is left out and named.
-    Raises EnvironmentFailed.
+    What no index has is made to a wheel here, but for torch where ``target`` names another build of it. A package of
+    conda that PyPI does not have is left out and named. Raises EnvironmentFailed.
     """
     asked = {name for name in names if name in inventory.dists}
     sent = {dist.name for dist in not_on_an_index(inventory.dists[n] for n in inventory.closure(asked))}
+    foreign = TORCH if target.torch_backend else frozenset[str]()
+    sent -= {name for name in sent & foreign if inventory.dists[name].origin.kind == "archive"}
     left_out: set[str] = set()
     for _try in range(_MOST_TRIES):
         files = {
@@ -56,7 +51,7 @@ def lock_found(
             )  # fmt: skip
         except Unsolved as unsolved:
             missing = named_by(unsolved.said, inventory.closure(asked) - sent - left_out)
-            if not missing:
+            if not missing or missing & foreign:  # the build that is installed here is of no use there
                 raise
             conda = {name for name in missing if inventory.dists[name].origin.kind == "conda"}
             left_out |= conda
@@ -111,6 +106,17 @@ def lock_file(path: Path, target: Target, sources: Sources) -> Described:
         f"env={path}: not a kind of file that describes an environment",
         "requirements.txt, pylock.toml, uv.lock, environment.yml, or python:/path/to/python",
     )
+
+
+def asks_for_torch(path: Path) -> bool:
+    """Whether a file that is still to be resolved names torch, or something of its family; a lock has its choice made."""
+    if path.suffix not in (".txt", ".in", ".yml", ".yaml"):
+        return False
+    try:
+        words = re.findall(r"[\w-]+", path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return False
+    return not TORCH.isdisjoint(words)
 
 
 def _exported(folder: Path, sources: Sources) -> str:

@@ -42,22 +42,6 @@ class Target:
         return found + (["--torch-backend", self.torch_backend] if self.torch_backend else [])
 
 
-_CUDA = (
-    ((580, 65), "cu130"), ((570, 26), "cu128"), ((560, 28), "cu126"), ((550, 54), "cu124"), ((530, 30), "cu121"),
-    ((520, 61), "cu118"),
-)  # fmt: skip
-"""Least NVIDIA driver on Linux for a CUDA toolkit, newest first: https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
-(table 3, "CUDA Toolkit and Corresponding Driver Versions"); the names are those of PyTorch's builds."""
-
-
-def torch_backend(driver: str) -> str:
-    """Which of PyTorch's builds a worker can run: ``driver`` is what ``nvidia-smi`` says there, "" without a GPU."""
-    if not driver:
-        return "cpu"
-    major, minor = (int(part) for part in (*driver.split("."), "0")[:2])
-    return next((name for least, name in _CUDA if (major, minor) >= least), "cpu")
-
-
 @dataclass(frozen=True)
 class LockedPackage:
     """One package of a lock. ``size_bytes``: of what is downloaded or sent, 0 where the index does not tell."""
@@ -90,6 +74,14 @@ class Lock:
     @property
     def size_bytes(self) -> int:
         return sum(package.size_bytes for package in self.packages)
+
+
+@dataclass(frozen=True)
+class Described:
+    """A lock, and lines for the user: what was left out and why."""
+
+    lock: Lock
+    notes: tuple[str, ...] = ()
 
 
 class Unsolved(EnvironmentFailed):

@@ -36,10 +36,10 @@ def ask_status(worker: Worker, timeout_s: float) -> dict[str, Any]:
     return WorkerHttp(worker.endpoint, timeout_s=timeout_s).get("status")
 
 
-def others_use(worker: Worker) -> bool:
-    """Whether more than this process is linked to it."""
+def others_use(worker: Worker, ours: int = 1) -> bool:
+    """Whether more than this process is linked to it, which has ``ours`` links."""
     try:
-        return int(ask_status(worker, USE_S)["lease"]["links"]) > 1
+        return int(ask_status(worker, USE_S)["lease"]["links"]) > ours
     except (CellferryError, KeyError, TypeError, ValueError):
         return False
 

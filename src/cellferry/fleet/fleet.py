@@ -17,6 +17,8 @@ from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
 from cellferry.fleet.asking import ask_status, is_full, noted_status, others_use
+from cellferry.fleet.board import Board
+from cellferry.fleet.rows import worker_row
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Order, Worker, WorkerId
@@ -27,23 +29,26 @@ if TYPE_CHECKING:
     from cellferry.fleet.hunt import Hunt
     from cellferry.fleet.purse import Purse
     from cellferry.fleet.reap import Reaped
+    from cellferry.ledger import Reservation
 
 DIAGNOSIS_S = 8.0
 SETTLE_S = 2.0
 """A link may break a moment before its kernel is seen dead: a well-looking worker is asked again for this long."""
 ASK_S = 1.0
 PAUSE_S = 0.05
-STATUS_S = 2.0
 END_AT_ONCE = 32
 
 
 class Fleet:
     """One for each session. All methods may be called from every thread; ``close`` also runs at the process's exit."""
 
-    def __init__(self, config: Cellferry, notebook: str = "") -> None:
-        """``notebook``: its path, for limits and reports; "" for a command."""
+    def __init__(self, config: Cellferry, notebook: str = "", kernel_id: str = "", board: Board | None = None) -> None:
+        """``notebook``: its path, for limits and reports; "" for a command. ``kernel_id``: Jupyter's, for the board.
+        ``board``: one that is kept by somebody else, and outlives this fleet."""
         self._config = config
         self._notebook = notebook
+        self._boards = [] if board else [Board(config, notebook, kernel_id)]
+        self.board = board or self._boards[0]
         self.ask: Callable[[str], bool] | None = None
         """Asks the user a question with yes or no, in the thread that calls; set by doors that can."""
         self._failed: dict[str, BaseException] = {}
@@ -89,6 +94,13 @@ class Fleet:
 
         return named_here(self.provider("local"), request) is not None
 
+    def start(self, name: str, request: CellRequest, progress: Progress) -> Worker:
+        """A worker under this name, whatever a cell would call it: for a door that starts one for a notebook. Raises as
+        ``acquire`` does."""
+        with self._changed:
+            self._entries[name] = _entry(name, request)
+        return self._start(Choice("start", name), request, progress)
+
     def peek(self, request: CellRequest) -> str:
         """The name of the worker that ``acquire`` would give for this request. Raises RequestError as it does."""
         with self._changed:
@@ -102,7 +114,7 @@ class Fleet:
 
     def everywhere(self) -> list[Worker]:
         """The workers of this fleet, and those that other processes of this person started and that live."""
-        return [*self.workers(), *self._found()]
+        return [*self.workers(), *self.found()]
 
     def alive(self, worker: Worker) -> bool:
         """Whether the worker still exists; quick, for whoever waits on it."""
@@ -112,13 +124,13 @@ class Fleet:
         """The workers of this process; with ``everyone`` also those that other processes of this user started."""
         with self._changed:
             entries = list(self._entries.values())
-        rows = [self._row(entry) for entry in entries]
+        rows = [worker_row(entry, self._spent) for entry in entries]
         if everyone:
             known = {entry.worker.id for entry in entries if entry.worker}
-            for worker in self._found():
+            for worker in self.found():
                 if worker.id not in known:
                     found = Entry(worker.name, worker.hardware, "ready", worker)
-                    rows.append(self._row(found, ours=False))
+                    rows.append(worker_row(found, self._spent, ours=False))
         return rows
 
     def down(self, name: str | None = None, *, everyone: bool = False) -> list[Ended]:
@@ -129,7 +141,7 @@ class Fleet:
         with self._changed:
             entries = [entry for entry in self._entries.values() if entry.worker and name in (None, entry.name)]
         ended = self._end(entries)
-        for worker in self._found() if everyone else ():
+        for worker in self.found() if everyone else ():
             if name in (None, worker.name):
                 self.provider(worker.provider).stop(worker)
                 if worker.token:
@@ -164,8 +176,11 @@ class Fleet:
             ending = [pool.submit(end, entry) for entry in entries]
         return [each.result() for each in ending]
 
+    def _spent(self, token: str) -> Reservation | None:
+        return self.purse.spent(token) if token else None
+
     def _account(self, worker: Worker) -> Ended:
-        row = self.purse.spent(worker.token) if worker.token else None
+        row = self._spent(worker.token)
         return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
 
     def diagnose(self, worker: Worker, *, generation: int | None = None, certain: bool = False) -> WorkerError | None:
@@ -213,6 +228,8 @@ class Fleet:
                     continue  # the others are to be ended as well; a worker also ends by its own lease
         if "purse" in vars(self):
             self.purse.close()
+        for board in self._boards:
+            board.close()
         for provider in list(self._providers.values()):
             provider.close()
 
@@ -283,8 +300,10 @@ class Fleet:
 
     def _start(self, choice: Choice, request: CellRequest, progress: Progress) -> Worker:
         try:
-            worker = self._started(choice.name, request, progress)
-        except BaseException:
+            told = self.board.starting(choice.name, request.line, progress, self._notebook)
+            worker = self._started(choice.name, request, told)
+        except BaseException as error:
+            self.board.failed(choice.name, error)
             with self._changed:
                 del self._entries[choice.name]
                 self._changed.notify_all()
@@ -292,6 +311,7 @@ class Fleet:
         with self._changed:
             self._entries[choice.name] = after(self._entries[choice.name], "started", worker)
             self._changed.notify_all()
+        self.board.started(worker)
         return worker
 
     def _started(self, name: str, request: CellRequest, progress: Progress) -> Worker:
@@ -319,11 +339,13 @@ class Fleet:
             if current is None or current.worker is not entry.worker or current.state != "ready":
                 return
             self._entries[entry.name] = after(current, why)
+        self.board.ending(entry.name)
         try:
             self.provider(entry.worker.provider).stop(entry.worker)
             if entry.worker.token:
                 self.purse.ended(entry.worker.token)
         finally:
+            self.board.gone(entry.name)
             with self._changed:
                 del self._entries[entry.name]
                 self._changed.notify_all()
@@ -336,7 +358,7 @@ class Fleet:
             self._providers[name].ask = self.ask
             return self._providers[name]
 
-    def _found(self) -> list[Worker]:
+    def found(self) -> list[Worker]:
         """Workers of this user that other processes started: local ones as they are found, others as the ledger knows."""
         with self._changed:
             ours = {entry.worker.id for entry in self._entries.values() if entry.worker}
@@ -344,35 +366,6 @@ class Fleet:
 
         found = [*self.provider("local").find(), *elsewhere(self.purse, self.provider)]
         return [worker for worker in found if worker.id not in ours]
-
-    def _row(self, entry: Entry, *, ours: bool = True) -> WorkerRow:
-        worker = entry.worker
-        if worker is None:
-            return WorkerRow(entry.name, "", entry.state, ours=ours)
-        try:
-            told = ask_status(worker, STATUS_S)
-        except LinkError:
-            told = {"lease": {}}
-        offer, row = worker.offer, self.purse.spent(worker.token) if worker.token else None
-        return WorkerRow(
-            entry.name,
-            worker.provider,
-            entry.state,
-            id=worker.id,
-            pid=worker.pid,
-            started_unix_s=worker.started_unix_s,
-            up_for_s=time.time() - worker.started_unix_s if worker.started_unix_s else None,
-            links=told["lease"].get("links"),
-            busy=told["lease"].get("busy"),
-            ends_in_s=told["lease"].get("ends_in_s"),
-            memory_available_bytes=told.get("memory_available_bytes"),
-            ours=ours,
-            machine=f"{offer.instance}, {offer.zone or offer.region}" if offer else "",
-            simulated=worker.simulated,
-            microusd_per_hour=worker.microusd_per_hour,
-            spent_microusd=row.spent_microusd if row else 0,
-            reserved_microusd=row.reserved_microusd if row else 0,
-        )
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
         if is_full(worker.folder):  # its server may not be able to say so

@@ -78,23 +78,30 @@ class Purse:
 
     # -- limits -------------------------------------------------------------------------------------------------------
 
-    def limits(self, simulated: bool) -> list[Limit]:
-        """The limits in force: those of the configuration, and over them those that ``%remote budget`` has set."""
+    def limits(self, simulated: bool, notebook: str | None = None) -> list[Limit]:
+        """The limits in force: those of the configuration, and over them those that ``%remote budget`` has set.
+
+        ``notebook``: another one than this purse's. Where nothing was ever paid for, those of the configuration alone.
+        """
         config = self._config
         told = {"notebook": config.budget, "day": config.budget_day, "month": config.budget_month}
         found = {period: Limit(period, "", round(usd * 1e6)) for period, usd in told.items() if usd is not None}  # type: ignore[arg-type]
-        for limit in self.ledger.limits(self.person(simulated), self.notebook):
+        where = self.notebook if notebook is None else notebook
+        for limit in self.ledger.limits(self.person(simulated), where) if self.kept else ():
             found[limit.period] = limit
         return list(found.values())
 
-    def set_limit(self, period: str, microusd: int, person: str = "") -> None:
+    def set_limit(self, period: str, microusd: int | None, person: str = "") -> None:
         """For this notebook, for the day or month of this person, or for what ``person`` may spend in a month ("person").
 
-        Simulated money gets a limit of the same size.
+        Simulated money gets a limit of the same size. None: forget what was set; one of the configuration stays.
         """
         for who in (person or self.person(False), (person or self._who) + SIMULATED):
             key = {"notebook": self.notebook, "person": who}.get(period, "")
-            self.ledger.set_limit(Limit(period, key, microusd), who)  # type: ignore[arg-type]
+            if microusd is None:
+                self.ledger.remove_limit(Limit(period, key, 0), who)  # type: ignore[arg-type]
+            else:
+                self.ledger.set_limit(Limit(period, key, microusd), who)  # type: ignore[arg-type]
 
     def balances(self, simulated: bool) -> list[Balance]:
         """How each limit stands."""

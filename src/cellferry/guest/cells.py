@@ -168,7 +168,7 @@ class Cells:
         saver.prepare()
         return saver
 
-    def renew(self, meta: dict[str, Any]) -> None:
+    def renew(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """Newer orders for the checkpoints of the running cell."""
         if self.saver:
             self.saver.renew(meta)

@@ -24,7 +24,7 @@ from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wa
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
 from cellferry.guest.showing import Showing
-from cellferry.parcels import tls, vm
+from cellferry.parcels import tls
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
@@ -58,6 +58,7 @@ class Link(FileWords):
         self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
         self.cells = Cells(self, door.kernel, door.folder)
+        self._on_checkpoint = self.cells.renew
         self.cells.heap.by_source = hello.get("python", here := list(sys.version_info[:2])) != here
         self.cells.data_only = bool(hello.get("data_only"))
         self.cells.worker = hello.get("worker", "")
@@ -185,9 +186,6 @@ class Link(FileWords):
 
     def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.door.post(lambda: self.cells.modules(meta, buffers))
-
-    def _on_checkpoint(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.cells.renew(meta)
 
 
 class Door(Showing):
@@ -380,6 +378,3 @@ class Door(Showing):
             self._control.send(json.dumps(what).encode())
         except OSError:
             pass
-
-
-__all__ = ["Door", "Link", "vm"]

@@ -21,7 +21,6 @@ class Showing:
     masking: Masking
     queue: Queue
     links: list[Link]
-    running: Link | None
     _last_stream: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
 
     def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:
@@ -59,9 +58,8 @@ class Showing:
             link.send(head, buffers, event=True, again=again)
 
     def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
-        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from."""
+        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from, the
+        latest of its links: one that it gave up may still be kept."""
         if journal is not None and not journal.ended:
             return self.queue.owner(journal.run)
-        # a client that gave up waiting may be here twice: what it runs now is for whom it is now
-        several = [*([self.running] if self.running else []), *reversed(self.links)]
-        return next((link for link in several if parent.get("session") in link.sessions), None)
+        return next((link for link in reversed(self.links) if parent.get("session") in link.sessions), None)

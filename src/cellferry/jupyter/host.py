@@ -8,6 +8,7 @@ import functools
 import linecache
 import operator
 import os
+import re
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -81,6 +82,13 @@ class ShellHost:
         """Its path, where the frontend tells it (Jupyter: ``JPY_SESSION_NAME``; VS Code); else the working directory."""
         told = self.shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
         return str(Path(str(told)).absolute() if told else Path.cwd())
+
+    @property
+    def kernel_id(self) -> str:
+        """The Jupyter server's name for this kernel: it names the connection file by it. "" outside of one."""
+        app = getattr(getattr(self.shell, "kernel", None), "parent", None)
+        found = re.fullmatch(r"kernel-(.+)\.json", Path(getattr(app, "connection_file", "")).name)
+        return found[1] if found else ""
 
     @property
     def file(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What cellferry does in the user's own Jupyter server: at its start, it ends machines that nobody owns.
+"""What cellferry does in the user's own Jupyter server: it serves the sidebar, and at its start ends machines that nobody owns.
 
 Enabled by the file ``jupyter_server_config.d/cellferry.json`` that comes with the package. A worker's server does not load it.
 """
@@ -17,6 +17,16 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: Any) -> None:
     """Called by Jupyter Server at its start. Returns at once: what is to be done asks networks."""
+    from traitlets import TraitError
+
+    from cellferry.config import load
+    from cellferry.jupyter.sidebar import serve
+
+    try:
+        serve(app, load(app))
+    except TraitError as error:
+        app.log.error("cellferry: the configuration cannot be used, the sidebar stays empty: %s", error)
+        return
     threading.Thread(target=tidy, args=(app,), name="cellferry-reap", daemon=True).start()
 
 

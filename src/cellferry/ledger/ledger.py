@@ -82,6 +82,11 @@ class Ledger:
                 row = replace(row, state="running", started_unix_s=now, metered_unix_s=now)
             return _store(connection, replace(row, record=record))
 
+    def hand_over(self, token: str, client: str) -> None:
+        """Somebody else holds it from now on, or nobody in particular: ``client`` says who. Silent if it is not there."""
+        with self._writing() as connection:
+            connection.execute(update(reservations).where(reservations.c.token == token).values(client=client))
+
     def meter(self, token: str, now: float) -> Reservation:
         """Count what has been spent until ``now``: price times time since the start, at most what is reserved.
 

@@ -12,17 +12,16 @@ from cellferry.parcels import tls
 from cellferry.parcels.wire import ALPN, PREAMBLE, Channel, PlainStream
 
 _CONNECT_S = 5.0
-_HANDSHAKE_S = 10.0
 
 
-def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN) -> Channel:
+def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN, wait_s: float | None = None) -> Channel:
     """A channel to the kernel behind ``endpoint``, or to what ``preamble`` and ``alpn`` name; both ends know each other
-    when this returns.
+    when this returns. ``wait_s``: how long the other end may take to prove itself; None: as long as its kernel takes to boot.
 
     Raises IdentityError for a wrong certificate or another user's socket, LinkError when nobody answers.
     """
     try:
-        return _tls(endpoint, alpn) if endpoint.kind == "tls" else _unix(endpoint, preamble)
+        return _tls(endpoint, alpn, wait_s) if endpoint.kind == "tls" else _unix(endpoint, preamble)
     except tls.HandshakeCut as exc:
         raise LinkError(f"the worker does not answer ({exc.args[0]})", "%remote down, then run the cell again") from exc
     except ssl.SSLError as exc:
@@ -48,8 +47,8 @@ def _unix(endpoint: Endpoint, preamble: bytes) -> Channel:
     return Channel(PlainStream(sock))
 
 
-def _tls(endpoint: Endpoint, alpn: str) -> Channel:
+def _tls(endpoint: Endpoint, alpn: str, wait_s: float | None) -> Channel:
     context = client_context(endpoint, alpn)
     sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
     pin = endpoint.worker_cert_pem
-    return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=pin, wait_s=_HANDSHAKE_S))
+    return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=pin, wait_s=wait_s))

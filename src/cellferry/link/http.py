@@ -53,19 +53,34 @@ class WorkerHttp:
             time.sleep(pause_s)
         return self._ask("POST", path, body, once)
 
-    def _ask(
-        self, method: str, path: str, told: dict[str, Any] | None = None, headers: dict[str, str] | None = None
-    ) -> dict[str, Any]:
+    def delete(self, path: str) -> None:
+        """``delete("/api/terminals/1")``; as ``get``."""
+        self._ask("DELETE", path)
+
+    def relay(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """The status and the body of whatever the worker answers, for somebody who asks through us. Raises LinkError."""
+        status, answer, _reason = self._exchange(method, path, body)
+        return status, answer
+
+    def _ask(self, method: str, path: str, told: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
         target = path if path.startswith("/") else PREFIX + path
+        status, body, reason = self._exchange(method, target, None if told is None else json.dumps(told).encode(), headers)
+        if status not in (200, 204):
+            raise LinkError(f"the worker refused {method} {target}: {status} {_reason(body, reason)}")
+        try:
+            content = json.loads(body or b"{}")
+        except ValueError as error:
+            raise LinkError(f"the worker does not answer {method} {target}: {error}") from error
+        return content if isinstance(content, dict) else {"items": content}
+
+    def _exchange(
+        self, method: str, target: str, body: bytes | None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes, str]:
         connection = _Connection(self._endpoint, self._timeout_s)
         try:
-            connection.request(method, target, None if told is None else json.dumps(told), headers or {})
+            connection.request(method, target, body, headers or {})
             response = connection.getresponse()
-            body = response.read()
-            if response.status != 200:
-                raise LinkError(f"the worker refused {method} {target}: {response.status} {_reason(body, response)}")
-            content = json.loads(body or b"{}")
-            return content if isinstance(content, dict) else {"items": content}
+            return response.status, response.read(), response.reason
         except ssl.SSLError as error:
             raise IdentityError(f"the worker and this notebook do not know each other: {error}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -76,11 +91,29 @@ class WorkerHttp:
             connection.close()
 
 
-def _reason(body: bytes, response: http.client.HTTPResponse) -> str:
+def dial_http(endpoint: Endpoint, timeout_s: float) -> socket.socket:
+    """A connection to the worker's HTTP server, both ends known, for a protocol that HTTP only begins (WebSocket).
+
+    Over TLS it is an ``SSLSocket`` after its handshake. Raises LinkError, IdentityError.
+    """
+    connection = _Connection(endpoint, timeout_s)
+    try:
+        connection.connect()
+        return connection.sock
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, ssl.SSLError):
+            raise IdentityError(f"the worker and this notebook do not know each other: {error}") from error
+        if isinstance(error, OSError):
+            raise LinkError(f"the worker does not answer: {error}") from error
+        raise
+
+
+def _reason(body: bytes, otherwise: str) -> str:
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return response.reason
+        return otherwise
 
 
 class _Connection(http.client.HTTPConnection):

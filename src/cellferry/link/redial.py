@@ -31,7 +31,7 @@ ASK_S = 3.0
 """How long the worker's server may take to answer before the network, and not the kernel, is held for what is silent."""
 TUNNEL_SILENT_S = 30.0
 """As ``SILENT_S`` for the worker: behind a tunnel it does not see that its client's machine is gone."""
-WELCOME_S = 5.0
+HANDSHAKE_S, WELCOME_S = 10.0, 5.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 15.0
 SHOWN_AFTER_S = 1.0
 NOTED_AFTER_S = 10.0
@@ -145,7 +145,7 @@ class Redial:
 
     def _resume(self) -> None:
         """One try. Raises LinkError, IdentityError or WireClosed; sets ``lost`` if the kernel does not know this link."""
-        channel = self._dialled = dial(self._endpoint)
+        channel = self._dialled = dial(self._endpoint, wait_s=HANDSHAKE_S)
         try:
             channel.stream.set_timeout(WELCOME_S)
             self.hello(channel)

@@ -163,7 +163,7 @@ class _FileStream:
         raise OSError("a file does not listen")
 
     def set_timeout(self, seconds: float | None) -> None:
-        """A file does not let anybody wait."""
+        """A file never keeps anybody waiting."""
 
     def recv_into(self, target: memoryview) -> int:
         return self._file.readinto(target)  # type: ignore[attr-defined, no-any-return]

@@ -23,6 +23,10 @@ from cellferry.parcels.wire import _allocate as any_memory
 
 ACK_BYTES = 1 << 20
 ACK_FRAMES = 64
+"""After so much that came, an acknowledgement is sent by itself;"""
+CARRY_BYTES = 1 << 12
+CARRY_FRAMES = 16
+"""after so much, with the next frame."""
 TEND_S = 1.0
 """How long an acknowledgement waits for a frame that could carry it."""
 
@@ -49,6 +53,8 @@ class Lasting:
         # Kept apart: an interrupt may hit the way out of a condition, which is Python, but not that out of a lock.
         self._lock = threading.RLock()
         self._state = threading.Condition(self._lock)
+        self._work = threading.Condition(self._lock)
+        """For the thread that nobody waits for alone: it must not wake with every frame."""
         self._writing = False
         """Somebody writes to the connection; whoever does takes everything along that others have left."""
         self._channel: Channel | None = None
@@ -113,6 +119,7 @@ class Lasting:
             channel, self._channel = self._channel, None
             self._outbox.clear()
             self._state.notify_all()
+            self._wake()
         if channel is not None:
             channel.close()
 
@@ -166,7 +173,7 @@ class Lasting:
             self._outbox.go_on_after(got)
             self._channel, self.broken_s = channel, None
             self._told, self._untold_bytes, self._rest = self._got, 0, []
-            self._woken = True
+            self._wake()
             self._state.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._tend, name="cellferry-tend", daemon=True)
@@ -288,7 +295,8 @@ class Lasting:
                     self._wake()
 
     def _ack(self, always: bool = False) -> list[Buffer]:
-        if self._got == self._told and not always:
+        """What goes along with a frame: nothing while it is not worth its bytes."""
+        if not always and self._untold_bytes < CARRY_BYTES and self._got - self._told < CARRY_FRAMES:
             return []
         self._told, self._untold_bytes = self._got, 0
         return encoded({"op": "ack", "got": self._got})
@@ -297,13 +305,13 @@ class Lasting:
 
     def _wake(self) -> None:
         self._woken = True
-        self._state.notify_all()
+        self._work.notify()
 
     def _tend(self) -> None:
         while True:
             with self._lock:
                 if not self._woken:
-                    self._state.wait_for(lambda: self._woken or self._closed, TEND_S)
+                    self._work.wait(TEND_S)
                 self._woken = False
                 if self._closed:
                     return

@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 
 from cellferry.model import Offer
+from cellferry.placement.drivers_aws import driver_of
 from cellferry.placement.quotas_aws import quota_of
 
 COLUMNS = (
@@ -134,6 +135,7 @@ def _offer(row: Mapping[str, str], provider: str, priced_unix_s: float, source: 
         spot_quota=row.get("spot_quota", spot.code if spot else ""),
         quota_units=int(row.get("quota_units", cpus if on_demand or spot else 0)),
         simulated=row.get("simulated") == "yes",
+        driver=driver_of(row["gpu"]) if provider == "aws" else "",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cellferry.config import Cellferry
 from cellferry.errors import CellferryError, NoCapacity
 from cellferry.model import Offer
+from cellferry.placement.drivers_aws import OLD_GPUS
 from cellferry.providers.aws_errors import code_of, explained
 from cellferry.providers.aws_launch import Image, Subnet
 from cellferry.providers.aws_session import Sessions
@@ -19,7 +20,6 @@ GPU_IMAGE = "/aws/service/deeplearning/ami/{arch}/base-oss-nvidia-driver-gpu-ubu
 """The newest "Deep Learning Base OSS Nvidia Driver GPU AMI": https://docs.aws.amazon.com/dlami/latest/devguide/find-dlami-id.html"""
 OLD_GPU_IMAGE = "/aws/service/deeplearning/ami/{arch}/base-proprietary-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 """The open kernel modules of the other one do not know the GPUs before Turing."""
-OLD_GPUS = ("v100", "p100", "k80", "m60")
 CPU_IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id"
 """https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/"""
 ADDRESS_URL = "https://checkip.amazonaws.com"

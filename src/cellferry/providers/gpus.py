@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+QUERY = ("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
 PATIENCE_S = 10.0
 _MIB = 1 << 20
 _NAME = re.compile(r"\b(?:(?:rtx|gtx|quadro) ?)?(?:[a-z]{1,2}\d{1,4}[a-z]?|\d{4}|titan\w*)(?: ?(?:ti|super))?\b")
@@ -22,19 +22,21 @@ class Gpus:
     name: str = ""
     count: int = 0
     memory_bytes: int = 0
+    driver: str = ""
+    """Version of NVIDIA's driver."""
 
 
 def read_gpus(told: str) -> Gpus:
-    """From the output of ``QUERY``, a line for each GPU: ``NVIDIA A100-SXM4-80GB, 81920``."""
-    found: Counter[tuple[str, int]] = Counter()
+    """From the output of ``QUERY``, a line for each GPU: ``NVIDIA A100-SXM4-80GB, 81920, 570.86.15``."""
+    found: Counter[tuple[str, int, str]] = Counter()
     for line in told.splitlines():
-        name, _, memory = line.rpartition(",")
-        if name and memory.strip().isdigit():
-            found[short_name(name), int(memory) * _MIB] += 1
+        words = [word.strip() for word in line.rsplit(",", 2)]
+        if len(words) == 3 and words[0] and words[1].isdigit():
+            found[short_name(words[0]), int(words[1]) * _MIB, words[2]] += 1
     if not found:
         return Gpus()
-    (name, memory_bytes), count = found.most_common(1)[0]
-    return Gpus(name, count, memory_bytes)
+    (name, memory_bytes, driver), count = found.most_common(1)[0]
+    return Gpus(name, count, memory_bytes, driver)
 
 
 def short_name(told: str) -> str:

@@ -155,6 +155,7 @@ class LocalProvider(Provider, Market):
                 self.name, "here", socket.gethostname(), gpu=gpus.name, gpu_count=gpus.count,
                 gpu_memory_bytes=gpus.memory_bytes, cpus=os.cpu_count() or 1, memory_bytes=memory_here_bytes(),
                 arch=platform.machine(), microusd_per_hour=0, priced_unix_s=time.time(), price_source="yours",
+                driver=gpus.driver,
             )
         ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -121,7 +122,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         began = time.time()
         look = await self._ask_look(host)
         if not await installed(self.connections, host, look, kit):
-            supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources({}))))
+            supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
             if not await install(self.connections, host, look, kit, supply, progress):
                 del self._supplies[host]
         environ = {"CELLFERRY_CACHE_DIR": look.cache}
@@ -311,7 +312,7 @@ def _offer(host: str, look: Look) -> Offer:
     return Offer(
         "ssh", host, host, gpu=look.gpus.name, gpu_count=look.gpus.count, gpu_memory_bytes=look.gpus.memory_bytes,
         cpus=look.cpus, memory_bytes=look.memory_bytes, arch=look.arch, microusd_per_hour=0, priced_unix_s=time.time(),
-        price_source="yours",
+        price_source="yours", driver=look.gpus.driver,
     )  # fmt: skip
 
 

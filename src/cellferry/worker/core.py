@@ -6,8 +6,9 @@ import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry import __version__
 from cellferry.model import PROTOCOL
@@ -19,6 +20,9 @@ from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.limits import Limits
 from cellferry.worker.runs import listing
 from cellferry.worker.settings import WorkerSettings, write_atomically
+
+if TYPE_CHECKING:
+    from cellferry.worker.metrics import Sampler
 
 TERM_S = 1.0
 """How long the kernel and what it started may take to end by themselves."""
@@ -37,6 +41,15 @@ class WorkerCore:
     acceptor: Acceptor
     limits: Limits
     decisions: Decisions
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """What the machine does; begun by the server, which comes after the kernel."""
+        from cellferry.worker.metrics import Sampler
+
+        sampler = Sampler()
+        sampler.start()
+        return sampler
 
     @property
     def work(self) -> Path:

@@ -9,7 +9,10 @@ import os
 import signal
 import time
 
+ORPHAN_S = 1.0
 _PR_SET_CHILD_SUBREAPER = 36
+_first_seen = (0, 0.0)
+"""The ended child that was seen last, and since when it is seen."""
 
 
 def adopt_orphans() -> None:
@@ -80,18 +83,33 @@ def end_descendants(*, term_s: float, kill_s: float = 5.0) -> list[int]:
 
 
 def reap_orphans(own_child: int | None) -> None:
-    """Take the exit status of adopted orphans that have ended; not that of ``own_child``, which has its own watcher."""
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is None or ended.si_pid in (0, own_child):
-            return
-        try:
-            os.waitpid(ended.si_pid, os.WNOHANG)
-        except ChildProcessError:
-            return
+    """Take the exit status of adopted orphans that have ended; not that of ``own_child``, which has its own watcher.
+
+    Called again and again. Who started a child here (a terminal's shell, a program that installs packages) waits for it
+    and takes its status at once, so nothing is taken before ``ORPHAN_S``.
+    """
+    global _first_seen
+    ended = _ended_child()
+    if ended in (0, own_child):
+        return
+    pid, since_s = _first_seen
+    if pid != ended:
+        _first_seen = (ended, time.monotonic())
+    elif time.monotonic() - since_s >= ORPHAN_S:
+        while (ended := _ended_child()) not in (0, own_child):
+            try:
+                os.waitpid(ended, os.WNOHANG)
+            except ChildProcessError:
+                return
+
+
+def _ended_child() -> int:
+    """A child whose exit status nobody has taken; 0 if there is none."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return ended.si_pid if ended else 0
 
 
 def _send(pid: int, signum: signal.Signals) -> None:

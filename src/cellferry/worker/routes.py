@@ -10,7 +10,10 @@ from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError, authenticated
 
 from cellferry.worker.core import WorkerCore
+from cellferry.worker.kernel import tail
 
+LOG_BYTES = 1 << 20
+"""The most of a log that is given at once."""
 
 class _Route(APIHandler):
     core: WorkerCore
@@ -35,6 +38,27 @@ class Status(_Route):
     @authenticated
     async def get(self) -> None:
         self.finish(self.core.status())
+
+
+class Metrics(_Route):
+    """``GET metrics?since=n``: see ``metrics.Sampler.rows``."""
+
+    @authenticated
+    async def get(self) -> None:
+        self.finish(self.core.sampler.rows(_number(self, "since", 0)))
+
+
+class Logs(_Route):
+    """``GET logs?which=worker|kernel&most=bytes``: ``{"text": ...}``, the end of that log."""
+
+    @authenticated
+    async def get(self) -> None:
+        which = self.get_query_argument("which", "worker")
+        if which not in ("worker", "kernel"):
+            raise HTTPError(400, "there are the logs `worker` and `kernel`")
+        most = min(_number(self, "most", LOG_BYTES), LOG_BYTES)
+        text = await asyncio.get_running_loop().run_in_executor(None, tail, self.core.folder / f"{which}.log", most)
+        self.finish({"text": text})
 
 
 class RunsRoute(_Route):
@@ -89,8 +113,17 @@ class Stop(_Route):
         self.core.lease.ask_end("stop")
 
 
+def _number(route: _Route, name: str, default: int) -> int:
+    text = route.get_query_argument(name, str(default))
+    if not text.isdecimal():
+        raise HTTPError(400, f"{name} is a whole number")
+    return int(text)
+
+
 ROUTES: list[tuple[str, type[Any]]] = [
     (r"/cellferry/v1/status", Status),
+    (r"/cellferry/v1/metrics", Metrics),
+    (r"/cellferry/v1/logs", Logs),
     (r"/cellferry/v1/runs", RunsRoute),
     (r"/cellferry/v1/kernel/interrupt", Interrupt),
     (r"/cellferry/v1/kernel/restart", Restart),

@@ -1,7 +1,7 @@
 """Jupyter Server without a door of its own: it serves the connections that the acceptor hands over.
 
 Nothing is read from the user's Jupyter configuration (a password, a port, other extensions would come with it), nothing
-is written outside the worker's folder, and no other extension is loaded.
+is written outside the worker's folder, and no other extension is loaded but Jupyter's terminals.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from importlib.util import find_spec
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
@@ -21,6 +22,9 @@ from cellferry.worker.core import WorkerCore
 from cellferry.worker.identity import ConnectionIdentity
 from cellferry.worker.provisioner import KERNEL_NAME, GuestSpecs
 from cellferry.worker.settings import mark_phase
+
+TERMINALS = "jupyter_server_terminals"
+"""Jupyter's own terminals, where they are installed: the sidebar opens them."""
 
 
 def run_server(core: WorkerCore) -> None:
@@ -39,7 +43,7 @@ def _config(core: WorkerCore) -> Config:
             "root_dir": str(core.work),
             "identity_provider_class": ConnectionIdentity,
             "kernel_spec_manager_class": GuestSpecs,
-            "jpserver_extensions": {"cellferry": True},
+            "jpserver_extensions": {"cellferry": True, TERMINALS: find_spec(TERMINALS) is not None},
             # Only our own user or the holder of the pinned key gets here, and a worker of root's is root's alone.
             "allow_root": True,
             "allow_remote_access": True,
@@ -65,6 +69,11 @@ class WorkerServer(ServerApp):
     def __init__(self, *, core: WorkerCore, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.core = core
+
+    @property
+    def connection_url(self) -> str:
+        """There is no address. Terminals are told this one, and must not think that another server is theirs."""
+        return ""
 
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """The user's Jupyter configuration is for the user's own servers."""
@@ -98,6 +107,7 @@ class WorkerServer(ServerApp):
 
     async def _open(self) -> None:
         self.core.acceptor.serve_http(lambda connection: self.io_loop.add_callback(self._take, connection))
+        _ = self.core.sampler  # a plot wants a past: it begins now
         self.core.kernel.when_ready(lambda: self.io_loop.add_callback(self._list_kernel))
         mark_phase(str(self.core.folder), "server")
 
