@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -22,14 +23,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many (200)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
     parser.add_argument("--seed", type=int, help="this one alone, with a log of everything")
+    parser.add_argument("--step", type=int, default=1, help="from one to the next (1)")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at once, in processes of their own (1)")
     parser.add_argument("--log", type=Path, help="folder for the logs of seeds that fail")
     chosen = parser.parse_args(argv)
     if missing := what_is_missing("sshd", "ssh", "ssh-keygen"):
         print(missing, file=sys.stderr)
         return 2
-    seeds = [chosen.seed] if chosen.seed is not None else list(range(chosen.first, chosen.first + chosen.seeds))
+    if chosen.jobs > 1 and chosen.seed is None:
+        return _several(chosen)
+    seeds = [chosen.seed] if chosen.seed is not None else [chosen.first + n * chosen.step for n in range(chosen.seeds)]
     with _place():
         return _run(seeds, chosen.log, alone=chosen.seed is not None)
+
+
+def _several(chosen: argparse.Namespace) -> int:
+    """Share the seeds out. Each process has every provider if the number of jobs is odd, one of them otherwise."""
+    running = []
+    for job in range(chosen.jobs):
+        count = len(range(job, chosen.seeds, chosen.jobs))
+        words = ["--first", chosen.first + job * chosen.step, "--step", chosen.step * chosen.jobs, "--seeds", count]
+        words += ["--log", chosen.log] if chosen.log else []
+        running.append(subprocess.Popen([sys.executable, "-m", "chaos", *map(str, words)]))
+    return max(process.wait() for process in running)
 
 
 @contextmanager

@@ -34,18 +34,23 @@ class Part:
     error: str = ""
 
 
-def _ticks(number: int, body: str = "") -> str:
-    return f"for i in range({TICKS}):\n    {body or 'pass'}\n    show_tick({number}, i)\n"
+def _ticks(number: int, *body: str) -> str:
+    lines = "".join(f"    {line}\n" for line in body)
+    return f"for i in range({TICKS}):\n{lines}    show_tick({number}, i)\n"
 
 
-_FIGURE = 'from IPython.display import display\ndisplay({"image/png": "iVBORw0KGgo=", "text/plain": f"figure 2.{i}"}, raw=True)'
+_FIGURE = (
+    "from IPython.display import display",
+    'display({"image/png": "iVBORw0KGgo=", "text/plain": f"figure 2.{i}"}, raw=True)',
+    "shown.append(i * i)",
+)
 
 PARTS = (
-    Part(f"total = 0\n{_ticks(1, 'total += i')}log.append(total)\nsettings['step'] += 1\nprint('result 1.0')", ("total", "log", "settings")),
     Part(
-        f"shown = []\n{_ticks(2, _FIGURE.replace(chr(10), chr(10) + '    ') + chr(10) + '    shown.append(i * i)')}'result 2.0'",
-        ("shown",),
+        f"total = 0\n{_ticks(1, 'total += i')}log.append(total)\nsettings['step'] += 1\nprint('result 1.0')",
+        ("total", "log", "settings"),
     ),
+    Part(f"shown = []\n{_ticks(2, *_FIGURE)}'result 2.0'", ("shown",)),
     Part(f"{_ticks(3)}big = base * 2 + total\nbase[:3] = -1\n'result 3.0'", ("seal(big)", "seal(base)", "float(big[5])")),
     Part(
         f"{_ticks(4)}with open('made.txt', 'w') as file:\n    file.write('line\\n' * 1000 + str(sum(shown)))\n"
@@ -54,7 +59,7 @@ PARTS = (
     ),
     Part(f"log.append('failing')\n{_ticks(5)}raise ValueError('as it should')", ("log",), "ValueError"),
     Part(
-        f"{_ticks(6, 'settings[chr(112) + str(i)] = i')}summary = {{'big': float(big.sum()), 'log': list(log), 'n': len(settings)}}\n"
+        f"{_ticks(6, 'settings[i] = str(i)')}summary = {{'big': float(big.sum()), 'log': list(log), 'n': len(settings)}}\n"
         "settings['parts'].append(written)\n'result 6.0'",
         ("summary", "settings", "log", "seal(big)"),
     ),
