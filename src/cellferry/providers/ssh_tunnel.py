@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cellferry.errors import CellferryError
 from cellferry.providers.ssh_connect import Connections
@@ -29,6 +30,7 @@ _HEAD_BYTES = 1 << 16
 _PLACE, _PREFIX = "/tmp", "cft-"
 _YOUNG_S = 5.0
 """A socket may be there a moment before anybody listens on it."""
+_PORT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _OPEN_S = 5.0
 """How long the machine may take to open a way to the worker before the connection to it is taken for dead."""
 
@@ -86,22 +88,51 @@ def _sweep() -> None:
 
 
 class Supply:
-    """A proxy for package indexes alone, spoken by this process and reached there by a loopback port with a password."""
+    """A proxy for package indexes alone, spoken by this process and reached there by a loopback port with a password.
 
-    def __init__(self, hosts: frozenset[str]) -> None:
+    ``before``: the ``url`` of one that an earlier process of this user had, which a worker there was told.
+    """
+
+    def __init__(self, hosts: frozenset[str], before: str = "") -> None:
         self._hosts = INDEX_HOSTS | hosts
-        self._password = secrets.token_urlsafe(24)
-        self.port = 0
+        told = urlsplit(before)
+        self._password = told.password or secrets.token_urlsafe(24)
+        self.port = told.port or 0
+        self._listener: Any = None
+        self._forget: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
         """For ``HTTPS_PROXY`` there. A secret: it goes into a private file and the worker's own process, nowhere else."""
         return f"http://cellferry:{self._password}@127.0.0.1:{self.port}"
 
-    async def open(self, connection: Any) -> None:
-        """Let ``connection``'s machine reach it; at the same port as before, if it had one."""
-        listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
-        self.port = int(listener.get_port())
+    async def open(self, connections: Connections, host: str) -> None:
+        """Let ``host`` reach it; at the same port as before, if it had one, over this connection and those that follow it."""
+        await self._listen(await connections.to(host))
+        self._forget = connections.whenever_made(host, self._again)
+
+    def close(self) -> None:
+        """Nobody there needs it. Only in the loop's thread; repeatable."""
+        self._forget()
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _listen(self, connection: Any) -> None:
+        self._listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
+        self.port = int(self._listener.get_port())
+
+    async def _again(self, connection: Any) -> None:
+        """The machine may hold the port for a connection that it does not know yet to be dead."""
+        import asyncssh
+
+        for pause_s in (0.0, *_PORT_S):
+            await asyncio.sleep(pause_s)
+            try:
+                await self._listen(connection)
+                break
+            except (asyncssh.Error, OSError):
+                if connection.is_closed():
+                    break  # packages cannot be had there; who needs some is told
 
     def _handler(self, _host: str, _port: int) -> Callable[[Any, Any], Any]:
         return self._serve
