@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cellferry.config import Cellferry
-from cellferry.errors import KernelDied, LinkError, WorkerLost
+from cellferry.errors import KernelDied, LinkError, ParcelError, WorkerLost
 from cellferry.link import redial
 from cellferry.link.dial import dial
 from cellferry.link.files import FileSync
@@ -24,10 +24,12 @@ from cellferry.link.http import ONCE, WorkerHttp
 from cellferry.link.identity import make_identity
 from cellferry.link.session import KernelLink
 from cellferry.model import PROTOCOL, CellRequest, Endpoint, Lease, Order
+from cellferry.parcels.parcel import pack
 from cellferry.parcels.placeholder import Placeholder
 from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
 from cellferry.providers.local import LocalProvider
 
+from . import real
 from .real import PATIENCE_S, Notebook, eventually
 
 MEGABYTE = 1 << 20
@@ -376,3 +378,23 @@ def test_a_newer_client_that_still_speaks_ours_is_welcome(own: Callable[..., Not
     channel.send({"op": "hello", "pid": 1, "vm": False, "protocol": PROTOCOL + 3, "oldest": PROTOCOL, "session": "s"})
     assert channel.recv()[0]["protocol"] == PROTOCOL
     channel.close()
+
+
+def test_a_cell_whose_memory_cannot_be_had_there_is_not_waited_for(
+    own: Callable[..., Notebook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = own()
+    notebook.values["a"] = np.zeros(MEGABYTE)
+
+    def strange(*args: Any) -> Any:
+        parcel = pack(*args)
+        for leaf in parcel.leaves:
+            leaf.spec = ("nd", "no such type", *leaf.spec[2:])
+        return parcel
+
+    monkeypatch.setattr(real, "pack", strange)
+    with pytest.raises(ParcelError, match="no such type"):
+        notebook.send("a.sum()")
+    monkeypatch.undo()
+    assert notebook.run("1")["status"] == "ok"
+    assert not any("before" in text for text in [*notebook.paper.notes, *notebook.paper.bars]), "it is the first in the queue"
