@@ -56,6 +56,8 @@ class Journal:
         _write(self.folder / "run.json", {**about, "pid": os.getpid(), "asked_unix_s": time.time()})
         self.events = 0
         self.ended = False
+        self.going_home = False
+        """The cell is over: what it made is on its way, and nobody has to wait for it any more."""
         self._lock = threading.Lock()
         self._piece, self._file, self._written, self._room = 0, -1, 0, HEAD_BYTES
         self._path = self.folder
