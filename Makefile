@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOK := examples/first-cell.ipynb
 PYTEST_OPTIONS ?=
+LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check lint types wheel bench clean torch
+.PHONY: help demo lab labcheck test chaos check lint types wheel bench clean torch
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
@@ -21,12 +22,19 @@ demo: $(VENV)/.demo  ## run the first notebook on a worker, then a tour of the s
 lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 	$(BIN)/jupyter-lab $(NOTEBOOK)
 
-test: $(VENV)/.test torch  ## install what the tests need and run all of them
+test: $(VENV)/.test torch labcheck  ## install what the tests need and run all of them
 	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl
 	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
 
+chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
+	.ci/system-packages iproute2 nftables openssh-server util-linux
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
+
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes
 	$(BIN)/python -m pytest -q -m "not slow and not browser" $(PYTEST_OPTIONS)
+
+labcheck: $(VENV)/.node  ## the extension for JupyterLab: its types, its form and its tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'jlpm types && jlpm format:check && jlpm test'
 
 lint: $(VENV)/.test  ## ruff
 	$(BIN)/ruff check --extend-exclude '*.ipynb' .
@@ -43,19 +51,24 @@ bench: $(BIN)/python  ## time this project beside its peers, in an environment o
 	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:  ## remove what the other targets made
+	rm -rf node_modules .yarn labextension/lib src/cellferry/labextension
 	rm -rf $(VENV) .venv-bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	.ci/make-venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml
+$(VENV)/.demo: $(BIN)/python pyproject.toml $(LABEXTENSION)
 	.ci/install $(VENV) -e '.[demo]'
 	@touch $@
 
-$(VENV)/.test: $(BIN)/python pyproject.toml
+$(VENV)/.test: $(BIN)/python pyproject.toml $(LABEXTENSION)
 	.ci/install $(VENV) -e '.[test,check]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.node: $(VENV)/.test package.json yarn.lock
+	.ci/node $(VENV)
+	@touch $@
 
 torch: $(VENV)/.test  ## torch for its tests, where this machine offers its CPU build
 	.ci/install-torch $(VENV)

@@ -11,7 +11,8 @@ import pytest
 from cellferry import again, errors
 from cellferry.again import Again
 from cellferry.config import Cellferry
-from cellferry.model import Cell, CellReport, CellRequest, Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.model import CellReport, CellRequest, Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.screen import Cell
 
 CELL = Cell("x = 1", 0, 3, "c-1")
 OFFER = Offer("demo", "here", "big", microusd_per_hour=3_600_000_000)

@@ -14,8 +14,9 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Offer, Screen, Worker
+from cellferry.model import CellReport, CellRequest, Offer, Worker
 from cellferry.placement.fit import Asked
+from cellferry.screen import Cell, Screen
 
 Run = Callable[[Any, CellRequest, Cell], CellReport]
 SHARING = frozenset({"local", "demo"})

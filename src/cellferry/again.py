@@ -22,7 +22,8 @@ from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import RENEW_S, Kept, result_order
 from cellferry.link.session import Returned
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Screen, Worker
+from cellferry.model import CellReport, CellRequest, Worker
+from cellferry.screen import Cell, Screen
 
 Once = Callable[[CellRequest, Cell], CellReport]
 EVERY_S = 60.0

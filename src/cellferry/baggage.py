@@ -17,11 +17,12 @@ from cellferry.capture.preflight import find_culprit
 from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
 from cellferry.config import Cellferry, person_of
 from cellferry.link.there import There
-from cellferry.model import Cell, CellRequest, Host
+from cellferry.model import CellRequest
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.placeholder import describe
+from cellferry.screen import Cell, Host
 
 _MOST_TRIES = 200
 

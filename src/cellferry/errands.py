@@ -16,10 +16,11 @@ from cellferry.link.chunked import stays_inside
 from cellferry.link.files import not_found
 from cellferry.link.progress import Progress
 from cellferry.link.there import There
-from cellferry.model import Host, Message, Screen
+from cellferry.model import Message
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.parcel import settle
 from cellferry.parcels.placeholder import Placeholder
+from cellferry.screen import Host, Screen
 
 
 def placeholders_read(source: str, namespace: dict[str, Any], host: Host) -> list[str]:

@@ -36,12 +36,13 @@ from cellferry.link.reports import RESULT, RemoteError, cell_report, shipped_row
 from cellferry.link.session import KernelLink, Returned
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
-from cellferry.model import Cell, CellReport, CellRequest, Host, Message, PackageRow, Worker, WorkerId
+from cellferry.model import CellReport, CellRequest, Message, PackageRow, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import Parcel, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+from cellferry.screen import Cell, Host
 
 if TYPE_CHECKING:
     from cellferry.packages import Packages
@@ -134,7 +135,7 @@ class Session:
         started_ns = time.time_ns()
         if there.worker.token:
             self.fleet.purse.watch(there.worker)
-        order, building = packages.start(there, self.host.screen) if packages else ({}, None)
+        order, building = packages.start(there, self.host.screen, parcel) if packages else ({}, None)
         given = [self.namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)

@@ -18,8 +18,9 @@ from cellferry.link.checkpoints import fetch_results, forget_results, stored_res
 from cellferry.link.http import WorkerHttp
 from cellferry.link.reports import RESULT, RemoteError
 from cellferry.link.runs import Follower, Stored
-from cellferry.model import CellReport, Endpoint, Hardware, Host, Message, Worker, WorkerId
+from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
+from cellferry.screen import Host
 
 if TYPE_CHECKING:
     from cellferry.link.there import There

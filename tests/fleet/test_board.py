@@ -16,7 +16,8 @@ import pytest
 
 from cellferry.config import Cellferry
 from cellferry.fleet.board import Board, board_folder, read_boards
-from cellferry.model import Cell, Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.model import Endpoint, Hardware, Offer, Worker, WorkerId
+from cellferry.screen import Cell
 from cellferry.testing.contract import eventually
 
 CELL = Cell("1", 0, 7, "c-1")

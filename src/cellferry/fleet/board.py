@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cellferry.config import Cellferry, state_folder
-from cellferry.model import Cell, Offer, Worker
+from cellferry.model import Offer, Worker
 from cellferry.providers.base import Progress
+from cellferry.screen import Cell
 
 FOLDER = "board"
 PAUSE_S = 0.1

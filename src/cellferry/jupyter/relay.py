@@ -1,6 +1,6 @@
 """Where a remote cell's messages appear: republished by a kernel, or printed by plain ``ipython``.
 
-Both classes implement ``model.Screen``. Remote messages carry the frontend's own header as their parent already, so
+Both classes implement ``screen.Screen``. Remote messages carry the frontend's own header as their parent already, so
 a kernel sends them on almost as they are: rewriting parents would break Output widgets, which listen by message id.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry.jupyter.comms import CommRelay, plain_header
 from cellferry.jupyter.display import as_html
-from cellferry.model import Screen
+from cellferry.screen import Screen
 
 if TYPE_CHECKING:
     from cellferry.jupyter.comms import CommPort
@@ -43,6 +43,9 @@ class DoorScreen(Screen, Protocol):
 
     def connect(self, port: CommPort) -> None:
         """Give the frontend's widget messages their way to the worker; called once, before the first message."""
+
+    def stayed(self, text: str, value: object) -> None:
+        """Say that ``value``, a placeholder, stayed on its worker; where the frontend can, with a button to bring it here."""
 
     def worker_lost(self, worker: str | None = None) -> None:
         """This worker, or every one, has ended: its widgets are closed in the frontend, which shows them as dead."""
@@ -96,18 +99,18 @@ class KernelScreen:
         handlers["shutdown_request"] = shutdown_request
 
     def parent(self) -> Message:
-        """See ``model.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
+        """See ``screen.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
         _flush()
         parent = self._kernel.get_parent("shell")
         header = plain_header(parent.get("header", {}))
         return {"header": header, "msg_type": header.get("msg_type", ""), "content": {}, "metadata": {}}
 
     def allow_stdin(self) -> bool:
-        """See ``model.Screen``."""
+        """See ``screen.Screen``."""
         return bool(self._kernel._allow_stdin)
 
     def publish(self, message: Message) -> None:
-        """See ``model.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
+        """See ``screen.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
         try:
             self._publish(message)
         except Exception:
@@ -134,21 +137,26 @@ class KernelScreen:
         self._kernel.session.send(self._kernel.iopub_socket, message, ident=topic)
 
     def ask(self, prompt: str, password: bool) -> str:
-        """See ``model.Screen``."""
+        """See ``screen.Screen``."""
         return str(self._kernel.getpass(prompt) if password else self._kernel.raw_input(prompt))
 
     def leaving(self) -> bool:
-        """See ``model.Screen``. A server that restarts a kernel interrupts it first, and asks it to end a moment later."""
+        """See ``screen.Screen``. A server that restarts a kernel interrupts it first, and asks it to end a moment later."""
         # in small steps: on a machine that is too busy to let us run, the other process was kept waiting as well
         return any(self._ending.wait(LEAVING_S / LEAVING_STEPS) for _ in range(LEAVING_STEPS))
 
     def note(self, text: str) -> None:
-        """See ``model.Screen``."""
-        page = f'<div style="opacity: 0.7; font-size: 90%">{as_html(text)}</div>'
-        self._shell.display_pub.publish({"text/plain": text, "text/html": page}, {})
+        """See ``screen.Screen``."""
+        self._shell.display_pub.publish(_note(text), {})
+
+    def stayed(self, text: str, value: object) -> None:
+        """See ``DoorScreen``."""
+        shown, _ = self._shell.display_formatter.format(value)
+        ours = {mime: data for mime, data in shown.items() if mime.startswith("application/vnd.cellferry.")}
+        self._shell.display_pub.publish({**_note(text), **ours}, {})
 
     def progress(self, text: str) -> None:
-        """See ``model.Screen``: one display that is updated; an empty one is left, for a frontend cannot take one away."""
+        """See ``screen.Screen``: one display that is updated; an empty one is left, for a frontend cannot take one away."""
         fresh = not self._bar
         if fresh:
             self._bar = uuid.uuid4().hex
@@ -212,18 +220,18 @@ class TerminalScreen:
         """Nothing to give back."""
 
     def parent(self) -> Message:
-        """See ``model.Screen``. There is no frontend with a request of its own here, so each cell gets one."""
+        """See ``screen.Screen``. There is no frontend with a request of its own here, so each cell gets one."""
         _flush()
         header = {"msg_id": uuid.uuid4().hex, "session": self._session, "username": "", "msg_type": "execute_request",
                   "version": "5.4", "date": ""}  # fmt: skip
         return {"header": header, "msg_type": "execute_request", "content": {}, "metadata": {}}
 
     def allow_stdin(self) -> bool:
-        """See ``model.Screen``."""
+        """See ``screen.Screen``."""
         return True
 
     def publish(self, message: Message) -> None:
-        """See ``model.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
+        """See ``screen.Screen``. Never raises: one message that cannot be shown must not end the stream of all."""
         try:
             self._publish(message)
         except Exception:
@@ -240,11 +248,11 @@ class TerminalScreen:
             show_by_shell(self._shell, kind, message)
 
     def ask(self, prompt: str, password: bool) -> str:
-        """See ``model.Screen``."""
+        """See ``screen.Screen``."""
         return getpass.getpass(prompt) if password else builtins.input(prompt)
 
     def leaving(self) -> bool:
-        """See ``model.Screen``. A terminal's own end is no interrupt."""
+        """See ``screen.Screen``. A terminal's own end is no interrupt."""
         return False
 
     def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
@@ -252,14 +260,22 @@ class TerminalScreen:
         return None
 
     def note(self, text: str) -> None:
-        """See ``model.Screen``."""
+        """See ``screen.Screen``."""
         self._shell.display_pub.publish({"text/plain": text}, {})
 
+    def stayed(self, text: str, value: object) -> None:
+        """See ``DoorScreen``."""
+        self.note(text)
+
     def progress(self, text: str) -> None:
-        """See ``model.Screen``: one line of stderr, written over."""
+        """See ``screen.Screen``: one line of stderr, written over."""
         sys.stderr.write("\r" + text.ljust(self._bar_chars) + ("" if text else "\r"))
         sys.stderr.flush()
         self._bar_chars = len(text)
+
+
+def _note(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": f'<div style="opacity: 0.7; font-size: 90%">{as_html(text)}</div>'}
 
 
 def show_by_shell(shell: Any, kind: str, message: Message) -> None:

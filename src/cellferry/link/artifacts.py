@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from cellferry.errors import DiskFull, LinkError, PreflightError
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
-from cellferry.model import Screen
+from cellferry.screen import Screen
 
 _BLOCK_BYTES = 1 << 20
 _numbers = itertools.count(1)

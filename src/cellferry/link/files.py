@@ -15,8 +15,8 @@ from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
 from cellferry.link.wanted import MOST_UP, Wanted, secret, wanted
-from cellferry.model import Screen
 from cellferry.parcels.placeholder import human_bytes
+from cellferry.screen import Screen
 
 _MOST_NAMED = 3
 _MOST_LISTED = 10

@@ -15,7 +15,7 @@ from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
 from cellferry.link.dial import dial
 from cellferry.link.http import WorkerHttp
 from cellferry.link.redial import Alive, Redial
-from cellferry.model import PROTOCOL, Endpoint, Message, Screen
+from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
@@ -24,6 +24,7 @@ from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainArrived, checked_frame, unpack_plain
 from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
+from cellferry.screen import Screen
 
 _BEAT_S = 0.5
 _MOST_WAITING_BYTES = 64 << 20
@@ -158,6 +159,7 @@ class KernelLink:
         before = self._channel.received_bytes
         while True:
             frame, buffers = self.wait("home", deadline)
+            self._at_work = False
             if self.data_only:
                 return Returned(checked_frame(frame), unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
             meta = frame["parcel"]
@@ -316,6 +318,7 @@ class KernelLink:
                 continue
             if frame[0]["op"] == "closed":
                 self._check(closed=True)
+            self._redial.show(self.screen, self._at_work)
             return frame
 
     def _check(self, closed: bool = False) -> None:
