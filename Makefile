@@ -8,7 +8,7 @@ PYTEST_OPTIONS ?=
 LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab labcheck test check lint types wheel bench clean torch
+.PHONY: help demo lab labcheck test chaos check lint types wheel bench clean torch
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
@@ -25,6 +25,10 @@ lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 test: $(VENV)/.test torch labcheck  ## install what the tests need and run all of them
 	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl
 	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+
+chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
+	.ci/system-packages iproute2 nftables openssh-server util-linux
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes
 	$(BIN)/python -m pytest -q -m "not slow and not browser" $(PYTEST_OPTIONS)

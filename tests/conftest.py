@@ -31,6 +31,14 @@ _home: Path | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    make_home()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    remove_home()
+
+
+def make_home() -> None:
     """Give this run a private, short temporary folder (a unix socket's path is at most 107 bytes) and a mark."""
     global _home
     _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
@@ -50,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tempfile.tempdir = str(_home / "t")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+def remove_home() -> None:
     if _home is not None:
         shutil.rmtree(_home, ignore_errors=True)
 

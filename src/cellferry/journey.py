@@ -135,7 +135,7 @@ class Session:
         started_ns = time.time_ns()
         if there.worker.token:
             self.fleet.purse.watch(there.worker)
-        order, building = packages.start(there, self.host.screen) if packages else ({}, None)
+        order, building = packages.start(there, self.host.screen, parcel) if packages else ({}, None)
         given = [self.namespace.get(name) for name in parcel.roots]
         sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
         there.sources.send(there.link, flow.imports)

@@ -250,12 +250,19 @@ class Packages:
             if shown:
                 progress("")
 
-    def start(self, there: There, screen: Screen) -> tuple[dict[str, Any], Future[EnvironmentThere] | None]:
-        """Have what the lock says made there while the rest is sent: what the kernel is told of it, and the outcome to come."""
+    def start(
+        self, there: There, screen: Screen, parcel: Parcel
+    ) -> tuple[dict[str, Any], Future[EnvironmentThere] | None]:
+        """Have what the lock says made there while the rest is sent: what the kernel is told of it, and the outcome to come.
+
+        Arrays are received into memory of numpy's: for a parcel with such, returns when the packages are there.
+        """
         self.check_there(there.worker, screen.note)
         there.sources.without = self.compiled
         there.link.on_need = lambda module: self.grow(module, there.worker, screen)
         ticket, building = self.begin(there.worker)
+        if building is not None and any(leaf.spec[0] == "nd" for leaf in parcel.leaves):
+            self.wait(building, screen.progress)
         return {"offers": self.offers(there.link.pid), "packages": ticket}, building
 
     def _heard(self, line: str) -> None:

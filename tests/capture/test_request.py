@@ -208,3 +208,10 @@ def test_durations(hours: int, minutes: int, seconds: int) -> None:
 @given(st.integers(0, 10**12))
 def test_money_is_exact(micro: int) -> None:
     assert read_money(f"{micro // 10**6}.{micro % 10**6:06d}") == micro
+
+
+def test_what_becomes_of_a_cell_whose_notebook_is_gone() -> None:
+    assert parse_request("").on_disconnect == "keep"
+    assert parse_request("on_disconnect=stop").on_disconnect == "stop"
+    with pytest.raises(BadValue, match="keep, stop"):
+        parse_request("on_disconnect=halt")

@@ -83,14 +83,14 @@ def kernel_is_idle(page: Any) -> None:
 
 
 def run_all(page: Any, within_ms: int = 10 * PATIENCE_MS) -> list[str]:
-    """Run the notebook to its end, or to a cell that fails; the names of the errors that are in it then."""
+    """Run the notebook to its end, or to a cell that fails; the errors that are in it then, each as "name: words"."""
     page.evaluate(
         "() => { window.ranAll = false;"
         " window.jupyterapp.commands.execute('notebook:run-all-cells').finally(() => { window.ranAll = true; }); }")
     page.wait_for_function("() => window.ranAll", timeout=within_ms)
     return page.evaluate(
         "() => [...window.jupyterapp.shell.currentWidget.content.model.cells].filter(cell => cell.type === 'code')"
-        ".flatMap(cell => cell.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename)")
+        ".flatMap(cell => cell.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`)")
 
 
 def shoot(page: Any, folder: Path, name: str) -> None:

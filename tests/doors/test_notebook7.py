@@ -20,8 +20,8 @@ CELLS = [
     "display(ipywidgets.VBox([slider, seen]))",
     "%%remote\nfrom tqdm.notebook import tqdm\nimport matplotlib.pyplot as plt\n"
     "for step in tqdm(range(20), desc='training'):\n    total = step\nplt.plot([1, 3, 2]);",
-    "%%remote gpu=a100 provider=demo budget=1\nfound = 40 + 2",
-    "print('back here:', total, found)",
+    "%%remote gpu=a100 provider=demo budget=1 name=short\nfound = 40 + 2",
+    "print('back here:', total, found)\n%remote down short",
 ]
 
 
@@ -51,8 +51,11 @@ def test_a_notebook_with_widgets_progress_and_a_machine(tmp_path):
         expect(view.locator(".jp-OutputArea-output img").first).to_be_visible()
         expect(view.get_by_text(re.compile(r"simulated\): "))).to_be_visible()
         handle = view.locator(".widget-slider .noUi-handle").first
-        handle.click()
-        for _ in range(4):
-            handle.press("ArrowRight")
-        expect(view.get_by_text("the worker saw 7", exact=True)).to_be_visible()
+        handle.scroll_into_view_if_needed()
+        at = handle.bounding_box()
+        view.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+        view.mouse.down()
+        view.mouse.move(at["x"] + 60, at["y"] + at["height"] / 2, steps=5)
+        view.mouse.up()
+        expect(view.get_by_text(re.compile(r"the worker saw \d+"))).to_be_visible()
         shoot(view, tmp_path, "notebook7")

@@ -68,3 +68,17 @@ def test_a_cell_is_brought_home_by_another_machine(new_user: NewUser, far: Far, 
     shown = two.sees("%remote attach")
     assert "on " in shown and f"on {os.uname().nodename}\n" not in shown
     assert two.has("(numbers, total)") == ([1, 2, 3], 6)
+
+
+def test_a_large_array_is_the_first_that_needs_its_package(new_user: NewUser, far: Far, tmp_path: Path) -> None:
+    """Its memory there is numpy's, which is only just being installed."""
+    settings, known = far.configuration(tmp_path)
+    user = new_user(
+        CELLFERRY_SSH_CONFIG=str(settings), CELLFERRY_SSH_KNOWN_HOSTS=str(known), CELLFERRY_STATE_DIR=str(tmp_path / "state"),
+        CELLFERRY_START_TIMEOUT_S="60",
+    )  # fmt: skip
+    user.sees("import numpy as np\nbase = np.arange(1 << 20, dtype=float)")
+    user.sees("%%remote host=box\nfirst = 1")
+    user.sees("%%remote host=box\ntotal = float(base.sum())")
+    assert user.has("total") == float(sum(range(1 << 20)))
+    user.sees("%remote down")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cellferry.parcels.placeholder import MIME
+
 from .conftest import NewUser, User
 
 pytestmark = pytest.mark.slow
@@ -143,6 +145,18 @@ def test_a_large_value_stays_and_comes_when_it_is_named(new_user: NewUser) -> No
     assert user.sees("float(large.sum()), large[0, 0]") == "(250500.0, np.float64(2.0))\n"
     user.sees("large[0] = 3")
     assert user.sees("%%remote\nfloat(large.sum())") == "251000.0\n"
+
+
+def test_what_stays_is_offered_to_a_frontend_that_can_bring_it(new_user: NewUser) -> None:
+    user = new_user(CELLFERRY_FETCH_LIMIT="100000")
+    seen = user.types("%%remote returns=large\nimport numpy as np\nlarge = np.ones((500, 500))\nkept = np.ones(9)")
+    offered = [output["data"] for output in seen.outputs if MIME in output.get("data", {})]
+    assert [data[MIME]["name"] for data in offered] == ["large"]
+    assert offered[0][MIME] | {"size_bytes": 2_000_000, "worker": "default", "reason": ""} == offered[0][MIME]
+    assert offered[0]["text/plain"].endswith("until a local cell names it: large")
+    reply = user.kernel.quietly("%remote fetch large")
+    assert reply["status"] == "ok", reply
+    assert user.has("type(large).__name__") == "ndarray"
 
 
 def test_naming_inside_a_function_brings_it_home_too(new_user: NewUser) -> None:

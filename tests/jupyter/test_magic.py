@@ -190,3 +190,12 @@ def test_unload_gives_everything_back(fresh_doors):
     assert notebook.run("get_ipython().find_cell_magic('remote') is None").data() == "True"
     assert notebook.run("get_ipython().find_line_magic('debug').__self__.__class__.__name__").data() != "'RemoteMagics'"
     assert "cellferry" not in notebook.run("get_ipython().kernel.shell_handlers['comm_open'].__module__").data()
+
+
+def test_what_was_left_is_offered_once_and_not_below_the_cell_that_brings_it_home(doors):
+    doors.run("m = get_ipython()._cellferry\nm.offers += ['left: %remote attach aaa', 'left: %remote attach bbb']")
+    silent = doors.run("%remote attach aaa", check=False)
+    assert "left:" not in str(silent.messages)
+    told = doors.run("1")
+    assert "attach bbb" in str(told.messages) and "attach aaa" not in str(told.messages)
+    assert "left:" not in str(doors.run("2").messages)

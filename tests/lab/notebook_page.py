@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PATIENCE_MS = 30_000
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+_TABS = (f"tab-{number}" for number in itertools.count())
 KERNELS = {"python3": "Python 3 (ipykernel)", "cellferry": "Python 3 (cellferry)"}
 
 
@@ -99,15 +101,21 @@ class NotebookPage:
     """One browser tab with a notebook."""
 
     def __init__(self, browser, lab, path, *, context=None, prepare=None):
-        self.page = (context or browser).new_page(**({} if context else {"viewport": {"width": 1100, "height": 900}}))
+        self.context = context or browser.new_context(viewport={"width": 1100, "height": 900})
+        self.page, self.address = self.context.new_page(), (lab, path)
         self.said = []
         """What the page wrote on the console that is a warning or an error and names us."""
         self.page.on("console", self._heard)
         self.page.set_default_timeout(PATIENCE_MS)
         if prepare:
             prepare(self.page)
-        self.page.goto(f"{lab}/tree/{path}?reset")
+        self.page.goto(f"{lab}/workspaces/{next(_TABS)}/tree/{path}?reset")
         self.ready()
+
+    def beside(self):
+        """The same notebook in another tab of the same browser."""
+        lab, path = self.address
+        return NotebookPage(None, lab, path, context=self.context)
 
     def _heard(self, message):
         print("console:", message.type, message.text[:300])

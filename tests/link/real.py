@@ -47,6 +47,8 @@ class Wire:
         self.moving = threading.Event()
         self.moving.set()
         self.refused = False
+        self.source = "127.0.0.1"
+        """From where the worker sees its client come."""
         self.passed = {"out": 0, "back": 0}
         self.cut_at: dict[str, int | None] = {"out": None, "back": None}
         self.cuts = 0
@@ -70,7 +72,11 @@ class Wire:
             if self._closed or self.refused:
                 ours.close()
                 continue
-            theirs = socket.create_connection(self.target)
+            try:
+                theirs = socket.create_connection(self.target, source_address=(self.source, 0))
+            except OSError:  # the worker is gone
+                ours.close()
+                continue
             self.connections += 1
             self._pairs.append((ours, theirs))
             self._start(self._carry, ours, theirs, "out")

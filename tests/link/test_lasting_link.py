@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 
 from cellferry.config import Cellferry
-from cellferry.errors import KernelDied, LinkError, WorkerLost
+from cellferry.errors import KernelDied, LinkError, ParcelError, WorkerLost
 from cellferry.link import redial
 from cellferry.link.dial import dial
 from cellferry.link.files import FileSync
-from cellferry.link.http import WorkerHttp
+from cellferry.link.http import ONCE, WorkerHttp
 from cellferry.link.identity import make_identity
 from cellferry.link.session import KernelLink
 from cellferry.model import PROTOCOL, CellRequest, Endpoint, Lease, Order
+from cellferry.parcels.parcel import pack
 from cellferry.parcels.placeholder import Placeholder
 from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
 from cellferry.providers.local import LocalProvider
 
+from . import real
 from .real import PATIENCE_S, Notebook, eventually
 
 MEGABYTE = 1 << 20
@@ -134,6 +136,16 @@ def test_files_go_and_come(notebook: Notebook, tmp_path: Path) -> None:
     wire_of(notebook).cut_after(10 * MEGABYTE, "back")
     assert files.get(notebook.link, back, "big.bin") == ["big.bin"]
     assert (back / "big.bin").read_bytes() == content and wire_of(notebook).cuts == 2
+
+
+def test_a_client_whose_address_has_changed_comes_back(notebook: Notebook) -> None:
+    wire = wire_of(notebook)
+    notebook.send("print('here', flush=True)\ntime.sleep(0.3)\nmoved = 1")
+    eventually(lambda: "here" in notebook.paper.text, "the cell")
+    wire.source = "127.0.0.2"
+    wire.cut()
+    notebook.home()
+    assert notebook.values["moved"] == 1
 
 
 def test_input_waits_for_its_user(notebook: Notebook) -> None:
@@ -280,6 +292,15 @@ def test_a_client_that_says_goodbye_is_forgotten(own: Callable[..., Notebook]) -
     assert notebook.values["y"] == 2
 
 
+def test_what_is_asked_for_twice_under_one_name_is_done_once(own: Callable[..., Notebook]) -> None:
+    notebook = own(local_transport="unix")
+    http = WorkerHttp(notebook.endpoint, timeout_s=PATIENCE_S)
+    named = {ONCE: "this one"}
+    assert http._ask("POST", "kernel/restart", None, named)["generation"] == 2
+    assert http._ask("POST", "kernel/restart", None, named)["generation"] == 2
+    assert http.post("kernel/restart")["generation"] == 3
+
+
 # -- versions ---------------------------------------------------------------------------------------------------------
 
 
@@ -357,3 +378,23 @@ def test_a_newer_client_that_still_speaks_ours_is_welcome(own: Callable[..., Not
     channel.send({"op": "hello", "pid": 1, "vm": False, "protocol": PROTOCOL + 3, "oldest": PROTOCOL, "session": "s"})
     assert channel.recv()[0]["protocol"] == PROTOCOL
     channel.close()
+
+
+def test_a_cell_whose_memory_cannot_be_had_there_is_not_waited_for(
+    own: Callable[..., Notebook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = own()
+    notebook.values["a"] = np.zeros(MEGABYTE)
+
+    def strange(*args: Any) -> Any:
+        parcel = pack(*args)
+        for leaf in parcel.leaves:
+            leaf.spec = ("nd", "no such type", *leaf.spec[2:])
+        return parcel
+
+    monkeypatch.setattr(real, "pack", strange)
+    with pytest.raises(ParcelError, match="no such type"):
+        notebook.send("a.sum()")
+    monkeypatch.undo()
+    assert notebook.run("1")["status"] == "ok"
+    assert not any("before" in text for text in [*notebook.paper.notes, *notebook.paper.bars]), "it is the first in the queue"

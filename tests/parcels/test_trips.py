@@ -17,7 +17,7 @@ from cellferry.guest.home import Load, pack_home
 from cellferry.parcels import leaves as leaves_module
 from cellferry.parcels.leaves import CHUNK_BYTES
 from cellferry.parcels.parcel import PackPlan, RootFailed, pack
-from cellferry.parcels.placeholder import Placeholder
+from cellferry.parcels.placeholder import MIME, Placeholder
 
 from .inhabitants import Plain, counter
 from .two_heaps import TwoHeaps, arrive, carry
@@ -440,3 +440,13 @@ model = Model()
     ends.remote("model.weights.append(2); model.fitted = True; del model.old", "model")
     assert model.lock is lock
     assert vars(model) == {"lock": lock, "weights": [1, 2], "fitted": True}
+
+
+def test_a_placeholder_tells_a_frontend_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    placeholder = Placeholder("dict", None, 123, "", "a100")
+    assert placeholder._repr_mimebundle_()[MIME] == {
+        "name": "", "type": "dict", "size_bytes": 123, "worker": "a100", "reason": ""
+    }
+    monkeypatch.setattr(sys.modules["__main__"], "model", placeholder, raising=False)
+    shown = placeholder._repr_mimebundle_()
+    assert shown["text/plain"] == repr(placeholder) and shown[MIME]["name"] == "model"

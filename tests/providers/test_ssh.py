@@ -180,6 +180,35 @@ def test_a_dropped_connection_is_made_again(make: Make, far: Far) -> None:
     provider.stop(worker)
 
 
+def _ports(host: Host) -> set[int]:
+    """Loopback ports there that sshd listens on for somebody."""
+    lines = host.run(["ss", "-Hltn"]).stdout.splitlines()
+    return {int(line.split()[3].rpartition(":")[2]) for line in lines if line.split()[3].startswith("127.0.0.1:")}
+
+
+def test_packages_go_on_coming_from_here(make: Make, far: Far) -> None:
+    """After the connection broke, and when another process of this user takes the worker over, or starts the next one."""
+    host, first = far.host, make()
+    worker = first.start(order(first), lambda line: None)
+    (port,) = {supply.port for supply in first._supplies.values()}
+    assert port in _ports(host), "this machine reaches no index"
+    for pid in host.run(["pgrep", "-f", "sshd: ana"]).stdout.split():
+        host.run(["kill", "-9", pid], check=False)
+    eventually(lambda: first.alive(worker) and port in _ports(host), "the same port, through a new connection")
+    first.close()
+    eventually(lambda: port not in _ports(host), "nobody is there")
+    second = make()
+    found = next(each for each in second.find() if each.id == worker.id)
+    second.reach(found)
+    assert port in _ports(host)
+    second.stop(found)
+    second.close()
+    third = make()
+    other = third.start(order(third), lambda line: None)
+    assert {supply.port for supply in third._supplies.values()} <= _ports(host) and third._supplies, "although it installed nothing"
+    third.stop(other)
+
+
 def _answers(worker: Worker) -> str:
     try:
         return str(WorkerHttp(worker.endpoint, timeout_s=5).get("status")["worker_id"])

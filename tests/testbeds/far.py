@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,13 @@ class Far(NamedTuple):
 def far() -> Iterator[Far]:
     """Shared by a module: the software is installed there once."""
     need_hosts()
+    with open_far() as found:
+        yield found
+
+
+@contextmanager
+def open_far() -> Iterator[Far]:
+    """The machine, for whoever is no test. Raises AssertionError if something of it is left at the end."""
     with tempfile.TemporaryDirectory() as place, Network() as network:
         key = make_client_key(Path(place))
         host = network.host("box", hide=[folder for folder in OURS if folder != str(Path.home())])

@@ -12,6 +12,10 @@ import pytest
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = {
     "ip": "iproute2",
+    "tc": "iproute2",
+    "ss": "iproute2",
+    "mount": "mount",
+    "umount": "mount",
     "nft": "nftables",
     "nsenter": "util-linux",
     "unshare": "util-linux",

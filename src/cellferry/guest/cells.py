@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Done:
     frame: dict[str, Any]
     roots: dict[str, Any]
     given: dict[str, Any]
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """How it ended, for its journal."""
     changed: list[str] | None = None
     """Names of ``given`` that the cell changed; None: not looked at yet."""
     left: dict[str, Any] | None = None
@@ -217,11 +219,14 @@ class Cells:
         self.done = done
         if not self.link.connected or meta.get("detach"):
             done.changed = changed_names(self.heap, done.given)
+        done.journal.going_home = True
         if not meta.get("detach"):
             self._send_home(done.frame, Load(roots, home.given, meta["fetch_limit"]))
+        done.outcome = {key: outcome[key] for key in ("status", "ename", "evalue")} | {"ran_s": ran_s}
         if done.changed is not None:
             self.keep()
-        done.journal.end({key: outcome[key] for key in ("status", "ename", "evalue")} | {"ran_s": ran_s})
+        else:
+            done.journal.end(done.outcome)
 
     def keep(self) -> None:
         """Write the last cell's results to the disk, if nobody has them: its client is gone. Repeatable."""
@@ -229,6 +234,7 @@ class Cells:
         if done is None or done.journal.claimed:
             return
         done.journal.orphan()
+        lost = ""
         if done.changed is None:
             sent = {oid for oid, _seal in self.last[2].changes} if self.last is not None else set()
             done.changed = changed_names(self.heap, done.given, sent)
@@ -238,7 +244,8 @@ class Cells:
             if done.left:
                 store_results(done.journal.folder, done.left)
         except OSError as exc:
-            done.journal.end({"status": done.frame["reply"]["status"], "lost": f"the results could not be kept: {exc}"})
+            lost = f"the results could not be kept: {exc}"
+        done.journal.end({**done.outcome, "lost": lost})  # now: whoever hears that it has ended asks for the results
 
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
         if self.data_only:

@@ -117,7 +117,11 @@ class Link(FileWords):
         if not meta["parcel"]["bulk"]:
             self.door.post(lambda: self.cells.run(meta, buffers, None, None, journal))
             return
-        self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers, journal)
+        try:
+            self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers, journal)
+        except Exception:
+            self.door.queue.never(journal)
+            raise
         claims = self.inbox.claims(self.cells.heap, buffers[-1]) if not self.vm else []
         self.send({"op": "want", "claims": claims, "addresses": self.inbox.addresses() if self.vm else []})
 

@@ -56,8 +56,11 @@ class Journal:
         _write(self.folder / "run.json", {**about, "pid": os.getpid(), "asked_unix_s": time.time()})
         self.events = 0
         self.ended = False
+        self.going_home = False
+        """The cell is over: what it made is on its way, and nobody has to wait for it any more."""
         self._lock = threading.Lock()
         self._piece, self._file, self._written, self._room = 0, -1, 0, HEAD_BYTES
+        self._path = self.folder
         self._tail: deque[int] = deque()
 
     def began(self) -> None:
@@ -94,7 +97,7 @@ class Journal:
                     at = self._written
                     os.write(self._file, b"".join(parts))
                     self._written += size
-                    again = partial(_read_event, self.folder / _EVENTS.format(self._piece), at, size, self.run)
+                    again = partial(_read_event, self._path, at, size, self.run)
             except OSError:
                 pass
             return self.events, again
@@ -129,7 +132,8 @@ class Journal:
             (self.folder / _EVENTS.format(self._tail.popleft())).unlink(missing_ok=True)
         self._piece += 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self.folder / _EVENTS.format(self._piece), flags, 0o600)
+        self._path = self.folder / _EVENTS.format(self._piece)
+        self._file = os.open(self._path, flags, 0o600)
         self._written, self._room = 0, HEAD_BYTES if self._piece == 1 else PIECE_BYTES
 
     def _mark(self, name: str) -> None:

@@ -33,7 +33,7 @@ class Queue:
         if meta.get("detach"):
             journal.orphan()
         with self._lock:
-            before = len(self._waiting)
+            before = sum(not other.going_home for other in self._waiting)
             self._waiting.append(journal)
             if not meta.get("detach"):
                 self._links[journal.run] = link

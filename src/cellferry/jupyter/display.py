@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from cellferry.model import CellReport, PackageRow, Shipped
@@ -118,14 +118,27 @@ def estimate(report: CellReport, offers: Table | None = None) -> Estimate:
     return Estimate(shipped_table(report.shipped), packages_table(report.packages), offers)
 
 
-def summary(report: CellReport) -> str:
-    """What a user should know after a cell beyond its outputs; empty when there is nothing to say."""
+def summary(report: CellReport, offered: Collection[str] = ()) -> str:
+    """What a user should know after a cell beyond its outputs; empty when there is nothing to say.
+
+    ``offered``: the names for which something of their own is shown (``stays``).
+    """
     lines = list(report.notes)
-    told = " ".join(lines)
-    stayed = [name for name in report.stayed_there if name not in told]
+    stayed = [name for name in unsaid(report) if name not in offered]
     if stayed:
-        lines.append(f"stays on worker {report.worker} until a local cell names it: {', '.join(stayed)}")
+        lines.append(stays(report.worker, stayed))
     return "\n".join(lines)
+
+
+def unsaid(report: CellReport) -> list[str]:
+    """The names that stayed on the worker, without those of which a note tells."""
+    told = " ".join(report.notes)
+    return [name for name in report.stayed_there if name not in told]
+
+
+def stays(worker: str, names: Sequence[str]) -> str:
+    """That these values are on the worker only."""
+    return f"stays on worker {worker} until a local cell names it: {', '.join(names)}"
 
 
 def size_text(size_bytes: float) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cellferry.model import CellReport, CellRequest
 
 _LOADED = "_cellferry"
+_MOST_OFFERED = 5  # values that stayed and are shown each by itself; a line tells of the others
 _REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
 
 
@@ -168,10 +169,20 @@ class RemoteMagics(Magics):
 
             detached.show(self, report.run, report.worker)
         if report.notes or report.stayed_there:
-            from cellferry.jupyter.display import summary
-
-            self.screen.note(summary(report))
+            self._tell(report)
         return None
+
+    def _tell(self, report: CellReport) -> None:
+        from cellferry.jupyter.display import stays, summary, unsaid
+
+        names = self._shell.user_ns
+        waiting = self.session.needs_fetch("\n".join(unsaid(report)))
+        offered = [name for name in unsaid(report) if name in waiting][:_MOST_OFFERED]
+        text = summary(report, offered)
+        if text:
+            self.screen.note(text)
+        for name in offered:
+            self.screen.stayed(stays(report.worker, [name]), names[name])
 
     def _offers(self, request: CellRequest) -> Any:
         """For an estimate: which machines would be tried; None for a worker that is a process of this machine."""
@@ -191,8 +202,12 @@ class RemoteMagics(Magics):
             failures.as_shown_already(self._shell, error)
         return error
 
-    def tell_offers(self) -> None:
-        """Show what can be brought home, once."""
+    def tell_offers(self, cell: str = "") -> None:
+        """Show what can be brought home, once. Not below ``cell`` if it brings one home: that one needs no offer any more,
+        and the others wait for the next cell."""
+        if cell.split()[:2] == ["%remote", "attach"]:
+            self.offers = [offer for offer in self.offers if offer.split()[-1] not in cell.split()]
+            return
         while self.offers:
             self.screen.note(self.offers.pop(0))
 
@@ -200,7 +215,7 @@ class RemoteMagics(Magics):
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""
         self.host.begin(info)
         if self.offers:
-            self.tell_offers()
+            self.tell_offers(info.raw_cell or "")
         if self._refusal is not None:
             self._refusal.withdraw()
             self._refusal = None

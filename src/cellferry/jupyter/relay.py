@@ -44,6 +44,9 @@ class DoorScreen(Screen, Protocol):
     def connect(self, port: CommPort) -> None:
         """Give the frontend's widget messages their way to the worker; called once, before the first message."""
 
+    def stayed(self, text: str, value: object) -> None:
+        """Say that ``value``, a placeholder, stayed on its worker; where the frontend can, with a button to bring it here."""
+
     def worker_lost(self, worker: str | None = None) -> None:
         """This worker, or every one, has ended: its widgets are closed in the frontend, which shows them as dead."""
 
@@ -144,8 +147,13 @@ class KernelScreen:
 
     def note(self, text: str) -> None:
         """See ``screen.Screen``."""
-        page = f'<div style="opacity: 0.7; font-size: 90%">{as_html(text)}</div>'
-        self._shell.display_pub.publish({"text/plain": text, "text/html": page}, {})
+        self._shell.display_pub.publish(_note(text), {})
+
+    def stayed(self, text: str, value: object) -> None:
+        """See ``DoorScreen``."""
+        shown, _ = self._shell.display_formatter.format(value)
+        ours = {mime: data for mime, data in shown.items() if mime.startswith("application/vnd.cellferry.")}
+        self._shell.display_pub.publish({**_note(text), **ours}, {})
 
     def progress(self, text: str) -> None:
         """See ``screen.Screen``: one display that is updated; an empty one is left, for a frontend cannot take one away."""
@@ -255,11 +263,19 @@ class TerminalScreen:
         """See ``screen.Screen``."""
         self._shell.display_pub.publish({"text/plain": text}, {})
 
+    def stayed(self, text: str, value: object) -> None:
+        """See ``DoorScreen``."""
+        self.note(text)
+
     def progress(self, text: str) -> None:
         """See ``screen.Screen``: one line of stderr, written over."""
         sys.stderr.write("\r" + text.ljust(self._bar_chars) + ("" if text else "\r"))
         sys.stderr.flush()
         self._bar_chars = len(text)
+
+
+def _note(text: str) -> dict[str, str]:
+    return {"text/plain": text, "text/html": f'<div style="opacity: 0.7; font-size: 90%">{as_html(text)}</div>'}
 
 
 def show_by_shell(shell: Any, kind: str, message: Message) -> None:

@@ -48,7 +48,6 @@ class Away:
     since_s: float
     """When it was lost."""
     next_s: float = 0.0
-    shown: bool = False
     warned: bool = False
 
     def pause_s(self) -> float:
@@ -68,6 +67,7 @@ class Redial:
         self._closing = threading.Event()
         self._dialled: Channel | None = None
         self._back: Away | None = None
+        self._shown = False
         remote = endpoint.kind != "unix"
         self.channel = Lasting(
             self.dial_again, beat_s=2 * BEAT_S if remote else 0, silent_s=SILENT_S if remote else 0, on_silence=self._answers
@@ -112,7 +112,7 @@ class Redial:
             f"the connection to worker {self.name!r} has been lost for {_span(time.monotonic() - since_s)}, and you stopped "
             "waiting for it; the cell goes on there",
             "when the worker can be reached again, collect what the cell made: %remote attach",
-        )
+        ).not_again()
         self.lost = self.lost or error
         return error
 
@@ -121,17 +121,17 @@ class Redial:
         away, now = self.away, time.monotonic()
         if away is not None and self.lost is None:
             if now - away.since_s >= SHOWN_AFTER_S:
-                away.shown = True
+                self._shown = True
                 left_s = away.next_s - now
                 again = f"trying again in {left_s:.0f} s" if left_s >= 1 else "trying again"
                 goes_on = "the cell goes on there; " if at_work else ""
                 screen.progress(f"connection to {self.name} lost {_span(now - away.since_s)} ago; {goes_on}{again}")
             return
         back, self._back = away or self._back, None
-        if back is not None and back.shown:
-            back.shown = False
+        if self._shown:
+            self._shown = False
             screen.progress("")
-            if self.lost is None and now - back.since_s >= NOTED_AFTER_S:
+            if back is not None and self.lost is None and now - back.since_s >= NOTED_AFTER_S:
                 screen.note(f"the connection to {self.name} was lost for {_span(now - back.since_s)}; nothing is missing")
 
     def close(self) -> None:

@@ -159,6 +159,7 @@ class KernelLink:
         before = self._channel.received_bytes
         while True:
             frame, buffers = self.wait("home", deadline)
+            self._at_work = False
             if self.data_only:
                 return Returned(checked_frame(frame), unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
             meta = frame["parcel"]
@@ -317,6 +318,7 @@ class KernelLink:
                 continue
             if frame[0]["op"] == "closed":
                 self._check(closed=True)
+            self._redial.show(self.screen, self._at_work)
             return frame
 
     def _check(self, closed: bool = False) -> None:

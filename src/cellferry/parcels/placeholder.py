@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NoReturn
 
 from cellferry.errors import StaysThere
@@ -9,6 +10,9 @@ from cellferry.parcels import context
 
 BOUND_TO_PROCESS = "it is bound to that process"
 """Why files, locks, generators, widgets and their like stay where they were made."""
+
+MIME = "application/vnd.cellferry.placeholder+json"
+"""How JupyterLab's extension knows a placeholder; it draws one with a button that brings the value here."""
 
 
 class Placeholder:
@@ -34,6 +38,17 @@ class Placeholder:
             parts.append(human_bytes(self.size_bytes))
         why = f"; {self.reason}" if self.reason else ""
         return f"<on worker {self.worker!r}: {', '.join(parts)}{why}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """For a frontend: the text, and what the extension needs to offer the value. ``name`` is "" where no variable of
+        the notebook holds it."""
+        told = {"name": self._held_as(), "type": self.type_name, "size_bytes": self.size_bytes}
+        return {"text/plain": repr(self), MIME: {**told, "worker": self.worker, "reason": self.reason}}
+
+    def _held_as(self) -> str:
+        # In a kernel the notebook's variables are those of __main__.
+        names = vars(sys.modules["__main__"])
+        return next((n for n, held in list(names.items()) if held is self and not n.startswith("_")), "")
 
     def __getattr__(self, name: str) -> NoReturn:
         if (name.startswith("__") and name.endswith("__")) or name.startswith(("_repr_", "_ipython_")):

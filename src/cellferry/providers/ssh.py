@@ -47,9 +47,10 @@ from cellferry.providers.ssh_far import (
     read_look,
     start_script,
     stop_script,
+    supply_script,
     wait_script,
 )  # fmt: skip
-from cellferry.providers.ssh_install import index_hosts, install, installed, supplied
+from cellferry.providers.ssh_install import index_hosts, install, installed, needs_supply, supplied
 from cellferry.providers.ssh_tunnel import Supply, Tunnel
 from cellferry.providers.told import lease_in, settings_for
 
@@ -124,7 +125,11 @@ class SshProvider(Provider, Market, Tagged, Examined):
         if not await installed(self.connections, host, look, kit):
             supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
             if not await install(self.connections, host, look, kit, supply, progress):
-                del self._supplies[host]
+                self._supplies.pop(host).close()
+        elif host not in self._supplies and await needs_supply(self.connections, host, look, kit):
+            supply = Supply(index_hosts(read_sources({})))
+            await supply.open(self.connections, host)
+            self._supplies[host] = supply
         environ = {"CELLFERRY_CACHE_DIR": look.cache}
         if host in self._supplies:
             environ |= supplied(self._supplies[host], look.cache)
@@ -221,8 +226,23 @@ class SshProvider(Provider, Market, Tagged, Examined):
         if tunnel is None:
             host, folder = _place(worker)
             self.connections.reach(host, self.ask)
+            self.connections.run(self._supply_again(host, folder))
             tunnel = self._tunnels[worker.id] = Tunnel(self.connections, host, f"{folder}/worker.sock")
         return replace(worker, endpoint=Endpoint("tunnel", path=str(tunnel.path)))
+
+    async def _supply_again(self, host: str, folder: str) -> None:
+        """A worker that gets its packages through a process of this user that is gone gets them through this one."""
+        import asyncssh
+
+        answer = await self.connections.script(host, supply_script(folder), wait_s=ASK_S)
+        told = answer.out.strip()
+        if told and host not in self._supplies:
+            supply = Supply(index_hosts(read_sources({})), told)
+            try:
+                await supply.open(self.connections, host)
+            except (asyncssh.Error, OSError):  # the port is taken: by the process that the worker knows, which is alive
+                return
+            self._supplies[host] = supply
 
     def machines(self) -> Sequence[Machine]:
         return [

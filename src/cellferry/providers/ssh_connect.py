@@ -26,6 +26,7 @@ KEEPALIVES = 3
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr")
 """The fast ones first: with hardware support aes128-gcm moves about twice what chacha20 does."""
 T = TypeVar("T")
+Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Connections:
         self._lock = threading.Lock()
         self._open: dict[str, Any] = {}
         self._opening: dict[str, asyncio.Lock] = {}
+        self._hooks: dict[str, list[Hook]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do ``work`` in the loop's thread and wait for it; KeyboardInterrupt cancels it, and waits until it has tidied up."""
@@ -104,8 +107,19 @@ class Connections:
             there = self._open.get(host)
             if there is not None and not there.is_closed():
                 return there
-            self._open[host] = await self._connect(host)
-            return self._open[host]
+            self._open[host] = made = await self._connect(host)
+            for hook in self._hooks.get(host, ()):
+                task = asyncio.ensure_future(hook(made))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            return made
+
+    def whenever_made(self, host: str, hook: Hook) -> Callable[[], None]:
+        """Call ``hook`` with each new connection to ``host`` from now on, until what this returns is called. It must not raise.
+        Only in the loop's thread."""
+        hooks = self._hooks.setdefault(host, [])
+        hooks.append(hook)
+        return lambda: hooks.remove(hook) if hook in hooks else None
 
     def drop(self, host: str) -> None:
         """This connection does not answer: the next use makes a new one. Only in the loop's thread."""

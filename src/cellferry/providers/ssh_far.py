@@ -73,7 +73,7 @@ def install_script(
 
     ``python``: ">=3.11.7,<3.12", what packages chosen for this Python may need; an older 3.11 is better than none.
 
-    Says ``supplied`` when the index could only be reached through ``supply``.
+    Says ``supplied`` when the index could only be reached through ``supply``, and leaves a file of that name.
     """
     q = shlex.quote
     exports = "\n".join(f"export {name}={q(value)}" for name, value in supply.items())
@@ -89,6 +89,7 @@ venv {q(python)} || venv {q(python.partition(",<")[0].removeprefix(">=").rpartit
 if ! venv/bin/python -c 'import socket, sys; socket.create_connection((sys.argv[1], 443), 4)' {q(index_host)} 2>/dev/null; then
 {exports or ":"}
 echo supplied
+: > supplied
 fi
 {q(uv)} pip install -q --python venv/bin/python --no-deps {shlex.join(sources)} -r requirements.txt ./*.whl
 : > done
@@ -133,6 +134,13 @@ while :; do
   if [ "$now" != "$seen" ]; then seen=$now; echo "phase $(tail -n 1 phase 2>/dev/null)"; fi
   sleep 0.05
 done
+"""
+
+
+def supply_script(folder: str) -> str:
+    """Says the URL through which the worker of that folder gets packages from us, if it does. It holds a secret."""
+    return f"""cd {shlex.quote(folder)} 2>/dev/null && \\
+sed -n "s/^export HTTPS_PROXY='\\{{0,1\\}}\\(http:..cellferry:[^']*\\).*/\\1/p" environ.sh; true
 """
 
 

@@ -52,8 +52,16 @@ def supplied(supply: Supply, cache: str) -> dict[str, str]:
 
 async def installed(connections: Connections, host: str, look: Look, kit: Kit) -> bool:
     """Whether exactly this software is there."""
-    answer = await connections.script(host, f"test -e {look.cache}/software/{kit.key}/done && echo yes; true\n", wait_s=30)
-    return answer.out.strip() == "yes"
+    return await _has(connections, host, f"{look.cache}/software/{kit.key}/done")
+
+
+async def needs_supply(connections: Connections, host: str, look: Look, kit: Kit) -> bool:
+    """Whether this software, which is there, could only be installed through us: its packages will have to come so as well."""
+    return await _has(connections, host, f"{look.cache}/software/{kit.key}/supplied")
+
+
+async def _has(connections: Connections, host: str, path: str) -> bool:
+    return (await connections.script(host, f"test -e {path} && echo yes; true\n", wait_s=30)).out.strip() == "yes"
 
 
 async def install(connections: Connections, host: str, look: Look, kit: Kit, supply: Supply, progress: Progress) -> bool:
@@ -70,7 +78,7 @@ async def install(connections: Connections, host: str, look: Look, kit: Kit, sup
     await _send(connections, host, kit, part, None if "there" in answer.out else uv)
     progress(f"{host}: the worker's software is installed")
     sources = read_sources(os.environ)
-    await supply.open(await connections.to(host))
+    await supply.open(connections, host)
     await _send_authorities(connections, host, look.cache)
     index = urlsplit(sources.default).hostname or PUBLIC_INDEX
     arguments = [word for word in sources.arguments() if not word.startswith(("/", "file:"))]

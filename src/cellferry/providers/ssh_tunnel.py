@@ -6,13 +6,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import hmac
+import os
 import secrets
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from cellferry.errors import CellferryError
 from cellferry.providers.ssh_connect import Connections
@@ -22,6 +27,10 @@ INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch
                          "release-assets.githubusercontent.com"})  # fmt: skip
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
 _HEAD_BYTES = 1 << 16
+_PLACE, _PREFIX = "/tmp", "cft-"
+_YOUNG_S = 5.0
+"""A socket may be there a moment before anybody listens on it."""
+_PORT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _OPEN_S = 5.0
 """How long the machine may take to open a way to the worker before the connection to it is taken for dead."""
 
@@ -34,7 +43,8 @@ class Tunnel:
 
     def __init__(self, connections: Connections, host: str, far: str) -> None:
         self._connections, self._host, self._far = connections, host, far
-        self.folder = Path(tempfile.mkdtemp(prefix="cft-", dir="/tmp"))  # mode 0700, and short
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))  # mode 0700, and short
         self.path = self.folder / "worker.sock"
         self._server = connections.run(self._open())
 
@@ -64,23 +74,65 @@ class Tunnel:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Supply:
-    """A proxy for package indexes alone, spoken by this process and reached there by a loopback port with a password."""
+def _sweep() -> None:
+    """Remove the folders of processes that were killed: ours, where nobody listens any more."""
+    for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            told = (folder / "worker.sock").stat()
+            if told.st_uid != os.geteuid() or time.time() - told.st_mtime < _YOUNG_S:
+                continue
+            with socket.socket(socket.AF_UNIX) as asked:
+                asked.setblocking(False)
+                if asked.connect_ex(str(folder / "worker.sock")) == errno.ECONNREFUSED:
+                    shutil.rmtree(folder, ignore_errors=True)
 
-    def __init__(self, hosts: frozenset[str]) -> None:
+
+class Supply:
+    """A proxy for package indexes alone, spoken by this process and reached there by a loopback port with a password.
+
+    ``before``: the ``url`` of one that an earlier process of this user had, which a worker there was told.
+    """
+
+    def __init__(self, hosts: frozenset[str], before: str = "") -> None:
         self._hosts = INDEX_HOSTS | hosts
-        self._password = secrets.token_urlsafe(24)
-        self.port = 0
+        told = urlsplit(before)
+        self._password = told.password or secrets.token_urlsafe(24)
+        self.port = told.port or 0
+        self._listener: Any = None
+        self._forget: Callable[[], None] = lambda: None
 
     @property
     def url(self) -> str:
         """For ``HTTPS_PROXY`` there. A secret: it goes into a private file and the worker's own process, nowhere else."""
         return f"http://cellferry:{self._password}@127.0.0.1:{self.port}"
 
-    async def open(self, connection: Any) -> None:
-        """Let ``connection``'s machine reach it; at the same port as before, if it had one."""
-        listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
-        self.port = int(listener.get_port())
+    async def open(self, connections: Connections, host: str) -> None:
+        """Let ``host`` reach it; at the same port as before, if it had one, over this connection and those that follow it."""
+        await self._listen(await connections.to(host))
+        self._forget = connections.whenever_made(host, self._again)
+
+    def close(self) -> None:
+        """Nobody there needs it. Only in the loop's thread; repeatable."""
+        self._forget()
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _listen(self, connection: Any) -> None:
+        self._listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
+        self.port = int(self._listener.get_port())
+
+    async def _again(self, connection: Any) -> None:
+        """The machine may hold the port for a connection that it does not know yet to be dead."""
+        import asyncssh
+
+        for pause_s in (0.0, *_PORT_S):
+            await asyncio.sleep(pause_s)
+            try:
+                await self._listen(connection)
+                break
+            except (asyncssh.Error, OSError):
+                if connection.is_closed():
+                    break  # packages cannot be had there; who needs some is told
 
     def _handler(self, _host: str, _port: int) -> Callable[[Any, Any], Any]:
         return self._serve
