@@ -91,4 +91,8 @@ def test_it_brings_what_belongs_and_nothing_else(wheel: Path) -> None:
     assert "cellferry/py.typed" in names
     assert any(name.endswith("share/jupyter/kernels/cellferry/kernel.json") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    lab = "share/jupyter/labextensions/@cellferry/lab"
+    assert any(f"{lab}/static/remoteEntry" in name for name in names)
+    assert {f"{lab}/{name}" for name in ("install.json", "package.json")} <= {name.partition("/data/")[2] for name in names}
+    assert not [name for name in names if name.startswith("cellferry/labextension")], "it is shipped once"
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "benchmarks"))]

@@ -91,7 +91,7 @@ const Gauge = React.memo(function Gauge(props: { row: IBudgetRow }): JSX.Element
   return (
     <div className={`cf-gauge cf-mod-${gauge.level}`}>
       <div className="cf-line" ref={edit}>
-        <span className="cf-grow">{title}</span>
+        <span className="cf-grow">{titleOf(row, trans)}</span>
         {editing ? null : (
           <>
             <span className="cf-number">{limit === null ? trans.__('no limit') : dollars(limit)}</span>
@@ -136,8 +136,13 @@ export function Budget(): JSX.Element {
   }
   return (
     <Section name="budget" title={trans.__('Budget')}>
-      {rows.map(row => (
-        <Gauge key={`${row.period} ${row.notebook} ${row.simulated}`} row={row} />
+      {rows.map((row, n) => (
+        <React.Fragment key={`${row.period} ${row.notebook} ${row.simulated}`}>
+          {row.simulated && !rows[n - 1]?.simulated ? (
+            <div className="cf-subtitle">{trans.__('Simulated money')}</div>
+          ) : null}
+          <Gauge row={row} />
+        </React.Fragment>
       ))}
       {budget === null ? <p className="cf-quiet">{trans.__('Waiting for the server…')}</p> : null}
       {budget && !rows.length ? (
