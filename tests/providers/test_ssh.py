@@ -188,9 +188,10 @@ def test_two_threads_that_reach_one_worker_make_one_tunnel(make: Make, monkeypat
     second, made, both = make(), list[Tunnel](), threading.Barrier(2)
 
     def together(*args: Any) -> Tunnel:
-        made.append(Tunnel(*args))
+        mine = Tunnel(*args)
+        made.append(mine)
         both.wait(PATIENCE_S)
-        return made[-1]
+        return mine
 
     monkeypatch.setattr("cellferry.providers.ssh.Tunnel", together)
     threads = [threading.Thread(target=second.reach, args=(worker,)) for _ in range(2)]
