@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.jobs > 1 and chosen.seed is None:
         return _several(chosen)
     seeds = [chosen.seed] if chosen.seed is not None else [chosen.first + n * chosen.step for n in range(chosen.seeds)]
+    for number in (signal.SIGTERM, signal.SIGINT):  # whoever ends it finds nothing left either
+        signal.signal(number, lambda *_: sys.exit(1))
     with _place():
         return _run(seeds, chosen.log, alone=chosen.seed is not None)
 

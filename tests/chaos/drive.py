@@ -148,6 +148,8 @@ class Drive:
         self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home)]
         if not home:
             return False
+        if attached and part.file:
+            self._notebook.run(f"%remote get {part.file}")  # ``attach`` brings outputs and values
         values = {name: self._notebook.has(name) for name in part.values}
         wrong = [name for name in part.values if values[name] != truth.values[name]]
         self.told.wrong += [f"cell {number}: {name} is {values[name]!s:.90}, not {truth.values[name]!s:.90}" for name in wrong]

@@ -23,6 +23,7 @@ from cellferry.link.identity import make_identity
 from cellferry.model import CellRequest, Lease, Offer, Order, Worker
 from cellferry.providers.base import Provider
 from cellferry.providers.ssh import SshProvider
+from cellferry.providers.ssh_tunnel import Tunnel
 from cellferry.testing.contract import PATIENCE_S, ProviderContract, eventually
 from testbeds.far import Far, far  # noqa: F401
 from testbeds.hosts import OURS, Host
@@ -178,6 +179,30 @@ def test_a_dropped_connection_is_made_again(make: Make, far: Far) -> None:
     eventually(lambda: _answers(worker) == status["worker_id"], "the same worker answers through a new connection")
     assert provider.alive(worker)
     provider.stop(worker)
+
+
+def test_two_threads_that_reach_one_worker_make_one_tunnel(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a restart: what was left is looked for in a thread, while the user types the next cell."""
+    first = make()
+    worker = first.start(order(first), lambda line: None)
+    second, made, both = make(), list[Tunnel](), threading.Barrier(2)
+
+    def together(*args: Any) -> Tunnel:
+        mine = Tunnel(*args)
+        made.append(mine)
+        both.wait(PATIENCE_S)
+        return mine
+
+    monkeypatch.setattr("cellferry.providers.ssh.Tunnel", together)
+    threads = [threading.Thread(target=second.reach, args=(worker,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert len(made) == 2 and len([tunnel for tunnel in made if tunnel.folder.exists()]) == 1
+    second.close()
+    assert not any(tunnel.folder.exists() for tunnel in made)
+    first.stop(worker)
 
 
 def _ports(host: Host) -> set[int]:

@@ -227,7 +227,10 @@ class SshProvider(Provider, Market, Tagged, Examined):
             host, folder = _place(worker)
             self.connections.reach(host, self.ask)
             self.connections.run(self._supply_again(host, folder))
-            tunnel = self._tunnels[worker.id] = Tunnel(self.connections, host, f"{folder}/worker.sock")
+            made = Tunnel(self.connections, host, f"{folder}/worker.sock")
+            tunnel = self._tunnels.setdefault(worker.id, made)
+            if tunnel is not made:  # another thread was quicker
+                made.close()
         return replace(worker, endpoint=Endpoint("tunnel", path=str(tunnel.path)))
 
     async def _supply_again(self, host: str, folder: str) -> None:
@@ -240,7 +243,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
             supply = Supply(index_hosts(read_sources({})), told)
             try:
                 await supply.open(self.connections, host)
-            except (asyncssh.Error, OSError):  # the port is taken: by the process that the worker knows, which is alive
+            except (asyncssh.Error, asyncssh.ChannelListenError, OSError):  # the port is taken: who the worker knows is alive
                 return
             self._supplies[host] = supply
 

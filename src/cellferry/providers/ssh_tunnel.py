@@ -130,7 +130,7 @@ class Supply:
             try:
                 await self._listen(connection)
                 break
-            except (asyncssh.Error, OSError):
+            except (asyncssh.Error, asyncssh.ChannelListenError, OSError):
                 if connection.is_closed():
                     break  # packages cannot be had there; who needs some is told
 
