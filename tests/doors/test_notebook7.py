@@ -36,8 +36,9 @@ def test_a_notebook_with_widgets_progress_and_a_machine(tmp_path):
     environ = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "r"),
                "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "w"),
                "CELLFERRY_STATE_DIR": str(tmp_path / "state")}
-    command = (sys.executable, "-m", "notebook", "--IdentityProvider.token=", "--JupyterNotebookApp.expose_app_in_browser=True",
-               "--LabApp.disabled_extensions={\"@cellferry/lab\": true}")
+    command = (sys.executable, "-m", "notebook", "--IdentityProvider.token=", "--JupyterNotebookApp.expose_app_in_browser=True")
+    (tmp_path / "labconfig").mkdir()
+    (tmp_path / "labconfig" / "page_config.json").write_text('{"disabledExtensions": {"@cellferry/lab": true}}')
     with (
         serving(command, folder, environ, tmp_path / "server.log") as address,
         looking(f"{address}/notebooks/notebook.ipynb", tmp_path) as view,
