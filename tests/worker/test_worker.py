@@ -28,7 +28,7 @@ def test_a_worker_starts_and_its_kernel_answers(start: Any, wait: Wait) -> None:
     assert os.getpgid(pid) == pid, "the kernel has its own process group"
     assert line.ask("cwd") == str(bench.folder / "work")
     status = bench.http.get("status")
-    assert status["worker_id"] == bench.worker.id and status["protocol"] == 1
+    assert status["worker_id"] == bench.worker.id and status["protocol"] == PROTOCOL
     assert status["kernel"]["pid"] == pid and status["kernel"]["generation"] == 1
     assert status["kernel"]["state"] == "running" and status["kernel"]["exitcode"] is None
     assert status["work"] == str(bench.folder / "work") and status["disk_free_bytes"] > 0
@@ -285,6 +285,7 @@ def test_an_embedded_one_ends_with_its_client_even_if_a_cell_runs(start: Any, en
 
 CLIENT = """
 import socket, sys
+from cellferry.model import PROTOCOL
 from cellferry.config import Cellferry
 from cellferry.link.identity import client_context, make_identity
 from cellferry.model import CellRequest, Lease, Order
