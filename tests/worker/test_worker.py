@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from cellferry.model import PROTOCOL
+
 Wait = Callable[..., Any]
 
 
@@ -285,7 +287,6 @@ def test_an_embedded_one_ends_with_its_client_even_if_a_cell_runs(start: Any, en
 
 CLIENT = """
 import socket, sys
-from cellferry.model import PROTOCOL
 from cellferry.config import Cellferry
 from cellferry.link.identity import client_context, make_identity
 from cellferry.model import CellRequest, Lease, Order
