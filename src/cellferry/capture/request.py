@@ -304,7 +304,7 @@ def parse_command(line: str) -> Command:
     if form.takes_request:
         flags = frozenset(word[2:] for word in words[1:] if word.startswith("--") and word[2:] in form.flags)
         asked = [word for word in words[1:] if word[2:] not in flags]
-        return Command(form.name, flags=flags, request=_request(asked, line, f"%remote {form.name}"), line=line.strip())
+        return Command(form.name, flags=flags, request=_request(asked, shlex.join(asked), f"%remote {form.name}"), line=line.strip())
     return _command(form, words[1:], line)
 
 

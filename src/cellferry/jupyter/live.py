@@ -177,7 +177,8 @@ class Hub:
 
     async def _look(self) -> None:
         found: Facts = await self._looking(self.watcher.look)
-        self.facts = found.after(self.facts)
+        boards = await self._looking(self.watcher.boards)  # asking took its time: what is on the boards may be newer
+        self.facts = replace(found.after(self.facts), boards=boards)
         self._say(self.facts.trouble)
         places = await self.places()
         self._tell(state.sections(self.facts, places, self._sections))
