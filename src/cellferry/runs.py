@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -133,6 +134,15 @@ def _watch(notebook: Notebook, row: RunRow, follow: Follower) -> dict[str, Any]:
 def interrupt(row: RunRow, *, hard: bool = False) -> None:
     """Interrupt the run as the stop button would; ``hard``: end its kernel, with all that is in it."""
     WorkerHttp(row.worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
+
+
+def decided(row: RunRow) -> list[str]:
+    """What the watchdog of the run's worker has done and why, a line each, oldest first; none for a worker of an older release.
+
+    Raises LinkError.
+    """
+    told = WorkerHttp(row.worker.endpoint).get("status").get("decisions", ())
+    return [f"{time.strftime('%H:%M:%S', time.localtime(each['unix_s']))} {each['decision']}: {each['reason']}" for each in told]
 
 
 def written(fleet: Fleet, row: RunRow) -> str:

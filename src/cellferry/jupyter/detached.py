@@ -151,9 +151,10 @@ class Log(str):
 
 
 def logs(magics: RemoteMagics, command: Any) -> Log:
-    """``%remote logs [RUN]``: the end of what a run has written."""
+    """``%remote logs [RUN]``: the end of what a run has written, and what its worker's watchdog has done."""
     row = find_run(magics.session.fleet, command.args[0] if command.args else None, magics.host.notebook)
-    return Log(runs.written(magics.session.fleet, row)[-LOG_BYTES:])
+    text, decided = runs.written(magics.session.fleet, row)[-LOG_BYTES:], runs.decided(row)
+    return Log("\n".join([text.rstrip("\n"), "", "its worker:", *decided]) if decided else text)
 
 
 RUNS: list[tuple[str, Callable[[RunRow], str]]] = [
