@@ -17,6 +17,7 @@ from cellferry.fleet.runs import RunRow, find_run
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
 from cellferry.link.http import WorkerHttp
+from cellferry.link.never_sent import is_litter
 from cellferry.link.reports import RESULT, RemoteError
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
@@ -184,6 +185,9 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
         forget_results(open_store(notebook.config.artifact_store), row.run)
     notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
     stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+    files = [path for file in frame.get("files", ()) if not is_litter(path := str(file["path"]))]
+    if files and row.worker.id:
+        stayed.append(f"it wrote files, which are on the worker: {', '.join(files)}; bring them with: %remote get {files[0]}")
     if stayed:
         notebook.host.screen.note("\n".join(stayed))
     reply = frame["reply"]
