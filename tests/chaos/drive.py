@@ -21,6 +21,7 @@ MOST_TRIES = 6
 OURS = {"WorkerLost", "KernelDied", "DiskFull", "SpotTaken", "LinkError", "StartTimeout", "WorkerStartError", "RunGone",
         "NothingToBeHad", "WorkerError", "ParcelError"}  # fmt: skip
 """Errors that a fault explains, and after which a user runs the cell again."""
+ADVICE = ": %remote attach"
 RUN = re.compile(r"%remote attach ([0-9a-f]{12})")
 
 
@@ -111,7 +112,7 @@ class Drive:
 
     def _cell(self, number: int, part: Part) -> bool:
         """Until it has come home; says whether it has, and checks what did."""
-        self._faults.happened.clear()
+        self._faults.next_cell()
         detach = number in self.told.schedule.detached
         code = f"%%remote {self._stage.words} {RETRY}{' detach' if detach else ''}\n{part.code}"
         attach = ""
@@ -119,8 +120,7 @@ class Drive:
             self.told.attempts += 1
             shown = self._run(number, attach or code)
             if detach and not attach and shown.error is None and not shown.died and not shown.hung:
-                found = RUN.search(shown.text)
-                attach = f"%remote attach {found[1]}" if found else "%remote attach"
+                attach = f"%remote attach {RUN.findall(shown.text)[-1]}"
                 continue
             if self._is_home(number, part, shown, bool(attach)):
                 return True
@@ -145,11 +145,10 @@ class Drive:
     def _is_home(self, number: int, part: Part, shown: Shown, attached: bool) -> bool:
         truth = self._truth[number - 1]
         home = not shown.died and not shown.hung and (shown.error or ("",))[0] == part.error
-        self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home)]
+        lossy = attached and "disk full" in self._faults.happened
+        self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home, lossy=lossy)]
         if not home:
             return False
-        if attached and part.file:
-            self._notebook.run(f"%remote get {part.file}")  # ``attach`` brings outputs and values
         values = {name: self._notebook.has(name) for name in part.values}
         wrong = [name for name in part.values if values[name] != truth.values[name]]
         self.told.wrong += [f"cell {number}: {name} is {values[name]!s:.90}, not {truth.values[name]!s:.90}" for name in wrong]
@@ -170,7 +169,7 @@ class Drive:
             self.told.wrong.append(f"cell {number} ended with {name}: {text[:300]}")
         elif not self._faults.happened:
             self.told.wrong.append(f"cell {number} failed although nothing has happened: {name}: {text[:300]}")
-        return ""
+        return "%remote attach" if ADVICE in text else ""
 
     def _excused(self) -> bool:
         """Whether something has happened that may take the results of an acknowledged run away."""
