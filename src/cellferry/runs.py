@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -181,18 +181,36 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if result is not None:
         notebook.host.result(result)
     follow.claim()
+    notebook.fleet.brought.add(row.run)
     if notebook.config.artifact_store:
         forget_results(open_store(notebook.config.artifact_store), row.run)
     notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
     stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
-    files = [path for file in frame.get("files", ()) if not is_litter(path := str(file["path"]))]
-    if files and row.worker.id:
-        stayed.append(f"it wrote files, which are on the worker: {', '.join(files)}; bring them with: %remote get {files[0]}")
+    if row.worker.id:
+        stayed += _bring_files(notebook, row, frame.get("files", ()))
     if stayed:
         notebook.host.screen.note("\n".join(stayed))
     reply = frame["reply"]
     if reply["status"] == "error":
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]]) -> list[str]:
+    """The files that the run wrote, as for a cell that was waited for; returns notes."""
+    names = [name for file in files if not is_litter(name := str(file["path"]))]
+    if not names:
+        return []
+    mine = any(worker.id == row.worker.id for worker in notebook.fleet.workers())
+    try:
+        there = notebook.connect(row.worker)
+        try:
+            began_ns = int((row.began_unix_s or row.asked_unix_s) * 1e9)
+            return there.files.bring(there.link, Path.cwd(), files, began_ns)[1]
+        finally:
+            if not mine:
+                notebook.forget(there)
+    except errors.LinkError as error:
+        return [f"files that it wrote are still on the worker ({error.what}): {', '.join(names)}; bring them with: %remote get {names[0]}"]
 
 
 class _Shown:

@@ -21,6 +21,7 @@ MOST_TRIES = 6
 OURS = {"WorkerLost", "KernelDied", "DiskFull", "SpotTaken", "LinkError", "StartTimeout", "WorkerStartError", "RunGone",
         "NothingToBeHad", "WorkerError", "ParcelError"}  # fmt: skip
 """Errors that a fault explains, and after which a user runs the cell again."""
+ADVICE = ": %remote attach"
 RUN = re.compile(r"%remote attach ([0-9a-f]{12})")
 
 
@@ -74,6 +75,7 @@ class Drive:
         self._notebook = Notebook(folder, self._settings, self._said)
         self._faults = Faults(schedule, stage, self._notebook, self._said)
         self._sockets: set[str] = set()
+        self._went_home = False
 
     def _said(self, text: str) -> None:
         self.told.log.append(f"{time.monotonic() - self._began:7.2f} {text}")
@@ -111,7 +113,8 @@ class Drive:
 
     def _cell(self, number: int, part: Part) -> bool:
         """Until it has come home; says whether it has, and checks what did."""
-        self._faults.happened.clear()
+        self._faults.next_cell()
+        self._went_home = False
         detach = number in self.told.schedule.detached
         code = f"%%remote {self._stage.words} {RETRY}{' detach' if detach else ''}\n{part.code}"
         attach = ""
@@ -119,8 +122,7 @@ class Drive:
             self.told.attempts += 1
             shown = self._run(number, attach or code)
             if detach and not attach and shown.error is None and not shown.died and not shown.hung:
-                found = RUN.search(shown.text)
-                attach = f"%remote attach {found[1]}" if found else "%remote attach"
+                attach = f"%remote attach {RUN.findall(shown.text)[-1]}"
                 continue
             if self._is_home(number, part, shown, bool(attach)):
                 return True
@@ -145,11 +147,12 @@ class Drive:
     def _is_home(self, number: int, part: Part, shown: Shown, attached: bool) -> bool:
         truth = self._truth[number - 1]
         home = not shown.died and not shown.hung and (shown.error or ("",))[0] == part.error
-        self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home)]
+        lossy = attached and "disk full" in self._faults.happened
+        self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home, lossy=lossy)]
+        # all was shown when the notebook died: what came home died with it, as what a local cell had made would
+        self._went_home |= shown.died and tokens(shown.text)[-len(truth.shown) :] == truth.shown
         if not home:
             return False
-        if attached and part.file:
-            self._notebook.run(f"%remote get {part.file}")  # ``attach`` brings outputs and values
         values = {name: self._notebook.has(name) for name in part.values}
         wrong = [name for name in part.values if values[name] != truth.values[name]]
         self.told.wrong += [f"cell {number}: {name} is {values[name]!s:.90}, not {truth.values[name]!s:.90}" for name in wrong]
@@ -164,13 +167,15 @@ class Drive:
         assert shown.error is not None
         name, text = shown.error
         self._faults.over()  # whoever reads an error takes that long, and the advice is for afterwards
+        if name == "RunGone" and self._went_home:
+            return ""
         if name == "RunGone" and attached and not self._excused():
             self.told.wrong.append(f"cell {number}: an acknowledged run is gone: {text[:200]}")
         elif name not in OURS and "No space left" not in text:
             self.told.wrong.append(f"cell {number} ended with {name}: {text[:300]}")
         elif not self._faults.happened:
             self.told.wrong.append(f"cell {number} failed although nothing has happened: {name}: {text[:300]}")
-        return ""
+        return "%remote attach" if ADVICE in text else ""
 
     def _excused(self) -> bool:
         """Whether something has happened that may take the results of an acknowledged run away."""

@@ -23,7 +23,12 @@ class Faults:
         self.wrong: list[str] = []
         """Faults that could not be made: errors of the suite."""
         self.happened: set[str] = set()
-        """Kinds that have happened under the running cell."""
+        """Kinds that have happened under the running cell, or were not over when it began."""
+        self._going_on: list[str] = []
+
+    def next_cell(self) -> None:
+        """Another cell begins."""
+        self.happened = set(self._going_on)
 
     def watch(self, cell: int) -> Callable[[str], None]:
         def seen(text: str) -> None:
@@ -47,10 +52,12 @@ class Faults:
         self._threads.clear()
 
     def _guarded(self, fault: Fault) -> None:
+        self._going_on.append(fault.kind)
         try:
             self._make(fault)
         except Exception as exc:
             self.wrong.append(f"{fault} could not be made: {exc!r}")
+        self._going_on.remove(fault.kind)
         self._said(f"OVER {fault}")
 
     def _make(self, fault: Fault) -> None:

@@ -40,6 +40,7 @@ class Notebook:
     said: Callable[[str], None]
     _manager: Any = field(init=False)
     _client: Any = field(init=False)
+    _killed: bool = False
 
     def __post_init__(self) -> None:
         self._manager = KernelManager(kernel_name="python3")
@@ -58,6 +59,7 @@ class Notebook:
         return int(self._manager.provisioner.pid)
 
     def kill(self) -> None:
+        self._killed = True
         os.kill(self.pid, signal.SIGKILL)
 
     def sockets(self) -> set[str]:
@@ -69,6 +71,7 @@ class Notebook:
         """As the button does for a kernel that has died."""
         self._client.stop_channels()
         self._manager.restart_kernel(now=True)
+        self._killed = False
         self._connect()
 
     def close(self) -> None:
@@ -97,6 +100,7 @@ class Notebook:
                 continue
             kind, content = message["msg_type"], message["content"]
             if kind == "status" and content["execution_state"] == "idle":
+                shown.died = self._killed  # the last that it said may arrive after its death
                 return shown
             text = _text_of(kind, content)
             if kind == "error":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,8 @@ ROOM_BYTES = 96 << 20
 """The disk on which workers have their folders."""
 SLOW = ("root", "tbf", "rate", "16mbit", "burst", "32kb", "latency", "400ms")
 RESET_EVERY_S = 0.05
+GUEST = re.compile(r"cellferry[./]guest")
+"""A kernel: a module of this environment, or one brought into another."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Stage(ABC):
         found = {pid: words for pid, words in self.pids().items() if "cellferry" in words}
         parents = {pid: _parent(pid) for pid in found}
         whole = []
-        for kernel in (pid for pid, words in found.items() if "cellferry.guest" in words):
+        for kernel in (pid for pid, words in found.items() if GUEST.search(words)):
             server = parents.get(kernel, 0)
             keeper = parents.get(server, 0)
             if keeper in found and "cellferry.worker" in found[server] and "cellferry.worker" in found[keeper]:

@@ -27,12 +27,11 @@ log, settings = ["begun"], {{"step": 1, "parts": [0.5]}}
 
 @dataclass(frozen=True)
 class Part:
-    """One remote cell: its code, what of it is compared, the error that it ends with, the file that it writes."""
+    """One remote cell: its code, what of it is compared, the error that it ends with."""
 
     code: str
     values: tuple[str, ...]
     error: str = ""
-    file: str = ""
 
 
 def _ticks(number: int, *body: str) -> str:
@@ -57,7 +56,6 @@ PARTS = (
         f"{_ticks(4)}with open('made.txt', 'w') as file:\n    file.write('line\\n' * 1000 + str(sum(shown)))\n"
         "written = Path('made.txt').stat().st_size\n'result 4.0'",
         ("written", "seal(Path('made.txt').read_text())"),
-        file="made.txt",
     ),
     Part(f"log.append('failing')\n{_ticks(5)}raise ValueError('as it should')", ("log",), "ValueError"),
     Part(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cellferry.guest import journal as room
 from cellferry.guest.journal import Journal
 from cellferry.worker.kept import any_kept
-from cellferry.worker.runs import Events, listing
+from cellferry.worker.runs import Events, Runs, listing
 
 
 def _text(text: str, name: str = "stdout", parent: str = "p") -> dict[str, Any]:
@@ -146,3 +146,43 @@ def test_a_full_disk_does_not_reach_the_cell(tmp_path: Path, monkeypatch: pytest
     journal.event(_text("y"), [])
     frames = _all(Events(tmp_path / "runs/r1"))
     assert [(frame["op"], frame.get("n")) for frame, _ in frames] == [("cut", None), ("event", 2)]
+
+
+def test_half_an_output_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full takes the beginning of what is written, and more when there is room again."""
+    journal, write = _new(tmp_path), os.write
+    journal.event(_text("a\n"), [])
+    room_bytes = [20]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room_bytes:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: room_bytes.pop()])
+
+    monkeypatch.setattr(room.os, "write", full)
+    journal.event(_text("b\n"), [])
+    monkeypatch.undo()
+    journal.event(_text("c\n"), [])
+    frames = [frame for frame, _ in _all(Events(tmp_path / "runs/r1"))]
+    assert [frame["op"] for frame in frames] == ["event", "cut", "event"]
+    assert frames[2]["message"]["content"]["text"] == "c\n"
+
+
+def test_a_run_whose_end_could_not_be_written_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = _new(tmp_path)
+
+    def full(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "_write", full)
+    journal.end({"status": "ok"})
+    sent: list[dict[str, Any]] = []
+
+    class Paper:
+        def send(self, frame: dict[str, Any], buffers: Any = ()) -> None:
+            sent.append(frame)
+
+    done = threading.Thread(target=Runs(tmp_path / "runs").serve, args=(Paper(), {"op": "follow", "run": "r1"}), daemon=True)
+    done.start()
+    done.join(10)
+    assert not done.is_alive() and sent[-1]["op"] == "end", "whoever follows it does not wait for ever"

@@ -46,13 +46,26 @@ def test_a_cell_is_let_go_and_brought_home(new_user: NewUser) -> None:
     assert "in between" in user.sees(f"%remote attach {run}")  # once more, for whoever missed it
 
 
-def test_files_of_a_cell_that_was_let_go_are_named_and_brought(new_user: NewUser) -> None:
+def test_files_of_a_cell_that_was_let_go_come_home_too(new_user: NewUser) -> None:
     user = new_user()
     user.sees("%%remote detach\nwith open('made.txt', 'w') as file: file.write('there')\nmade = True")
-    assert "%remote get made.txt" in user.sees("%remote attach")
-    assert user.has("made") and not (user.folder / "made.txt").exists()
-    user.sees("%remote get made.txt")
+    user.sees("%remote attach")
+    assert user.has("made") and (user.folder / "made.txt").read_text() == "there"
+
+
+def test_files_of_a_cell_that_was_left_come_home_too(new_user: NewUser, gate: Gate) -> None:
+    """To a kernel that has never spoken to the worker."""
+    user = new_user()
+    kernel = user.has("__import__('os').getpid()")
+    user.kernel.client.kc.execute(f"%%remote\n{gate.cell}\nwith open('made.txt', 'w') as file: file.write('there')")
+    gate.wait()
+    os.kill(kernel, signal.SIGKILL)
+    user.restarts()
+    gate.open()
+    user.sees("%load_ext cellferry")
+    user.sees("%remote attach")
     assert (user.folder / "made.txt").read_text() == "there"
+    assert "was left on a worker" not in user.sees("again = 1"), "it has come home"
 
 
 def test_the_cell_after_it_waits_and_says_so(new_user: NewUser, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class Fleet:
         self._providers: dict[str, Provider] = {}
         self.left: set[WorkerId] = set()
         """Workers on which cells go on without this process: its end does not end them."""
+        self.brought: set[str] = set()
+        """Runs that were brought home here."""
         self._pid = os.getpid()
         atexit.register(self.close)
 

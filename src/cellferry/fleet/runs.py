@@ -46,20 +46,28 @@ class RunRow:
 
 def all_runs(fleet: Fleet) -> list[RunRow]:
     """Every run that can be asked about now, oldest first. A worker that does not answer has none."""
+    return _look(fleet)[0]
+
+
+def _look(fleet: Fleet) -> tuple[list[RunRow], list[Worker]]:
+    """The runs, oldest first, and the workers that did not answer."""
     workers = fleet.everywhere()
     if not workers:
-        return []
+        return [], []
     with ThreadPoolExecutor(min(len(workers), MOST_AT_ONCE)) as pool:
-        found = [row for rows in pool.map(_runs_of, workers) for row in rows]
-    return sorted(found, key=lambda row: row.asked_unix_s)
+        answers = list(pool.map(_runs_of, workers))
+    silent = [worker for worker, rows in zip(workers, answers, strict=True) if rows is None]
+    return sorted((row for rows in answers for row in rows or ()), key=lambda row: row.asked_unix_s), silent
 
 
 def find_run(fleet: Fleet, run: str | None, notebook: str) -> RunRow:
     """The run of that id (its beginning is enough); without one, the latest of this notebook that nobody waits for, else the
-    latest of any. Raises RunGone."""
-    rows = all_runs(fleet)
+    latest of any. Raises RunGone, or LinkError where it may be on a worker that does not answer."""
+    rows, silent = _look(fleet)
     if run is not None:
         found = [row for row in rows if row.run.startswith(run)]
+        if not found:
+            _may_be_there(fleet, silent, f"run {run}")
         if len(found) != 1:
             known = ", ".join(row.run for row in rows if not row.claimed) or "none"
             what = "several runs begin so" if found else "no worker that can be reached knows it"
@@ -68,15 +76,26 @@ def find_run(fleet: Fleet, run: str | None, notebook: str) -> RunRow:
     waiting = [row for row in rows if row.unclaimed]
     mine = [row for row in waiting if row.notebook == notebook] or waiting
     if not mine:
+        _may_be_there(fleet, silent, "a run")
         raise RunGone("there is no run that nobody waits for", "start one: %%remote detach - see all: %remote runs --all")
     return mine[-1]
 
 
-def _runs_of(worker: Worker) -> list[RunRow]:
+def _may_be_there(fleet: Fleet, silent: list[Worker], what: str) -> None:
+    for worker in silent:
+        if fleet.alive(worker):
+            raise LinkError(
+                f"worker {worker.name!r} does not answer at the moment, and {what} may be there",
+                "once more, when it can be reached: %remote attach",
+            )
+
+
+def _runs_of(worker: Worker) -> list[RunRow] | None:
+    """None where it does not answer."""
     try:
         told = WorkerHttp(worker.endpoint, timeout_s=ASK_S).get("runs")
-    except LinkError:  # just ending, or of a release that kept no list
-        return []
+    except LinkError:  # just ending, cut off, or of a release that kept no list
+        return None
     return [_row(worker, row) for row in told.get("runs", ())]
 
 

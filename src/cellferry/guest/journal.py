@@ -95,12 +95,22 @@ class Journal:
                     self._next_piece()
                 if size <= HEAD_BYTES:  # a larger one would push out everything else
                     at = self._written
-                    os.write(self._file, b"".join(parts))
+                    self._append(b"".join(parts))
                     self._written += size
                     again = partial(_read_event, self._path, at, size, self.run)
             except OSError:
                 pass
             return self.events, again
+
+    def _append(self, frame: bytes) -> None:
+        """All of it or nothing: half a frame would hide those behind it. Raises OSError on a full disk."""
+        done = 0
+        try:
+            while done < len(frame):
+                done += os.write(self._file, frame[done:])
+        except OSError:
+            os.ftruncate(self._file, self._written)
+            raise
 
     def end(self, outcome: dict[str, Any]) -> None:
         """The cell has ended; ``outcome``: ``status`` and what else a later client should know."""

@@ -208,8 +208,11 @@ class RemoteMagics(Magics):
         if cell.split()[:2] == ["%remote", "attach"]:
             self.offers = [offer for offer in self.offers if offer.split()[-1] not in cell.split()]
             return
+        brought = self.opened.fleet.brought if self.opened is not None else ()
         while self.offers:
-            self.screen.note(self.offers.pop(0))
+            offer = self.offers.pop(0)
+            if offer.split()[-1] not in brought:
+                self.screen.note(offer)
 
     def before_cell(self, info: ExecutionInfo) -> None:
         """IPython's ``pre_run_cell``: bring home what the local cell reads and only a worker has."""

@@ -98,6 +98,7 @@ class DemoProvider(LocalProvider, Tagged, Examined):
         return [replace(worker, provider=self.name, machine=_machine_id(worker)) for worker in super().find()]
 
     def machines(self) -> Sequence[Machine]:
+        self._remove_stale()  # for a machine that crashed there is no later start that must come
         found = []
         for worker in self.find():
             told = _settings(worker)

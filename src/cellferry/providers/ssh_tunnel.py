@@ -28,7 +28,7 @@ INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
 _HEAD_BYTES = 1 << 16
 _PLACE, _PREFIX = "/tmp", "cft-"
-_YOUNG_S = 5.0
+_YOUNG_S = 1.0
 """A socket may be there a moment before anybody listens on it."""
 _PORT_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _OPEN_S = 5.0

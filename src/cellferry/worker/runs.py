@@ -24,6 +24,7 @@ LOOK_S = 0.05
 JOIN_BYTES = 1 << 16
 _STEP_BYTES = 1 << 20
 _BEAT_S = 5.0
+_GOING_ON = ("queued", "running")
 
 
 def listing(folder: Path) -> list[dict[str, Any]]:
@@ -83,7 +84,7 @@ class Runs:
         """Every output after number ``after``, then those to come, then how the run ended."""
         events, last_said = Events(run, after), time.monotonic()
         while True:
-            ended = _row(run).get("ended_unix_s") is not None or _row(run).get("status") == "lost"  # asked before looking
+            ended = _row(run).get("status") not in _GOING_ON  # asked before looking
             for frame, buffers in events.new():
                 channel.send(frame, buffers)
                 last_said = time.monotonic()
