@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, LinkError, SpotTaken, WorkerError
+from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, KernelDied, LinkError, SpotTaken, WorkerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
@@ -183,6 +183,16 @@ def why_stopped(request: CellRequest, there: There, returned: Returned) -> Cellf
     return BudgetSpent(
         f"the cell has spent what it may (budget=) on worker {name!r} and was interrupted; what it had made is here",
         "give it more, for example: %%remote budget=5",
+    )
+
+
+def spent(error: WorkerError | None, name: str) -> CellferryError | None:
+    """The error of a worker that died, unless it was its money that ended: then no kernel is to be blamed."""
+    if not isinstance(error, KernelDied) or "money was spent" not in error.what:
+        return error
+    return BudgetSpent(
+        f"the money of worker {name!r} is spent; it ended before all that the cell had made was here",
+        "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
     )
 
 

@@ -24,6 +24,8 @@ from cellferry.worker.settings import WorkerSettings, write_atomically
 if TYPE_CHECKING:
     from cellferry.worker.metrics import Sampler
 
+WHY_ENDED = {"money": "its money was spent", "notice": "the provider took its machine back"}
+"""For a client that hears of the kernel's end before that of the worker."""
 TERM_S = 1.0
 """How long the kernel and what it started may take to end by themselves."""
 END_MOST_S = 10.0
@@ -139,7 +141,7 @@ class WorkerCore:
             pass  # a full disk, or the folder is gone: ending matters more than the note
         self.acceptor.close()
         (self.folder / "worker.sock").unlink(missing_ok=True)
-        self.kernel.end(term_s=TERM_S)
+        self.kernel.end(term_s=TERM_S, why=WHY_ENDED.get(reason, ""))
         # The server holds nothing that must be written, and its loop may be stuck: no orderly end is waited for.
         os._exit(EXIT_CODES[reason])
 

@@ -174,10 +174,12 @@ class Kernel:
             if self._generation == before:
                 raise RuntimeError("the kernel could not be started again; kernel.log and worker.log say why")
 
-    def end(self, *, term_s: float) -> None:
-        """End the kernel for good, with everything that it and its predecessors started; start no other."""
+    def end(self, *, term_s: float, why: str = "") -> None:
+        """End the kernel for good, with everything that it and its predecessors started; start no other. ``why``: as in
+        ``terminate``."""
         with self._changed:
             self._ending = True
+            self._ended_for = why or self._ended_for
             self._changed.notify_all()
         end_descendants(term_s=term_s)
         with self._changed:
