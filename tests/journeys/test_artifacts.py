@@ -69,10 +69,12 @@ def test_the_keys_do_not_go_to_the_worker(new_user: NewUser, s3: dict[str, str],
     keyless = s3 | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     user = new_user(CELLFERRY_ARTIFACT_STORE="s3://bucket/p", **keyless)
     user.sees(
-        "import os\nfrom cellferry.parcels.wire import Channel\nsend, told = Channel.send, []\n"
-        "def spy(self, meta, buffers=()):\n"
-        "    told.append(str(meta) + ''.join(repr(bytes(b)) for b in buffers))\n    return send(self, meta, buffers)\n"
-        "Channel.send = spy"
+        "import os\nfrom cellferry.parcels.lasting import Lasting\nfrom cellferry.parcels.wire import Channel\ntold = []\n"
+        "def spied(send):\n"
+        "    def spy(self, meta, buffers=(), *rest, **more):\n"
+        "        told.append(str(meta) + ''.join(repr(bytes(b)) for b in buffers))\n"
+        "        return send(self, meta, buffers, *rest, **more)\n    return spy\n"
+        "Channel.send, Lasting.send = spied(Channel.send), spied(Lasting.send)"
     )
     user.sees("%%remote returns=\n1")  # the worker is there before the keys are
     user.sees(f"os.environ['AWS_SHARED_CREDENTIALS_FILE'] = {str(keys)!r}")

@@ -150,7 +150,7 @@ def test_a_send_that_was_cut_goes_on(new_user: NewUser) -> None:
     assert user.is_told("%%remote\nopen('large.bin')")[0] == "WorkerLost"
     user.sees("chunked._Sending.add = add")
     assert user.sees("%%remote returns=\nlen(open('large.bin', 'rb').read())") == f"{len(data)}\n"
-    assert user.has(SENT) < 25 * MIB
+    assert user.has(SENT) < 34 * MIB  # what was on its way when the link was closed here did not arrive
 
 
 def test_get_lists_what_is_there_when_the_name_is_unknown(user: User) -> None:
