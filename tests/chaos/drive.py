@@ -147,6 +147,8 @@ class Drive:
     def _is_home(self, number: int, part: Part, shown: Shown, attached: bool) -> bool:
         truth = self._truth[number - 1]
         home = not shown.died and not shown.hung and (shown.error or ("",))[0] == part.error
+        if part.error and shown.error is None and "KeyboardInterrupt" in shown.text and "spot notice" in self._faults.happened:
+            home = not shown.died  # interrupted while IPython showed the error: it shows that word instead
         lossy = attached and "disk full" in self._faults.happened
         self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home, lossy=lossy)]
         # all was shown when the notebook died: what came home died with it, as what a local cell had made would

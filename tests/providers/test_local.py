@@ -282,6 +282,21 @@ def test_folders_of_crashed_workers_and_clients_are_removed(provider: StandinPro
     shutil.rmtree(starting)
 
 
+def test_a_process_that_nobody_has_waited_for_is_none(provider: StandinProvider) -> None:
+    """A killed notebook, or a worker whose keeper was killed, until somebody collects it."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    worker = start(provider)
+    assert worker.folder is not None
+    crashed = worker.folder.parent / f"{provider.prefix}crashed"
+    crashed.mkdir()
+    (crashed / "worker.json").write_text(json.dumps({"client_pid": dead.pid}))
+    provider._remove_stale()
+    assert not crashed.exists() and worker.folder.exists()
+    dead.wait()
+    provider.stop(worker)
+
+
 def test_what_this_notebooks_server_told_it_is_not_passed_on(
     provider: StandinProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from cellferry.model import CellRequest, Endpoint, Hardware, Lease, Offer, Order
 from cellferry.providers.base import Market, Progress, Provider
 from cellferry.providers.environ import inherited
 from cellferry.providers.gpus import gpus_here, memory_here_bytes
-from cellferry.providers.process_end import end_session, is_worker, read_tail, wait_for_exit
+from cellferry.providers.process_end import end_session, is_worker, read_tail, runs, wait_for_exit
 from cellferry.providers.told import lease_in, settings_for
 
 PREFIX = "cf-"
@@ -208,7 +208,7 @@ class LocalProvider(Provider, Market):
                 pids = [int(settings["client_pid"])]
                 if (folder / "ready.json").exists():
                     pids.append(int(_read(folder / "ready.json")["pid"]))
-                stale = not any(Path(f"/proc/{pid}").exists() for pid in pids)
+                stale = not any(map(runs, pids))
             except (OSError, ValueError, KeyError):
                 stale = _age_s(folder) > STALE_S
             if stale:

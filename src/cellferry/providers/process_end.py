@@ -30,6 +30,11 @@ def is_worker(pid: int, folder: Path) -> bool:
     return os.fsencode(folder) in _words(pid)
 
 
+def runs(pid: int) -> bool:
+    """Whether the process is there; one that has ended and that nobody has waited for yet is not."""
+    return bool(_words(pid))
+
+
 def _words(pid: int) -> list[bytes]:
     """The command line; empty for a process that has ended, and for a moment while one starts."""
     try:
