@@ -186,12 +186,18 @@ def why_stopped(request: CellRequest, there: There, returned: Returned) -> Cellf
     )
 
 
-def spent(error: WorkerError | None, name: str) -> CellferryError | None:
-    """The error of a worker that died, unless it was its money that ended: then no kernel is to be blamed."""
-    if not isinstance(error, KernelDied) or "money was spent" not in error.what:
+def spent(error: WorkerError | None, worker: Worker) -> CellferryError | None:
+    """The error of a worker that died, unless its money had ended: then neither its kernel nor the connection is to be blamed.
+
+    ``worker``: with its present lease.
+    """
+    ends_s = worker.lease.ends_unix_s
+    over = ends_s is not None and time.time() >= ends_s
+    died = isinstance(error, KernelDied) and "money was spent" in error.what
+    if error is None or not (died or (over and error.again)):
         return error
     return BudgetSpent(
-        f"the money of worker {name!r} is spent; it ended before all that the cell had made was here",
+        f"the money of worker {worker.name!r} is spent; it ended before all that the cell had made was here",
         "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
     )
 

@@ -223,7 +223,7 @@ class Session:
         error = self.fleet.diagnose(worker, generation=generation, certain=when == "away")
         if isinstance(error, errors.KernelDied):
             self._deaths[worker.id] = generation
-        return accounts.spent(error, worker.name)
+        return accounts.spent(error, self.fleet.latest(worker))
 
     def _wait(self, there: There, request: CellRequest) -> Returned:
         """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""

@@ -114,6 +114,12 @@ class Fleet:
             entries = list(self._entries.values())
         return [entry.worker for entry in entries if entry.worker is not None and self.alive(entry.worker)]
 
+    def latest(self, worker: Worker) -> Worker:
+        """The worker as it is known now: its lease may have been extended."""
+        with self._changed:
+            entry = self._entries.get(worker.name)
+        return entry.worker if entry is not None and entry.worker is not None and entry.worker.id == worker.id else worker
+
     def everywhere(self) -> list[Worker]:
         """The workers of this fleet, and those that other processes of this person started and that live."""
         return [*self.workers(), *self.found()]
