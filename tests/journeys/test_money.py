@@ -121,6 +121,20 @@ def test_a_machine_that_is_taken_back(payer: Callable[..., User], fleet: Fleet, 
     eventually(lambda: not list(fleet.provider("demo").find()), "the machine has ended")
 
 
+def test_a_cell_that_begins_when_the_machine_is_nearly_gone(payer: Callable[..., User], fleet: Fleet) -> None:
+    """It is interrupted at its first step, by a signal that may be quicker than the word of why."""
+    user = payer(CELLFERRY_DEMO_WEATHER=CALM)
+    user.sees(f"{A100} spot budget=1\nkept = 1")
+    folder, at = only_worker(fleet).folder, time.time() + 12
+    assert folder is not None
+    (folder / "notice.part").write_text(json.dumps({"what": "(simulated) spot interruption", "at_unix_s": at}))
+    (folder / "notice.part").rename(folder / "notice")
+    eventually(lambda: time.time() > at - 5, "more than half of what was left is over")
+    seen = user.types(f"{A100} spot\n{SLOW_LOOP}")
+    assert seen.outputs[-1]["ename"] == "SpotTaken", seen.outputs
+    assert user.has("kept") == 1
+
+
 def test_a_cells_own_limit_leaves_the_worker(payer: Callable[..., User], fleet: Fleet) -> None:
     user = payer(CELLFERRY_BUDGET="5")
     user.sees(f"{A100}\nkept = [1]")

@@ -211,9 +211,10 @@ class Cells:
             roots[AMBIENT] = ambient
         self.ambient.agree(ambient)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
+        limited = self.link.door.why_limited(reply.get("ename") == "KeyboardInterrupt")
         done.frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
-            "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": self.link.door.limited,
+            "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": limited,
             "files": self.files.changed(), "checkpoints": self.saver.made if self.saver else 0,
         }  # fmt: skip
         self.done = done

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,9 @@ from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
 Job = Callable[[], Any]
+
+
+_WORD_S = 0.1
 
 
 class Link(FileWords):
@@ -268,6 +272,13 @@ class Door(Showing):
         self.limit_s, self.limited = limit_s, ""
         self.importer.ask = link.need if link is not None else None
         self.tell_state()
+
+    def why_limited(self, interrupted: bool) -> str:
+        """Why the worker ended the cell, "" if it did not. Its word and its signal come two ways: the word may still be heard."""
+        deadline = time.monotonic() + _WORD_S
+        while interrupted and not self.limited and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.limited
 
     def over(self, journal: Journal) -> None:
         """That run has ended, well or not: the next one may be told that it is its turn."""
