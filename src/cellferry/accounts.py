@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, KernelDied, LinkError, SpotTaken, WorkerError
+from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, KernelDied, LedgerError, LinkError, SpotTaken, WorkerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
@@ -139,6 +139,9 @@ def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
             raise
     except LinkError:
         pass  # whether the worker lives is seen in a moment; its own limit holds meanwhile
+    except LedgerError:
+        if fleet.alive(worker):
+            raise  # else it is seen in a moment that it has ended, and the cell gets another where it says ``retry=``
 
 
 def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, report: CellReport) -> CellReport:

@@ -6,14 +6,19 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cellferry.accounts import top_up
 from cellferry.config import Cellferry
+from cellferry.errors import LedgerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.http import WorkerHttp
-from cellferry.model import LAST_S, Worker
+from cellferry.model import LAST_S, CellRequest, Worker
 from cellferry.testing.contract import eventually
 
 from .conftest import NewUser, User
@@ -133,6 +138,20 @@ def test_a_cell_that_begins_when_the_machine_is_nearly_gone(payer: Callable[...,
     seen = user.types(f"{A100} spot\n{SLOW_LOOP}")
     assert seen.outputs[-1]["ename"] == "SpotTaken", seen.outputs
     assert user.has("kept") == 1
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_money_for_a_worker_that_has_just_ended(alive: bool) -> None:
+    """The meter has noticed, the cell has not: it notices next, and finds another."""
+
+    def extend(_name: str, _amount: int) -> None:
+        raise LedgerError("it has ended, so nothing can be reserved for it")
+
+    purse: Any = SimpleNamespace(spent=lambda _token: SimpleNamespace(held_microusd=0))
+    fleet: Any = SimpleNamespace(purse=purse, extend=extend, alive=lambda _worker: alive)
+    worker: Any = SimpleNamespace(name="default", token="t", microusd_per_hour=1_000_000)
+    with pytest.raises(LedgerError) if alive else nullcontext():
+        top_up(fleet, worker, CellRequest(budget_microusd=1_000_000))
 
 
 def test_a_cells_own_limit_leaves_the_worker(payer: Callable[..., User], fleet: Fleet) -> None:
