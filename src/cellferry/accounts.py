@@ -9,7 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, BudgetSpent, CellferryError, KernelDied, LedgerError, LinkError, SpotTaken, WorkerError
+from cellferry.errors import (
+    BudgetExceeded,
+    BudgetSpent,
+    CellferryError,
+    KernelDied,
+    LedgerError,
+    LinkError,
+    SpotTaken,
+    WorkerError,
+)
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.session import Returned
