@@ -95,7 +95,7 @@ class SshStage(Stage):
     """A host in namespaces with its own network, disk and processes; the software on it is shared by all runs."""
 
     def __init__(self, far: Far, folder: Path) -> None:
-        self._far = far
+        self._far, self._narrow = far, threading.Lock()
         config, known = far.configuration(folder)
         self.words = "host=box"
         self.settings = {
@@ -126,9 +126,10 @@ class SshStage(Stage):
 
     def slow(self, for_s: float) -> None:
         """Let everything wait in a queue before a narrow wire: delay, as far as this kernel can make it (it has no netem)."""
-        self._as_root(command("tc"), "qdisc", "replace", "dev", "eth0", *SLOW)
-        time.sleep(for_s)
-        self._as_root(command("tc"), "qdisc", "del", "dev", "eth0", "root")
+        with self._narrow:  # two at once follow each other
+            self._as_root(command("tc"), "qdisc", "replace", "dev", "eth0", *SLOW)
+            time.sleep(for_s)
+            self._as_root(command("tc"), "qdisc", "del", "dev", "eth0", "root")
 
     def fill(self) -> None:
         self._far.host.run(["dd", "if=/dev/zero", "of=/tmp/fill", "bs=64k"], check=False)
