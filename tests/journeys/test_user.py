@@ -23,7 +23,7 @@ def test_a_wrong_word_is_an_error_that_names_the_right_one(user: User) -> None:
     assert name == "UnknownOption" and "%remote status" in text
 
 
-@pytest.mark.parametrize("word", ["provider=slurm", "launch=ray", "nodes=4", "detach"])
+@pytest.mark.parametrize("word", ["provider=slurm", "launch=ray", "nodes=4"])
 def test_what_comes_later_says_so(user: User, word: str) -> None:
     name, text = user.is_told(f"%%remote {word}\n1")
     assert name == "NotYet" and word in text

@@ -11,6 +11,7 @@ import concurrent.futures
 import queue
 import subprocess
 import threading
+from types import SimpleNamespace
 
 from jupyter_client.manager import KernelManager
 
@@ -36,6 +37,7 @@ class StandInSession:
         self.fail_next = None
         self.placeholders = {}
         self.fetched = []
+        self.fleet = SimpleNamespace(brought=set())
         atexit.register(self.close)
         self.closed = False
         self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._iopub, self._shell)]

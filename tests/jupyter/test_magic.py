@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from cellferry.capture.request import COMMANDS
+from cellferry.jupyter.commands import _COMMANDS
+
 
 def run(doors, body, line="", **options):
     return doors.run(f"%%remote {line}\n{body}", **options)
@@ -65,9 +68,12 @@ def test_advice_has_no_internal_traceback(doors):
     assert outcome.reply["ename"] == "UnknownOption"
 
 
-def test_later_options_and_commands_say_so(doors):
+def test_every_command_that_is_understood_is_served():
+    assert set(_COMMANDS) == set(COMMANDS)
+
+
+def test_later_options_and_wrong_commands_say_so(doors):
     assert run(doors, "1", "nodes=2", check=False).reply["ename"] == "NotYet"
-    assert doors.run("%remote logs", check=False).reply["ename"] == "NotYet"
     assert doors.run("%remote statos", check=False).reply["ename"] == "UnknownOption"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cellferry.errors import NotYet
 from cellferry.fleet.states import seller
 from cellferry.journey import Command, parse_command
 from cellferry.jupyter import detached, purchases
@@ -17,16 +16,9 @@ if TYPE_CHECKING:
 
 
 def run_command(magics: RemoteMagics, line: str) -> Any:
-    """Do what the words after ``%remote`` say. Raises RequestError for words that mean nothing, NotYet for those
-    that this release cannot serve."""
+    """Do what the words after ``%remote`` say. Raises RequestError for words that mean nothing."""
     command = parse_command(line)
-    serve = _COMMANDS.get(command.name)
-    if serve is None:
-        raise NotYet(
-            f"`%remote {command.name}` is understood, but not there yet.",
-            f"what there is: {', '.join(f'%remote {name}' for name in _COMMANDS)}",
-        )
-    return serve(magics, command)
+    return _COMMANDS[command.name](magics, command)
 
 
 def _status(magics: RemoteMagics, _command: Command) -> Table:

@@ -68,6 +68,7 @@ def _serve(
 ) -> NoReturn:  # fmt: skip
     core = _open_door(folder, argv, instance, first, keeper_line)
     core.kernel.wait_until_ready(KERNEL_FIRST_S)
+    _leave_out_format_checkers()
     try:
         from cellferry.worker.server import run_server
 
@@ -79,6 +80,14 @@ def _serve(
     # The server came to an end by itself. The kernel must not outlive it.
     core.kernel.end(term_s=0)
     os._exit(1)
+
+
+def _leave_out_format_checkers() -> None:
+    """Jupyter's event schemas need jsonschema, which takes the checkers of optional string formats in where it finds them:
+    compiling their grammars takes twice the processor time of all the rest of the server's import. The only such format that
+    a worker meets is the address of Jupyter's own schemas; jsonschema goes without what cannot be imported."""
+    for module in ("rfc3987_syntax", "isoduration"):
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]  # as the import system's documentation has it
 
 
 def _open_door(
