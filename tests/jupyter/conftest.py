@@ -140,6 +140,7 @@ class Notebook:
                 return message
         while True:
             message = self.client.get_iopub_msg(timeout=PATIENCE_S)
+            self.late.append(message)
             if wanted(message):
                 return message
 

@@ -112,7 +112,7 @@ def test_tensors() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), print, lambda: 1, ValueError("x"), np.array([object()]), os, type, iter([])], ids=repr
+    "value", [object(), print, lambda: 1, ValueError("x"), np.array([object()]), os, type, iter([])], ids=lambda v: type(v).__name__
 )
 def test_what_is_not_data_is_refused_by_the_writer(value: object) -> None:
     for wrapped in (value, [value], {"a": (1, value)}):

@@ -170,7 +170,7 @@ def kinds() -> Iterator[tuple[str, type[CellferryError]]]:
         (NO_CAPACITY, NoCapacity), (NO_QUOTA, NoQuota), (PRICE, PriceTooHigh), (NOT_PERMITTED, NotPermitted),
         (EXPIRED | CLOCK | CREDENTIALS, CellferryError), ({"InvalidAMIID.NotFound", "NeverHeardOf"}, Refused),
     ):  # fmt: skip
-        yield from ((code, error) for code in codes)
+        yield from ((code, error) for code in sorted(codes))
 
 
 @pytest.mark.parametrize(("code", "error"), list(kinds()))
