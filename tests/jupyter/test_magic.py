@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 from cellferry.capture.request import COMMANDS
+from cellferry.jupyter import magic
 from cellferry.jupyter.commands import _COMMANDS
 
 
@@ -66,6 +71,26 @@ def test_advice_has_no_internal_traceback(doors):
     assert lines[1].startswith("  -> did you mean `gpu`?")
     assert len(lines) == 2
     assert outcome.reply["ename"] == "UnknownOption"
+
+
+def test_two_threads_that_open_the_session_get_the_same(monkeypatch):
+    """At load a thread looks for what was left elsewhere; the first cell may come at the same moment."""
+    both = threading.Barrier(2)
+
+    def opened(*_):
+        try:
+            both.wait(0.5)  # where both may come here, both do
+        except threading.BrokenBarrierError:
+            pass
+        return object()
+
+    monkeypatch.setattr(magic, "open_session", opened)
+    monkeypatch.setattr(magic, "_screen", lambda _shell: SimpleNamespace(connect=lambda _session: None))
+    monkeypatch.setattr(magic, "ShellHost", lambda *_: None)
+    magics = magic.RemoteMagics(None)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: magics.session, range(2))
+    assert one is other is magics.opened
 
 
 def test_every_command_that_is_understood_is_served():

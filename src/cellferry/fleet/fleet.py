@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from cellferry.errors import CellferryError, LinkError, RequestError, WorkerErro
 from cellferry.fleet import diagnosis
 from cellferry.fleet.asking import ask_status, is_full, noted_status, others_use
 from cellferry.fleet.board import Board
+from cellferry.fleet.once import once
 from cellferry.fleet.rows import worker_row
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
 from cellferry.link.identity import make_identity
@@ -243,13 +243,13 @@ class Fleet:
 
     # -- money: its modules are loaded by the first worker that is not a plain one on this machine ------------------
 
-    @cached_property
+    @once
     def purse(self) -> Purse:
         from cellferry.fleet.purse import Purse
 
         return Purse(self._config, self._notebook, self.alive)
 
-    @cached_property
+    @once
     def hunt(self) -> Hunt:
         from cellferry.fleet.hunt import Hunt
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class
@@ -79,6 +80,7 @@ class RemoteMagics(Magics):
         super().__init__(shell)
         self._shell: Any = shell
         self._session: Session | None = None
+        self._opening = threading.RLock()
         self._refusal: failures.Refusal | None = None
         self._local_debug: Any = None
         self._last_line = ""
@@ -93,11 +95,12 @@ class RemoteMagics(Magics):
 
     @property
     def session(self) -> Session:
-        """The way to the workers, opened by the first use."""
-        if self._session is None:
-            self._session = open_session(self._shell, self.host)
-            self.screen.connect(self._session)
-        return self._session
+        """The way to the workers, opened by the first use; by one thread, should two come at once."""
+        with self._opening:
+            if self._session is None:
+                self._session = open_session(self._shell, self.host)
+                self.screen.connect(self._session)
+            return self._session
 
     @property
     def opened(self) -> Session | None:
