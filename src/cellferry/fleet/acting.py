@@ -36,7 +36,7 @@ def extend(config: Cellferry, fleet: Fleet, worker: Worker, more_microusd: int) 
     row = fleet.purse.spent(worker.token)
     owner = Fleet(config, row.notebook if row else "")
     try:
-        lease = owner.purse.extend(worker, more_microusd)
+        lease: Lease = owner.purse.extend(worker, more_microusd)
     finally:
         owner.close()
     tell_lease(worker, lease)
