@@ -188,7 +188,8 @@ def fresh_doors(new_notebook):
 
 def load_stand_in(notebook):
     """Load the extension with a stand-in for the way to the workers; ``made[0]`` is it after the first cell."""
-    notebook.run(f"import sys; sys.path.insert(0, {str(HERE)!r})\nimport stand_in\n"
+    notebook.run(f"import os, sys; sys.path.insert(0, {str(HERE)!r})\nimport stand_in\n"
+                 f"os.environ['CELLFERRY_STATE_DIR'] = {str(HERE / 'no ledger')!r}\n"
                  "made = stand_in.install(get_ipython())")
     notebook.run("%load_ext cellferry")
 

@@ -145,6 +145,8 @@ def test_a_run_that_was_left_is_as_its_worker_says() -> None:
     assert told(status="queued")["status"] == "queued"
     ended = told(status="error", ename="KeyboardInterrupt", ended_unix_s=NOW)
     assert (ended["status"], ended["phase"], ended["ended_unix_s"], ended["unclaimed"]) == ("stopped", "done", NOW, True)
+    fetched = told(status="ok", ended_unix_s=NOW, unclaimed=False, claimed=True)
+    assert not fetched["detached"] and not fetched["unclaimed"], "nothing of it waits for anybody"
     assert sections(facts(boards=[board(runs=[left])]), PLACES)["runs"][0]["status"] == "lost"
 
 

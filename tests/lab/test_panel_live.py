@@ -16,6 +16,7 @@ CELLS = [
     "%load_ext cellferry",
     "%%remote gpu=a100 provider=demo name=train budget=2\nimport threading\nprint('waits')\nthreading.Event().wait()",
     "%remote down",
+    "%%remote detach\nprint('left behind')\nanswer = 6 * 7",
 ]
 PATIENT = {"timeout": 90_000}
 CALM = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (0.2, 0.3)}"
@@ -141,3 +142,29 @@ def test_a_worker_on_this_machine_by_one_click(tab, tmp_path):
     tab.run(0)
     tab.run(2)
     expect(workers.locator(".cf-worker")).to_have_count(0, **PATIENT)
+
+
+def test_a_run_that_was_let_go_is_brought_home_from_the_panel(tab, tmp_path):
+    from playwright.sync_api import expect
+
+    tab.run(0)
+    tab.run(3)
+    runs = tab.section("runs")
+    attach = runs.get_by_role("button", name=re.compile("^Attach: "))
+    expect(attach).to_be_visible(**PATIENT)
+    tab.fold("Hardware")
+    tab.shoot(tmp_path, "live-waiting-run")
+    attach.click()
+    below = tab.cell(4)
+    expect(below.locator(".jp-OutputArea-output", has_text="left behind").first).to_be_visible(**PATIENT)
+    expect(below).to_contain_text("%remote attach ")
+    expect(attach).to_have_count(0, **PATIENT)
+    tab.page.keyboard.press("b")
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.type("print('it is', answer)")
+    tab.page.keyboard.press("Shift+Enter")
+    expect(tab.page.get_by_text("it is 42", exact=True)).to_be_visible(**PATIENT)
+    tab.shoot(tmp_path, "live-attached")
+    tab.run(2)
+    expect(tab.section("workers").locator(".cf-worker")).to_have_count(0, **PATIENT)
+    assert not tab.faults("#cellferry-panel")

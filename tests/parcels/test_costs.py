@@ -1,6 +1,7 @@
 """What a trip costs: time of small ones, growth of large ones, memory beside the payload.
 
-Bounds are several times what an idle machine needs, for tests run on busy ones; ``benchmarks/`` measures.
+Processor time of this process, and bounds that are several times what an idle machine needs, for tests run on busy ones;
+``benchmarks/`` measures.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def round_trip(ends: TwoHeaps) -> None:
 def seconds(work: Callable[[], Any], times: int) -> float:
     taken = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return median(taken)
 
 

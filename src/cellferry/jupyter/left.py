@@ -61,13 +61,11 @@ def _has_ledger() -> bool:
 
 
 def _look_elsewhere(magics: RemoteMagics, notebook: str) -> None:
-    from cellferry.errors import CellferryError
-
     try:
         from cellferry.fleet.runs import all_runs
 
         rows = all_runs(magics.session.fleet)
-    except (CellferryError, OSError):
+    except Exception:  # a thread's traceback would stand under some cell
         return  # it is an offer: `%remote runs` says what is wrong
     found = [row for row in rows if row.unclaimed and row.notebook == notebook and row.worker.token]
     magics.offers += [offer_text(row.run, row.number) for row in found]

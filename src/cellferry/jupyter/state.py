@@ -87,7 +87,8 @@ def _runs(facts: Facts, places: Places) -> list[Json]:
 def _run_told(run: Mapping[str, Any], worker: Worker, places: Places) -> Json:
     status, offer = str(run.get("status", "")), worker.offer
     status = "stopped" if status == "aborted" or run.get("ename") == "KeyboardInterrupt" else STATUS_OF.get(status, status)
-    detached, over = bool(run.get("detached")), run.get("ended_unix_s")
+    detached = bool(run.get("detached")) and not run.get("claimed")  # else nothing of it waits any more
+    over = run.get("ended_unix_s")
     began = run.get("began_unix_s") or run.get("asked_unix_s")
     done = over is not None or status not in ("queued", "running")
     ran_s = max(0.0, float(over) - float(began or over)) if over else 0.0

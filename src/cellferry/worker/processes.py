@@ -9,10 +9,10 @@ import os
 import signal
 import time
 
-ORPHAN_S = 1.0
+ORPHAN_S = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
-_first_seen = (0, 0.0)
-"""The ended child that was seen last, and since when it is seen."""
+_seen: dict[int, float] = {}
+"""Ended children whose status nobody has taken, and when each was seen first (monotonic)."""
 
 
 def adopt_orphans() -> None:
@@ -86,21 +86,24 @@ def reap_orphans(own_child: int | None) -> None:
     """Take the exit status of adopted orphans that have ended; not that of ``own_child``, which has its own watcher.
 
     Called again and again. Who started a child here (a terminal's shell, a program that installs packages) waits for it
-    and takes its status at once, so nothing is taken before ``ORPHAN_S``.
+    and takes its status in a moment, so that of no process is taken before it has been there for ``ORPHAN_S``.
     """
-    global _first_seen
-    ended = _ended_child()
-    if ended in (0, own_child):
-        return
-    pid, since_s = _first_seen
-    if pid != ended:
-        _first_seen = (ended, time.monotonic())
-    elif time.monotonic() - since_s >= ORPHAN_S:
-        while (ended := _ended_child()) not in (0, own_child):
+    zombies = _ended_children() - {own_child} if _ended_child() else set()
+    for gone in _seen.keys() - zombies:
+        del _seen[gone]
+    now = time.monotonic()
+    for pid in zombies:
+        if now - _seen.setdefault(pid, now) >= ORPHAN_S:
             try:
-                os.waitpid(ended, os.WNOHANG)
+                os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
-                return
+                continue
+
+
+def _ended_children() -> set[int]:
+    me = os.getpid()
+    found = {name: _state_and_parent(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+    return {int(name) for name, (state, parent) in found.items() if state == "Z" and parent == me}
 
 
 def _ended_child() -> int:
