@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOK := examples/first-cell.ipynb
 PYTEST_OPTIONS ?=
+# Tests start kernels, workers and hosts, and wait for them: one process more than there are processors.
+AT_ONCE ?= $(shell expr $$(nproc) + 1)
+PYTEST = $(BIN)/python -m pytest -q -n $(AT_ONCE) $(PYTEST_OPTIONS)
 LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
@@ -24,14 +27,14 @@ lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 
 test: $(VENV)/.test torch labcheck  ## install what the tests need and run all of them
 	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl
-	$(BIN)/python -m pytest -q $(PYTEST_OPTIONS)
+	$(PYTEST)
 
 chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
 	.ci/system-packages iproute2 nftables openssh-server util-linux
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes
-	$(BIN)/python -m pytest -q -m "not slow and not browser" $(PYTEST_OPTIONS)
+	$(PYTEST) -m "not slow and not browser"
 
 labcheck: $(VENV)/.node  ## the extension for JupyterLab: its types, its form and its tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'jlpm types && jlpm format:check && jlpm test'

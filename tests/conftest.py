@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -30,8 +31,29 @@ _REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w
 _home: Path | None = None
 
 
+_LONGEST_FIRST = ("journeys/test_remote", "doors/test_binder", "journeys/test_retry", "providers/test_aws.py", "lab/", "journeys/",
+                  "jupyter/test_acting", "jupyter/", "chaos/", "providers/", "doors/", "worker/", "fleet/", "test_docs", "ledger/")  # fmt: skip
+"""Modules in the order in which they are begun, so that none is still going on when all others have ended."""
+_BY_NOTEBOOK = "test_remote_equals_local.py"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     make_home()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Which tests stay together, when several processes run them (``make test``): those of a module, which share fixtures;
+    of the longest module those of a notebook."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            module, _, test = nodeid.partition("::")
+            return f"{module} {test.rpartition('-')[2]}" if module.endswith(_BY_NOTEBOOK) else module
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -65,8 +87,13 @@ def remove_home() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(_REAL_WORKERS):
+        if _place(item).startswith(_REAL_WORKERS):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: next((n for n, word in enumerate(_LONGEST_FIRST) if _place(item).startswith(word)), 99))
+
+
+def _place(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).as_posix()
 
 
 _strangers: dict[str, float] = {}
