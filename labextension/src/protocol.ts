@@ -154,6 +154,14 @@ export interface ICheck {
   words: string;
 }
 
+/** A word that may stand after `%%remote`, as `GET api/words` tells it. */
+export interface IWord {
+  name: string;
+  meaning: string;
+  example: string;
+  flag: boolean;
+}
+
 export interface IDoctorCheck {
   ok: boolean;
   name: string;

@@ -16,6 +16,7 @@ import { Prices, Sources } from '../src/cell/sources';
 import { readTold } from '../src/cell/told';
 import { Known, View, viewOf } from '../src/cell/view';
 import {
+  completions,
   isFree,
   lineWords,
   offerWords,
@@ -30,6 +31,24 @@ import { IWorker } from '../src/protocol';
 import { run, worker } from './fixtures';
 
 const trans = nullTranslator.load('cellferry');
+
+describe('what may be written next', () => {
+  const known = [
+    { name: 'gpu', meaning: 'a GPU', example: 'gpu=a100', flag: false },
+    { name: 'budget', meaning: 'the most', example: 'budget=5', flag: false },
+    { name: 'spot', meaning: 'may be taken', example: 'spot', flag: true }
+  ];
+  test.each([
+    ['', ['gpu=a100', 'budget=5', 'spot']],
+    ['g', ['gpu=a100']],
+    ['gpu=h100 ', ['gpu=h100 budget=5', 'gpu=h100 spot']],
+    ['gpu=h100  b', ['gpu=h100  budget=5']],
+    ['spot', []],
+    ['nonsense', []]
+  ])('after %p', (text, expected) => {
+    expect(completions(text, known).map(one => one.value)).toEqual(expected);
+  });
+});
 
 describe('the words of a cell', () => {
   test.each([

@@ -122,7 +122,7 @@ export class CellActs implements Acts {
   }
 
   private async _edit(words: string, panel: NotebookPanel, places: readonly CellPlace[]): Promise<boolean> {
-    const asked = await askForWords(words, text => this._sources.check(text), this._trans);
+    const asked = await askForWords(words, this._sources, this._trans);
     if (asked === null) {
       return false;
     }

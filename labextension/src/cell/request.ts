@@ -3,7 +3,10 @@ import { Dialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
-import type { ICheck } from '../protocol';
+import type { ICheck, IWord } from '../protocol';
+
+import type { Sources } from './sources';
+import { completions } from './words';
 
 const TYPED_MS = 300;
 
@@ -26,6 +29,8 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
     this.field.spellcheck = false;
     this.field.autocomplete = 'off';
     this.field.setAttribute('aria-describedby', 'cf-request-told');
+    this.field.setAttribute('list', (this._offered.id = 'cf-request-offered'));
+    this.field.addEventListener('input', () => this.offer());
     this.told.id = 'cf-request-told';
     this.told.className = 'cf-Request-told';
     this.told.setAttribute('role', 'status');
@@ -33,7 +38,7 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
     row.className = 'cf-Request-default';
     this.asDefault.type = 'checkbox';
     row.append(this.asDefault, document.createTextNode(trans.__('Use it as this notebook’s default')));
-    this.node.append(label, this.field, this.told, row);
+    this.node.append(label, this.field, this._offered, this.told, row);
   }
 
   getValue(): Asked {
@@ -46,15 +51,30 @@ class RequestForm extends Widget implements Dialog.IBodyWidget<Asked> {
     this.field.setAttribute('aria-invalid', String(wrong));
   }
 
+  /** What the word that is being written may become, below the field; of these words, once they are known. */
+  offer(known: readonly IWord[] = this._known): void {
+    this._known = known;
+    this._offered.replaceChildren(
+      ...completions(this.field.value, known).map(({ value, label }) => {
+        const option = document.createElement('option');
+        option.value = value;
+        option.label = label;
+        return option;
+      })
+    );
+  }
+
   readonly field = document.createElement('input');
   readonly told = document.createElement('div');
   readonly asDefault = document.createElement('input');
+  private readonly _offered = document.createElement('datalist');
+  private _known: readonly IWord[] = [];
 }
 
 class RequestDialog extends Dialog<Asked> {
   constructor(
     private _form: RequestForm,
-    private _check: (words: string) => Promise<ICheck>,
+    private _sources: Sources,
     trans: TranslationBundle
   ) {
     super({
@@ -63,6 +83,11 @@ class RequestDialog extends Dialog<Asked> {
       buttons: [Dialog.cancelButton(), Dialog.okButton({ label: trans.__('Use it') })],
       focusNodeSelector: 'input[type=text]'
     });
+    // without a server to ask nothing is offered
+    void _sources.known().then(
+      known => _form.offer(known),
+      () => undefined
+    );
     _form.field.addEventListener('input', () => {
       window.clearTimeout(this._typing);
       this._typing = window.setTimeout(() => void this._look(), TYPED_MS);
@@ -87,7 +112,7 @@ class RequestDialog extends Dialog<Asked> {
     const words = this._form.getValue().words;
     let check: ICheck | null = null;
     try {
-      check = await this._check(words);
+      check = await this._sources.check(words);
     } catch {
       // no server to ask: the kernel will say what is wrong
     }
@@ -103,10 +128,10 @@ class RequestDialog extends Dialog<Asked> {
 /** Ask for the words; `null` if the user did not want to. */
 export async function askForWords(
   words: string,
-  check: (words: string) => Promise<ICheck>,
+  sources: Sources,
   trans: TranslationBundle
 ): Promise<Asked | null> {
-  const dialog = new RequestDialog(new RequestForm(words, trans), check, trans);
+  const dialog = new RequestDialog(new RequestForm(words, trans), sources, trans);
   const result = await dialog.launch();
   return result.button.accept ? result.value : null;
 }

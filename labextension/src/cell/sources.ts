@@ -4,7 +4,7 @@ import { ISignal, Signal } from '@lumino/signaling';
 
 import { ask } from '../api';
 import type { ILive } from '../live';
-import type { ICheck, IOffer, IOffers, IRun, IWorker } from '../protocol';
+import type { ICheck, IOffer, IOffers, IRun, IWord, IWorker } from '../protocol';
 
 import { LatestRuns } from './runs';
 import { Price, workerFor } from './view';
@@ -17,6 +17,8 @@ export interface Sources {
   readonly changed: ISignal<unknown, unknown>;
   offers(words: string): Promise<readonly IOffer[]>;
   check(words: string): Promise<ICheck>;
+  /** What may stand after `%%remote`. */
+  known(): Promise<readonly IWord[]>;
 }
 
 const FRESH_MS = 10 * 60_000;
@@ -126,6 +128,10 @@ export class LiveSources implements Sources {
 
   check(words: string): Promise<ICheck> {
     return ask<ICheck>(this._settings, 'check', 'POST', { words });
+  }
+
+  async known(): Promise<readonly IWord[]> {
+    return (await ask<{ options: IWord[] }>(this._settings, 'words')).options;
   }
 
   private _runs: readonly IRun[] | null = null;

@@ -1,4 +1,5 @@
 /** The words of a request: where they stand in a cell, and what they mean to someone who looks. Pure. */
+import type { IWord } from '../protocol';
 
 const FIRST_LINE = /^(\s*)%%remote(?:[ \t]+([^\r\n]*))?(?=\r?\n|$)/;
 const LINE_MAGIC = /^\s*%remote(?![\w%])/;
@@ -113,4 +114,14 @@ export function offerWords(words: string): string {
     .filter(key => asked.has(key))
     .map(key => (asked.get(key) ? `${key}=${asked.get(key)}` : key))
     .join(' ');
+}
+
+/** What the field may hold next: its text with the last, unfinished word completed, and what each stands for. */
+export function completions(text: string, known: readonly IWord[]): { value: string; label: string }[] {
+  const before = text.slice(0, text.length - (/\S*$/.exec(text)?.[0].length ?? 0));
+  const begun = text.slice(before.length);
+  const given = options(before);
+  return known
+    .filter(word => !given.has(word.name) && word.example.startsWith(begun) && word.example !== begun)
+    .map(word => ({ value: before + word.example, label: word.meaning }));
 }
