@@ -52,9 +52,8 @@ def test_a_notebook_with_widgets_progress_and_a_machine(tmp_path):
         expect(view.locator(".jp-OutputArea-output img").first).to_be_visible()
         expect(view.get_by_text(re.compile(r"simulated\): "))).to_be_visible()
         handle = view.locator(".widget-slider .noUi-handle").first
-        handle.scroll_into_view_if_needed()
+        handle.hover()  # which waits until the page does not move any more
         at = handle.bounding_box()
-        view.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
         view.mouse.down()
         view.mouse.move(at["x"] + 60, at["y"] + at["height"] / 2, steps=5)
         view.mouse.up()

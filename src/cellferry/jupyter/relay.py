@@ -72,6 +72,8 @@ class KernelScreen:
         self._ending = threading.Event()
         self._watch_for_the_end()
         self._bar = ""
+        self._cell: Any = {}
+        """The request of the remote cell that was begun last."""
 
     def connect(self, port: CommPort) -> None:
         """See ``DoorScreen``."""
@@ -101,7 +103,7 @@ class KernelScreen:
     def parent(self) -> Message:
         """See ``screen.Screen``. ipykernel keeps it in a context variable of the thread that runs the cell."""
         _flush()
-        parent = self._kernel.get_parent("shell")
+        parent = self._cell = self._kernel.get_parent("shell")
         header = plain_header(parent.get("header", {}))
         return {"header": header, "msg_type": header.get("msg_type", ""), "content": {}, "metadata": {}}
 
@@ -147,13 +149,13 @@ class KernelScreen:
 
     def note(self, text: str) -> None:
         """See ``screen.Screen``."""
-        self._shell.display_pub.publish(_note(text), {})
+        self._show(_note(text))
 
     def stayed(self, text: str, value: object) -> None:
         """See ``DoorScreen``."""
         shown, _ = self._shell.display_formatter.format(value)
         ours = {mime: data for mime, data in shown.items() if mime.startswith("application/vnd.cellferry.")}
-        self._shell.display_pub.publish({**_note(text), **ours}, {})
+        self._show({**_note(text), **ours})
 
     def progress(self, text: str) -> None:
         """See ``screen.Screen``: one display that is updated; an empty one is left, for a frontend cannot take one away."""
@@ -162,9 +164,19 @@ class KernelScreen:
             self._bar = uuid.uuid4().hex
         page = f'<pre style="opacity: 0.7; margin: 0">{as_html(text)}</pre>' if text else ""
         data = {"text/plain": text, "text/html": page}
-        self._shell.display_pub.publish(data, {}, transient={"display_id": self._bar}, update=not fresh)
+        self._show(data, "display_data" if fresh else "update_display_data", {"display_id": self._bar})
         if not text:
             self._bar = ""
+
+    def _show(self, data: dict[str, Any], kind: str = "display_data", transient: dict[str, str] | None = None) -> None:
+        """Under the running cell, from any thread. IPython's publisher asks ipykernel for the cell, and that one's 7.0 raises
+        LookupError in every thread but the cell's."""
+        here = threading.current_thread() is threading.main_thread()
+        if here:
+            _flush()
+        parent = self._kernel.get_parent("shell") if here else self._cell
+        content = {"data": data, "metadata": {}, "transient": transient or {}}
+        self.publish(self._kernel.session.msg(kind, content, parent=parent))
 
     def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
         """A display under the running cell that can be changed from any thread, also when the cell has ended: by the

@@ -388,8 +388,10 @@ class KernelLink:
                         done.set_result(None)
                 elif op != "leaf":
                     self._frames.put((frame, buffers))
-        except (WireClosed, MemoryError, OverflowError, ValueError, RecursionError, LookupError, TypeError):
-            pass  # it is gone, or it does not speak as a worker of ours would: nothing more is read from it
+        except (WireClosed, MemoryError, OverflowError, ValueError, RecursionError, LookupError, TypeError) as error:
+            if not isinstance(error, WireClosed):  # it does not speak as a worker of ours would: no more is read from it
+                what = f"what worker {self.name!r} sent cannot be used: {error!r}"
+                self._redial.lost = self.lost or WorkerLost(what, "run the cell again; it connects anew")
         finally:
             for pending in list(self._comms.values()):
                 pending.cancel()
