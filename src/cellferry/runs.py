@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
 from cellferry.config import Cellferry
+from cellferry.fleet import bill
 from cellferry.fleet.fleet import Fleet
-from cellferry.fleet.runs import RunRow, find_run
+from cellferry.fleet.runs import RunRow, find_run, row_of
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
 from cellferry.link.http import WorkerHttp
@@ -83,11 +84,26 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
         end = _watch(notebook, row, follow)
         if row.claimed:
             notebook.host.screen.note(f"run {row.run}: its values came home before; these were its outputs")
-            return row
-        _bring(notebook, row, follow, end)
+        try:
+            if not row.claimed:
+                _bring(notebook, row, follow, end)
+        finally:
+            _note_cost(notebook, row_of(row.worker, end))
     finally:
         follow.close()
     return row
+
+
+def _note_cost(notebook: Notebook, ended: RunRow) -> None:
+    """Its share of the bill, and a line that says so; the values are here, whatever the ledger says."""
+    screen = notebook.host.screen
+    try:
+        line = bill.note_run(notebook.fleet, ended)
+    except errors.LedgerError as error:
+        screen.note(f"run {ended.run} is not in the bill yet: {error.what}; then once more: %remote attach {ended.run}")
+        return
+    if line:
+        screen.note(line)
 
 
 def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
