@@ -120,6 +120,27 @@ def test_the_list_of_runs_notes_what_has_ended(payer: Callable[..., User], fleet
     assert found.run and found.microusd > 0
 
 
+def test_it_is_in_the_bill_also_when_its_worker_is_gone(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
+    """Only what was kept in the store still tells of it."""
+    store = tmp_path / "store"
+    user, other = payer(CELLFERRY_ARTIFACT_STORE=store.as_uri()), payer(CELLFERRY_ARTIFACT_STORE=store.as_uri())
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    shown = user.sees(f"{A100} budget=1 detach\nwith open({str(gate)!r}) as door: said = door.read()\nprint('it said', said)\n1 / 0")
+    run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert run is not None
+    os.kill(user.has("__import__('os').getpid()"), signal.SIGKILL)
+    gate.write_text("go")
+    eventually((store / "results" / run[1] / "result").exists, "its results are stored", 60)
+    fleet.down(everyone=True)
+    assert not fleet.purse.ledger.receipts()[1:], "the machine's alone"
+    outputs = other.types(f"%remote attach {run[1]}").outputs
+    assert [output["ename"] for output in outputs if output["output_type"] == "error"] == ["ZeroDivisionError"]
+    assert "it said go" in str(outputs) and "worker default (demo, p4d" in str(outputs) and other.has("said") == "go"
+    (found,) = [row for row in fleet.purse.ledger.receipts() if row.kind == "cell"]
+    assert found.run == run[1] and found.microusd > 0
+
+
 def test_a_cell_is_stopped_when_its_money_is_gone(payer: Callable[..., User], fleet: Fleet) -> None:
     user = payer()
     seen = user.types(f"{A100} budget=0.15\n{SLOW_LOOP}")  # about 24 s at $21.96 an hour

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from cellferry.errors import LedgerError
 from cellferry.fleet.fleet import Fleet
@@ -44,6 +45,18 @@ def note_runs(fleet: Fleet, rows: Iterable[RunRow]) -> None:
     for row in rows:
         with suppress(LedgerError):
             note_run(fleet, row)
+
+
+def of_the_past(fleet: Fleet, row: RunRow, token: str) -> RunRow:
+    """The run with the worker that the ledger has under this token; as it was where the ledger knows none of this person's.
+    Raises LedgerError."""
+    from cellferry.ledger import worker_from_record
+
+    found = fleet.purse.ledger.get(token)
+    if found is None or not found.record:
+        return row
+    worker = worker_from_record(found.record)
+    return replace(row, worker=worker) if found.person == fleet.purse.person(worker.simulated) else row
 
 
 def cell_of(row: RunRow) -> str:
