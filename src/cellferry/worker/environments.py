@@ -23,7 +23,8 @@ from cellferry.environment.lock import NAME
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
 from cellferry.parcels.wire import Channel
 from cellferry.worker.foreign import look_into
-from cellferry.worker.orders import Order
+from cellferry.worker.keeper import ENDED
+from cellferry.worker.orders import Order, WorkerEnds
 
 Tell = Callable[[dict[str, Any]], None]
 MOST_ENDED = 20
@@ -81,7 +82,12 @@ class Environments:
                 return None  # it was there when the order came, and something else was built since
             (folder / NAME).write_text(meta["lock"], "utf-8")
             credentials = {host: (user, word) for host, (user, word) in meta["credentials"].items()}
-            return build(instance.folder.parent, instance, meta["key"], folder, meta["wanted"], credentials, told)
+            try:
+                return build(instance.folder.parent, instance, meta["key"], folder, meta["wanted"], credentials, told)
+            except EnvironmentNotBuilt:
+                if (self._folder / ENDED).exists():
+                    raise WorkerEnds from None
+                raise
 
     def _settle(self, ticket: str, how: Built | Exception) -> dict[str, Any]:
         """Tell the kernel, whose cell waits for it; the frame for the client."""

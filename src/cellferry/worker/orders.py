@@ -29,6 +29,10 @@ Settle = Callable[[Built | Exception], dict[str, Any]]
 """Called once, with what was made or why not: the frame for the client."""
 
 
+class WorkerEnds(Exception):
+    """Raised by ``Build``: its installer was ended with this worker. Nobody is told: why the worker ends says more."""
+
+
 class Order:
     """Made for each ticket. ``serve`` may be called from several threads; the latest connection counts.
 
@@ -118,6 +122,8 @@ class Order:
     def _work(self) -> None:
         try:
             built = self._build(self._folder, self._whole, self._heard)
+        except WorkerEnds:
+            return
         except Exception as error:  # its client waits for a word, whatever it is
             self._end(error)
             return
