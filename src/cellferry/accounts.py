@@ -153,24 +153,18 @@ def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
             raise  # else it is seen in a moment that it has ended, and the cell gets another where it says ``retry=``
 
 
-def note_cost(fleet: Fleet, there: There, cell_id: str, began_unix_s: float, report: CellReport) -> CellReport:
+def note_cost(fleet: Fleet, there: There, cell_id: str, run: str, began_unix_s: float, report: CellReport) -> CellReport:
     """The report with what the cell came to; the ledger has its receipt. Free workers have neither."""
     worker = there.worker
     if not worker.token or worker.offer is None:
         return report
-    from cellferry.ledger import dollars
+    from cellferry.fleet.bill import cost_line
 
     now = time.time()
-    amount = fleet.purse.note_cell(worker, cell_id, began_unix_s, now)
+    amount = fleet.purse.note_cell(worker, cell_id, began_unix_s, now, run)
     fleet.board.cost(amount)
     fleet.purse.note_traffic(worker, cell_id, now, report.received_bytes)
-    offer = worker.offer
-    mark = ", simulated" if offer.simulated else ""
-    line = f"worker {worker.name} ({worker.provider}, {offer.instance}{' spot' if worker.spot else ''}{mark}): {_span(now - began_unix_s)}"
-    if worker.microusd_per_hour:
-        row = fleet.purse.spent(worker.token)
-        line += f", {dollars(amount)}" + (f"; the worker so far {dollars(row.spent_microusd)}" if row else "")
-    return replace(report, cost_microusd=amount, cost_line=line)
+    return replace(report, cost_microusd=amount, cost_line=cost_line(fleet, worker, now - began_unix_s, amount))
 
 
 def why_stopped(request: CellRequest, there: There, returned: Returned) -> CellferryError | None:
@@ -212,7 +206,3 @@ def spent(error: WorkerError | None, worker: Worker) -> CellferryError | None:
         f"the money of worker {worker.name!r} is spent; it ended before all that the cell had made was here",
         "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
     )
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"

@@ -104,7 +104,7 @@ class Again:
         """What the frame of a cell says of its checkpoints, and of where the results of ``run`` go if nobody takes them."""
         told: dict[str, Any] = {}
         if self._config.artifact_store and (there.worker.token or request.detach):
-            told["left"] = result_order(open_store(self._config.artifact_store), run)
+            told["left"] = result_order(open_store(self._config.artifact_store), run, there.worker.token)
         if request.checkpoint_s is not None or request.checkpoint_names:
             told["checkpoint"] = self._checkpoint(there, request)
         return told

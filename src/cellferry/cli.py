@@ -150,10 +150,13 @@ def _down(words: argparse.Namespace) -> int:
 
 
 def _runs(words: argparse.Namespace) -> int:
+    from cellferry.fleet.bill import note_runs
     from cellferry.fleet.runs import all_runs
 
     with _open() as (fleet, _config):
-        rows = [row for row in all_runs(fleet) if words.all or row.going_on or row.unclaimed]
+        found = all_runs(fleet)
+        note_runs(fleet, found)
+    rows = [row for row in found if words.all or row.going_on or row.unclaimed]
     if words.json:
         print(json.dumps([{**asdict(row), "worker": row.worker.name} for row in rows], default=str))
         return 0

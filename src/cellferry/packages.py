@@ -208,11 +208,13 @@ class Packages:
             return EnvironmentChoice("python", python=self.env.removeprefix(INTERPRETER))
         return EnvironmentChoice("made", self.lock.key if self.lock else "", self.target.python)
 
-    def begin(self, worker: Worker) -> tuple[str, Future[EnvironmentThere] | None]:
+    def begin(self, there: There) -> tuple[str, Future[EnvironmentThere] | None]:
         """Have the worker make what the lock says, unless it has: a ticket for the kernel to wait for, and the outcome.
 
-        ("", None) when there is nothing to do. The work goes on in a thread while the cell's data is sent.
+        ("", None) when there is nothing to do. The work goes on in a thread while the cell's data is sent, over connections of its
+        own: it ends with the link to the kernel, which knows what becomes of the worker.
         """
+        worker, link = there.worker, there.link
         if self.lock is None or self._made == (worker.id, self.lock.key):
             return "", None
         lock, done = self.lock, Future[EnvironmentThere]()
@@ -220,12 +222,12 @@ class Packages:
 
         def work() -> None:
             try:
-                there = build_there(worker.endpoint, order, self._heard)
+                made = build_there(worker.endpoint, worker.name, order, self._heard, lambda: link.lost)
             except BaseException as exc:
                 done.set_exception(exc)
             else:
                 self._made = (worker.id, lock.key)
-                done.set_result(there)
+                done.set_result(made)
 
         self._line = ""
         Thread(target=work, name="cellferry-packages", daemon=True).start()
@@ -259,8 +261,8 @@ class Packages:
         """
         self.check_there(there.worker, screen.note)
         there.sources.without = self.compiled
-        there.link.on_need = lambda module: self.grow(module, there.worker, screen)
-        ticket, building = self.begin(there.worker)
+        there.link.on_need = lambda module: self.grow(module, there, screen)
+        ticket, building = self.begin(there)
         if building is not None and any(leaf.spec[0] == "nd" for leaf in parcel.leaves):
             self.wait(building, screen.progress)
         return {"offers": self.offers(there.link.pid), "packages": ticket}, building
@@ -268,12 +270,12 @@ class Packages:
     def _heard(self, line: str) -> None:
         self._line = line.strip()
 
-    def grow(self, module: str, worker: Worker, screen: Screen) -> bool:
+    def grow(self, module: str, there: There, screen: Screen) -> bool:
         """A running cell imports ``module``, which is not there: have it installed; False if that cannot be."""
         before = set(self.dists)
         try:
             self.need([module], screen.note)
-            _ticket, done = self.begin(worker)
+            _ticket, done = self.begin(there)
             if done is not None:
                 self.wait(done, screen.progress)
         except errors.CellferryError as error:

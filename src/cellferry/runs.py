@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
 from cellferry.config import Cellferry
+from cellferry.fleet import bill
 from cellferry.fleet.fleet import Fleet
-from cellferry.fleet.runs import RunRow, find_run
+from cellferry.fleet.runs import RunRow, find_run, row_of
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
 from cellferry.link.http import WorkerHttp
@@ -80,40 +81,57 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
         return row
     follow = follower(notebook.fleet, row.worker, row.run, notebook.host.screen.progress)
     try:
-        end = _watch(notebook, row, follow)
+        end = _watch(notebook, row.worker, follow)
         if row.claimed:
             notebook.host.screen.note(f"run {row.run}: its values came home before; these were its outputs")
-            return row
-        _bring(notebook, row, follow, end)
+        try:
+            if not row.claimed:
+                _bring(notebook, row, follow, end)
+        finally:
+            _note_cost(notebook, row_of(row.worker, end))
     finally:
         follow.close()
     return row
 
 
+def _note_cost(notebook: Notebook, ended: RunRow, token: str = "") -> None:
+    """Its share of the bill, and a line that says so; the values are here, whatever the ledger says. ``token``: of a worker of
+    which only the ledger still knows."""
+    screen = notebook.host.screen
+    try:
+        line = bill.note_run(notebook.fleet, bill.of_the_past(notebook.fleet, ended, token) if token else ended)
+    except errors.LedgerError as error:
+        screen.note(f"run {ended.run} is not in the bill yet: {error.what}; then once more: %remote attach {ended.run}")
+        return
+    if line:
+        screen.note(line)
+
+
 def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
-    """Bring home what a worker that has ended put into the artifact store; None where there is no such run, or several."""
-    store = open_store(notebook.config.artifact_store)
-    found = [name for name in stored_results(store) if name.startswith(begins)]
+    """Show and bring home what a worker that has ended put into the artifact store; None where there is no such run, or several."""
+    store, gone = open_store(notebook.config.artifact_store), Worker(WorkerId(""), "that has ended", "", Endpoint("unix"), Hardware())
+    kept = stored_results(store)
+    found = [name for name in kept if name.startswith(begins)]
     if len(found) != 1:
         return None
     (run,) = found
     with tempfile.TemporaryDirectory(prefix="cellferry-result-") as place:
-        file = Path(place) / "result"
-        fetch_results(store, run, file)
-        gone = Worker(WorkerId(""), "that has ended", "", Endpoint("unix"), Hardware())
-        row = RunRow(
-            run, gone, "", "", 0, "ok", 0.0, None, None, detached=True, claimed=False, unclaimed=True,
-            size_bytes=file.stat().st_size,
-        )  # fmt: skip
-        notebook.host.screen.note(f"the worker of run {run} has ended; what the run had made was kept in {store.url}")
-        _bring(notebook, row, Stored(run, file), {"status": "ok"})
+        fetch_results(store, run, kept[run], Path(place))
+        follow = Stored(run, Path(place))
+        notebook.host.screen.note(f"the worker of run {run} has ended; what the run had shown and made was kept in {store.url}")
+        end = _watch(notebook, gone, follow)
+        row = row_of(gone, end)
+        try:
+            _bring(notebook, row, follow, end)
+        finally:
+            _note_cost(notebook, row, str(end.get("token", "")))
     return row
 
 
-def _watch(notebook: Notebook, row: RunRow, follow: Follower) -> dict[str, Any]:
+def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, Any]:
     """Show the outputs; the row with which the run ended."""
     screen = notebook.host.screen
-    show = _Shown(screen.parent(), row.worker.name)
+    show = _Shown(screen.parent(), worker.name)
     interrupts = 0
     while True:
         try:
@@ -126,15 +144,20 @@ def _watch(notebook: Notebook, row: RunRow, follow: Follower) -> dict[str, Any]:
                     return frame
         except KeyboardInterrupt:
             follow.close()
-            if screen.leaving():
+            if screen.leaving() or not worker.id:
                 raise
             interrupts += 1
-            interrupt(row, hard=interrupts > 2)
+            _interrupt(worker, hard=interrupts > 2)
 
 
-def interrupt(row: RunRow, *, hard: bool = False) -> None:
-    """Interrupt the run as the stop button would; ``hard``: end its kernel, with all that is in it."""
-    WorkerHttp(row.worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
+def interrupt(row: RunRow) -> None:
+    """Interrupt the run as the stop button would."""
+    _interrupt(row.worker, hard=False)
+
+
+def _interrupt(worker: Worker, *, hard: bool) -> None:
+    """``hard``: end the kernel, with all that is in it."""
+    WorkerHttp(worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
 
 
 def decided(row: RunRow) -> list[str]:

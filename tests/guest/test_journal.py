@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from cellferry.guest import journal as room
 from cellferry.guest.journal import Journal
+from cellferry.guest.replay import Events
 from cellferry.worker.kept import any_kept
-from cellferry.worker.runs import Events, Runs, listing
+from cellferry.worker.runs import Runs, listing
 
 
 def _text(text: str, name: str = "stdout", parent: str = "p") -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +73,72 @@ def test_a_cell_that_costs_money(payer: Callable[..., User], fleet: Fleet) -> No
     ended = user.sees("%remote down")
     assert "came to" in ended and "default" in ended and "$0." in ended
     assert user.sees("bill = %remote cost --by worker\nbill[0].runs, bill[0].machine_microusd > 0") == "(2, True)\n"
+
+
+def bill(user: User) -> Any:
+    """Cells that have a receipt on the one worker, and seconds for which they ran."""
+    user.sees("by_worker = %remote cost --by worker\nby_cell = %remote cost --by cell")
+    return user.has("(by_worker[0].runs if by_worker else 0, [(row.machine_microusd > 0, row.seconds > 0) for row in by_cell])")
+
+
+def test_a_cell_that_was_let_go_is_in_the_bill_once(payer: Callable[..., User], fleet: Fleet) -> None:
+    user, other = payer(), payer()
+    user.sees(f"{A100} budget=1\nfirst = 1")
+    shown = user.sees("%%remote gpu=a100 provider=demo detach\nimport time\ntime.sleep(0.3)\nsecond = 2\n1 / 0")
+    run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert run is not None
+    outputs = user.types(f"%remote attach {run[1]}").outputs
+    said = "".join(str(output.get("data", {}).get("text/plain", "")) for output in outputs)
+    assert "worker default (demo, p4d.24xlarge" in said and "$0." in said and "so far" in said, said
+    assert user.has("second") == 2
+    once = bill(user)
+    assert once[0] == 2 and once[1] == [(True, True)] * len(once[1]), "the worker's cells are all in its bill"
+    user.types(f"%remote attach {run[1]}")
+    other.types(f"%remote attach {run[1]}")
+    other.sees("%remote runs --all")
+    assert bill(user) == once
+
+
+def test_the_display_under_it_notes_that_it_has_ended(payer: Callable[..., User], fleet: Fleet) -> None:
+    """Nobody has to bring it home."""
+    payer().sees(f"{A100} budget=1 detach\nfirst = 1")
+    eventually(fleet.purse.ledger.receipts, "it is noted", 30)
+    assert [row.kind for row in fleet.purse.ledger.receipts()] == ["cell"]
+
+
+def test_the_list_of_runs_notes_what_has_ended(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
+    """Also for another notebook, whose kernel is gone."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    user, other = payer(), payer()
+    user.sees(f"{A100} budget=1 detach\nwith open({str(gate)!r}) as door: door.read()")
+    os.kill(user.has("__import__('os').getpid()"), signal.SIGKILL)
+    assert "running" in other.sees("%remote runs") and not fleet.purse.ledger.receipts()
+    gate.write_text("go")
+    eventually(lambda: "done, nobody waits" in other.sees("%remote runs"), "its end", 30)
+    (found,) = fleet.purse.ledger.receipts()
+    assert found.run and found.microusd > 0
+
+
+def test_it_is_in_the_bill_also_when_its_worker_is_gone(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
+    """Only what was kept in the store still tells of it."""
+    store = tmp_path / "store"
+    user, other = payer(CELLFERRY_ARTIFACT_STORE=store.as_uri()), payer(CELLFERRY_ARTIFACT_STORE=store.as_uri())
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    shown = user.sees(f"{A100} budget=1 detach\nwith open({str(gate)!r}) as door: said = door.read()\nprint('it said', said)\n1 / 0")
+    run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert run is not None
+    os.kill(user.has("__import__('os').getpid()"), signal.SIGKILL)
+    gate.write_text("go")
+    eventually((store / "results" / run[1] / "result").exists, "its results are stored", 60)
+    fleet.down(everyone=True)
+    assert not fleet.purse.ledger.receipts()[1:], "the machine's alone"
+    outputs = other.types(f"%remote attach {run[1]}").outputs
+    assert [output["ename"] for output in outputs if output["output_type"] == "error"] == ["ZeroDivisionError"]
+    assert "it said go" in str(outputs) and "worker default (demo, p4d" in str(outputs) and other.has("said") == "go"
+    (found,) = [row for row in fleet.purse.ledger.receipts() if row.kind == "cell"]
+    assert found.run == run[1] and found.microusd > 0
 
 
 def test_a_cell_is_stopped_when_its_money_is_gone(payer: Callable[..., User], fleet: Fleet) -> None:

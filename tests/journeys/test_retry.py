@@ -306,17 +306,26 @@ def test_signals_are_named(new_user: NewUser) -> None:
 
 @pytest.mark.parametrize("size", [10, 6_000_000], ids=["small", "bulk"])
 def test_what_nobody_took_is_in_the_store_when_the_worker_is_gone(new_user: NewUser, s3: dict[str, str], tmp_path: Path, size: int) -> None:
-    user = new_user(CELLFERRY_ARTIFACT_STORE="s3://bucket/p", **s3)
+    """What it has shown as well, as it would have been shown by the worker: without its secrets, and the middle cut out."""
+    user = new_user(CELLFERRY_ARTIFACT_STORE="s3://bucket/p", MY_KEY="5ecret-of-the-cell", **s3)
     user.sees("given = [1]")
-    shown = user.sees(f"%%remote detach\ngiven.append(2)\nmade = {{'data': bytearray(b'x' * {size})}}\nlen(made['data'])")
+    shown = user.sees(
+        f"%%remote detach secrets=MY_KEY\ngiven.append(2)\nmade = {{'data': bytearray(b'x' * {size})}}\nimport os, sys\n"
+        "print('begun with', os.environ['MY_KEY'][:8], end='')\nprint(os.environ['MY_KEY'][8:], flush=True)\n"
+        "print('to stderr', file=sys.stderr)\nfor n in range(24): print(n, '.' * (1 << 20), flush=True)\n"
+        "display({'text/plain': 'a figure', 'image/png': 'aGk='}, raw=True)\nlen(made['data'])"
+    )
     run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
     assert run is not None
     place = tmp_path / "s3" / "bucket" / "p" / "results" / run[1]
     eventually(lambda: (place / "result").exists(), "its results are stored", 60)
+    kept = (place / "outputs").read_bytes()
+    assert b"5ecret-o" not in kept and b"f-the-cell" not in kept and len(kept) < 17 << 20
     user.sees("%remote down --all")
     shown = user.sees(f"%remote attach {run[1]}")
-    assert "was kept in s3://bucket/p" in shown
-    assert user.has("(given, len(made['data']))") == ([1, 2], size) and not (place / "result").exists()
+    assert "was kept in s3://bucket/p" in shown and "begun with [MY_KEY]\n" in shown and "to stderr" in shown
+    assert "outputs were cut here" in shown and f"23 {'.' * 100}" in shown and "a figure" in shown, shown[:500]
+    assert user.has("(given, len(made['data']))") == ([1, 2], size) and not list(place.glob("*"))
     assert user.is_told(f"%remote attach {run[1]}")[0] == "RunGone"
 
 

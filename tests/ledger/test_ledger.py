@@ -292,6 +292,16 @@ def test_costs_by_everything(ledger: Ledger) -> None:
     assert [found.kind for found in ledger.receipts(since=NOW + 100)] == ["egress"]
 
 
+def test_a_run_is_noted_once_whoever_counts_it(ledger: Ledger) -> None:
+    """Two notebooks may have seen it begin and end at other moments, and one of them may be called otherwise."""
+    ledger.note_cell(receipt(run="a1"))
+    ledger.note_cell(receipt(run="a1", microusd=499, ended_unix_s=NOW + 4, notebook="b.ipynb"))
+    ledger.note_cell(receipt(run="a2"))
+    ledger.note_estimate(receipt("egress", 44, run="a1"))
+    assert ledger.costs("cell") == [CostRow("c1", 1000, 44, 10.0, 2)]
+    assert [found.run for found in ledger.receipts()] == ["a1", "a2", "a1"]
+
+
 def test_estimates_count_against_no_limit(ledger: Ledger) -> None:
     ledger.note_estimate(receipt("storage", 5 * DOLLAR))
     assert ledger.most_available([DAILY], "ana", "a.ipynb", NOW) == DAILY.microusd

@@ -64,6 +64,25 @@ def test_opening_again_is_quick_and_without_alembic(database: Database) -> None:
     assert float(run.stdout) < 1.0
 
 
+def test_a_ledger_of_the_first_release_is_brought_up_to_date(database: Database) -> None:
+    """With what is in it: no receipt of that time names a run."""
+    ledger = open_ledger(database.config)
+    with ledger._writing() as connection:
+        connection.execute(text("ALTER TABLE receipts DROP COLUMN run"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(text(
+            "INSERT INTO receipts (token, kind, person, notebook, cell, worker, started_unix_s, ended_unix_s, microusd, estimated, day)"
+            " VALUES ('t', 'cell', 'ana', 'a.ipynb', 'c1', 'train', 0, 5, 500, false, 0)"
+        ))  # fmt: skip
+    ledger.close()
+    ledger = open_ledger(database.config)
+    (found,) = ledger.receipts()
+    assert (found.run, found.microusd) == ("", 500)
+    ledger.note_cell(found)
+    assert len(ledger.receipts()) == 1
+    ledger.close()
+
+
 def test_a_later_version_is_left_alone(database: Database) -> None:
     ledger = open_ledger(database.config)
     with ledger._writing() as connection:

@@ -170,12 +170,14 @@ class Paper:
 class Notebook:
     """One notebook with one link to a worker; ``wire`` lies in between where the transport is TLS."""
 
-    def __init__(self, stack: ExitStack, folder: Path, **settings: Any) -> None:
+    def __init__(self, stack: ExitStack, folder: Path, request: CellRequest | None = None, **settings: Any) -> None:
         (folder / "w").mkdir(parents=True, exist_ok=True)
         config = Cellferry(worker_dir="", **{"local_transport": "tls", "grace_s": 60.0, **settings})
         self.fleet = Fleet(config)
         stack.callback(self.fleet.close)
-        self.worker: Worker = self.fleet.acquire(CellRequest(), lambda _line: None)[0]
+        self.worker: Worker = self.fleet.acquire(request or CellRequest(), lambda _line: None)[0]
+        assert self.worker.folder is not None
+        self.folder = self.worker.folder
         self.wire: Wire | None = None
         endpoint = self.worker.endpoint
         if endpoint.kind == "tls":
@@ -199,8 +201,10 @@ class Notebook:
         link.open()
         return link
 
-    def send(self, code: str, *, stdin: bool = False, stop_after_s: float | None = None, fetch_limit: int = 1 << 30) -> None:
-        """Send a cell with all values that it can name."""
+    def send(
+        self, code: str, *, stdin: bool = False, stop_after_s: float | None = None, fetch_limit: int = 1 << 30, packages: str = ""
+    ) -> None:
+        """Send a cell with all values that it can name. ``packages``: the ticket of the environment that it waits for."""
         self.number += 1
         parcel = pack(self.link.heap, {k: v for k, v in self.values.items() if k in code}, PackPlan())
         header = {"msg_id": f"m{self.number}", "session": "the frontend", "username": "", "version": "5.4", "date": ""}
@@ -209,7 +213,7 @@ class Notebook:
             {
                 "code": code, "above": "", "cell_id": None, "number": self.number, "parent": parent, "stdin": stdin,
                 "unbind": [], "returns": None, "fetch_limit": fetch_limit, "file": None, "cells": {}, "flags": 0,
-                "unchanged": [], "imports": [], "submodules": [], "stop_after_s": stop_after_s,
+                "unchanged": [], "imports": [], "submodules": [], "stop_after_s": stop_after_s, "packages": packages,
                 "run": f"run-{uuid.uuid4().hex}",
             },
             parcel,

@@ -210,14 +210,17 @@ class Purse:
                 self._running[worker.token] = renewed
         return lease
 
-    def note_cell(self, worker: Worker, cell: str, started_unix_s: float, ended_unix_s: float) -> int:
-        """A cell has run there: its share of the machine's price. Returns micro-dollars."""
+    def note_cell(
+        self, worker: Worker, cell: str, started_unix_s: float, ended_unix_s: float, run: str = "", notebook: str | None = None
+    ) -> int:
+        """A cell has run there: its share of the machine's price. Returns micro-dollars. ``run``: counts once; ``notebook``: its
+        own, if it is not this purse's."""
         simulated = worker.simulated
         amount = cost_microusd(worker.microusd_per_hour, max(0.0, ended_unix_s - started_unix_s))
         self.ledger.note_cell(
             Receipt(
-                worker.token, "cell", self.person(simulated), self.notebook, cell, worker.name, started_unix_s, ended_unix_s,
-                amount, False,
+                worker.token, "cell", self.person(simulated), self.notebook if notebook is None else notebook, cell, worker.name,
+                started_unix_s, ended_unix_s, amount, False, run,
             )
         )  # fmt: skip
         return amount

@@ -96,10 +96,11 @@ def _runs_of(worker: Worker) -> list[RunRow] | None:
         told = WorkerHttp(worker.endpoint, timeout_s=ASK_S).get("runs")
     except LinkError:  # just ending, cut off, or of a release that kept no list
         return None
-    return [_row(worker, row) for row in told.get("runs", ())]
+    return [row_of(worker, row) for row in told.get("runs", ())]
 
 
-def _row(worker: Worker, told: dict[str, Any]) -> RunRow:
+def row_of(worker: Worker, told: dict[str, Any]) -> RunRow:
+    """A run as its worker tells it, in the list or at its end."""
     return RunRow(
         run=str(told["run"]), worker=worker, notebook=str(told["notebook"]), cell_id=str(told["cell_id"]),
         number=int(told["number"]), status=str(told["status"]), asked_unix_s=float(told["asked_unix_s"]),

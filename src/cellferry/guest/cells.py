@@ -242,11 +242,11 @@ class Cells:
         roots = {name: done.given[name] for name in done.changed} | done.roots
         try:
             keep_result(done.journal.folder, done.frame, roots, self.shell.user_ns, plain=self.data_only)
-            if done.left:
-                store_results(done.journal.folder, done.left)
         except OSError as exc:
             lost = f"the results could not be kept: {exc}"
         done.journal.end({**done.outcome, "lost": lost})  # now: whoever hears that it has ended asks for the results
+        if done.left:
+            store_results(done.journal.folder, done.left)
 
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
         if self.data_only:

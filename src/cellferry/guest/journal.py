@@ -10,6 +10,7 @@ orphan     nobody waits for it: it was detached, or its client is gone; the resu
 events-NNN frames (``parcels.wire``), one for each output: ``{"n": number, "message": ...}`` and its buffers
 result     what the cell made and changed, for whoever comes: frames as they go home, packed for an empty notebook
 end.json   how it ended
+outputs    all events and the end in one file, for the moment in which it goes to the artifact store (``replay``)
 claimed    somebody has the results
 ========== ==========================================================================================================
 

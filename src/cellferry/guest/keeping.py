@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,41 @@ from cellferry.parcels.wire import encoded
 
 
 def store_results(folder: Path, order: dict[str, Any]) -> None:
-    """Bring the ``result`` of a run into the artifact store as well, by the order that its client has left: the worker may
-    end before anybody comes. In a thread of its own; ``stored`` in the run's folder says that it is there."""
+    """Bring what a run that has ended has shown, and its ``result``, into the artifact store as well, by the orders that its
+    client has left: the worker may end before anybody comes. In a thread of its own; ``stored`` in the run's folder says
+    that the result is there."""
 
     def work() -> None:
-        from cellferry.guest.storing import leave
-
-        try:
-            leave(folder / "result", order, lambda: not (folder / "claimed").exists())
+        if "outputs" in order:  # first: whoever finds the results there finds what was shown
+            _try("outputs", lambda: _store_outputs(folder, order))
+        if _try("results", lambda: _store(folder / "result", order)):
             (folder / "stored").touch(mode=0o600)
-        except Exception as exc:  # the results are on this disk all the same
-            print(f"the results of run {folder.name} are not in the artifact store: {exc}", file=sys.__stderr__, flush=True)
+
+    def _try(what: str, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except Exception as exc:  # they are on this disk all the same
+            print(f"the {what} of run {folder.name} are not in the artifact store: {exc}", file=sys.__stderr__, flush=True)
+            return False
+        return True
 
     threading.Thread(target=work, name="cellferry-results", daemon=True).start()
+
+
+def _store_outputs(folder: Path, order: dict[str, Any]) -> None:
+    from cellferry.guest.replay import write_outputs
+
+    outputs = write_outputs(folder, {"token": order.get("token", "")})
+    try:
+        _store(outputs, order["outputs"])
+    finally:
+        outputs.unlink(missing_ok=True)
+
+
+def _store(file: Path, order: dict[str, Any]) -> None:
+    from cellferry.guest.storing import leave
+
+    leave(file, order, lambda: not (file.parent / "claimed").exists())
 
 
 def changed_names(heap: Heap, given: Mapping[str, Any], already: Collection[int] = ()) -> list[str]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from cellferry import runs
 from cellferry.errors import CellferryError
-from cellferry.fleet.runs import RunRow, all_runs, find_run
+from cellferry.fleet.bill import note_run, note_runs
+from cellferry.fleet.runs import RunRow, all_runs, find_run, row_of
 from cellferry.jupyter.display import Table, as_html, duration_text, size_text
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Watching:
     """Follows one run in a thread of its own and keeps its display up to date; ends with the run, or with ``close``."""
 
     def __init__(self, magics: RemoteMagics, worker: Worker, run: str) -> None:
-        self._follow = runs.follower(magics.session.fleet, worker, run, self._told)
-        self._worker, self._run = worker.name, run
+        self._fleet = magics.session.fleet
+        self._follow = runs.follower(self._fleet, worker, run, self._told)
+        self._worker, self._run, self._cost = worker, run, ""
         self._tail: deque[str] = deque([""], maxlen=SHOWN_LINES + 1)
         self._lines = self._others = 0
         self._began, self._trouble, self._painted = time.monotonic(), "", 0.0
@@ -52,6 +54,7 @@ class Watching:
                     self._take(frame["message"])
                 elif frame["op"] == "end":
                     state = _how(str(frame["status"]), str(frame.get("ename") or ""))
+                    self._cost = note_run(self._fleet, row_of(self._worker, frame))
                 self._paint("runs")
         except CellferryError as error:
             self._trouble = error.what
@@ -85,8 +88,9 @@ class Watching:
 
     def _face(self, state: str) -> tuple[str, str]:
         """The display's text and page."""
-        counted = [f"{self._lines} lines" if self._lines else "", f"{self._others} displays" if self._others else "", self._trouble]
-        head = "; ".join([f"run {self._run} on worker {self._worker} {state}", *filter(None, counted)])
+        lines, displays = f"{self._lines} lines" if self._lines else "", f"{self._others} displays" if self._others else ""
+        counted = [lines, displays, self._cost, self._trouble]
+        head = "; ".join([f"run {self._run} on worker {self._worker.name} {state}", *filter(None, counted)])
         tail = [line for line in self._tail if line][-SHOWN_LINES:]
         page = f'<div style="opacity: 0.8">{as_html(head)}; <code>%remote attach {html.escape(self._run)}</code></div>'
         if tail:
@@ -113,6 +117,7 @@ def _how(status: str, ename: str) -> str:
 def listed(magics: RemoteMagics, command: Any) -> Table:
     """``%remote runs``: those that go on or that nobody has brought home; ``--all``: also those that somebody has."""
     rows = all_runs(magics.session.fleet)
+    note_runs(magics.session.fleet, rows)
     everything = "all" in command.flags
     shown = [row for row in rows if everything or row.going_on or row.unclaimed]
     return Table(shown, RUNS, "no cell runs, waits or was left")

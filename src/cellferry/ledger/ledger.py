@@ -188,7 +188,8 @@ class Ledger:
     # -- receipts, reports, refusals ----------------------------------------------------------------------------
 
     def note_cell(self, receipt: Receipt) -> None:
-        """Remember what a cell used of a machine, for reports by cell. The same receipt again changes nothing."""
+        """Remember what a cell used of a machine, for reports by cell. The same receipt again changes nothing, nor does another
+        one of the same run."""
         with self._writing() as connection:
             reports.note_receipt(connection, replace(receipt, estimated=False))
 

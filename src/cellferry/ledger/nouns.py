@@ -104,6 +104,8 @@ class Receipt:
     ended_unix_s: float
     microusd: int
     estimated: bool
+    run: str = ""
+    """Of a cell: which run of it. A run has one receipt of each kind on a machine, whoever notes it; "" is none."""
 
 
 @dataclass(frozen=True)

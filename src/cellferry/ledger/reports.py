@@ -22,9 +22,10 @@ WORDS_KEPT = 2000
 
 
 def note_receipt(connection: Connection, receipt: Receipt) -> None:
-    """Once, however often it is told."""
+    """Once, however often it is told: that of a run once for each machine and kind, whatever else is said of it."""
     told = asdict(receipt)
-    same = and_(*(receipts.c[name] == value for name, value in told.items()))
+    names = ("token", "kind", "run") if receipt.run else tuple(told)
+    same = and_(*(receipts.c[name] == told[name] for name in names))
     if connection.scalar(select(receipts.c.number).where(same)) is None:
         connection.execute(insert(receipts).values(**told, day=day_of(receipt.ended_unix_s)))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, the newest last. Read before Alembic is loaded; a test compares it with the scripts."""
 
 
@@ -106,6 +106,7 @@ receipts = Table(
     _money("microusd"),
     Column("estimated", Boolean, nullable=False),
     Column("day", Integer, nullable=False),
+    _words("run", server_default=text("''")),
     Index(None, "token"),
     Index(None, "day"),
 )

@@ -6,6 +6,7 @@ A run with checkpoints has two places that are written in turn, and a word on wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,30 @@ RENEW_S = 3600.0
 RESULTS = "results"
 
 
-def result_order(store: Store, run: str) -> dict[str, Any]:
-    """Where the worker may put what a run has made, if nobody is there to take it. Raises LinkError."""
-    return store.left(f"{RESULTS}/{run}/result")
+KEPT = ("outputs", "result")
 
 
-def stored_results(store: Store) -> list[str]:
-    """The runs whose results are in the store. Raises LinkError."""
-    return [name.split("/")[1] for name in store.listing() if name.startswith(f"{RESULTS}/") and name.endswith("/result")]
+def result_order(store: Store, run: str, token: str) -> dict[str, Any]:
+    """Where the worker may put what a run has made, and ("outputs") what it has shown, if nobody is there to take it. ``token``:
+    of the worker, "" for a free one; it goes along, for the bill. Raises LinkError."""
+    return {**store.left(f"{RESULTS}/{run}/result"), "outputs": store.left(f"{RESULTS}/{run}/outputs"), "token": token}
 
 
-def fetch_results(store: Store, run: str, target: Path) -> None:
-    """Bring the results of a run here, as a file. Raises LinkError, OSError."""
-    store.fetch(f"{RESULTS}/{run}/result", target, lambda _bytes: None)
+def stored_results(store: Store) -> dict[str, list[str]]:
+    """The runs of which something is in the store, and which of ``KEPT``. Raises LinkError."""
+    found: dict[str, list[str]] = {}
+    for name in store.listing():
+        folder, _, rest = name.partition("/")
+        run, _, last = rest.partition("/")
+        if folder == RESULTS and last in KEPT:
+            found.setdefault(run, []).append(last)
+    return found
+
+
+def fetch_results(store: Store, run: str, names: Iterable[str], target: Path) -> None:
+    """Bring these of a run into the folder ``target``. Raises LinkError, OSError."""
+    for name in names:
+        store.fetch(f"{RESULTS}/{run}/{name}", target / name, lambda _bytes: None)
 
 
 def forget_results(store: Store, run: str) -> None:

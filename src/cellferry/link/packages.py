@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import EnvironmentNotBuilt, WorkerLost
+from cellferry.errors import EnvironmentNotBuilt, IdentityError, LinkError, WorkerLost
 from cellferry.link.dial import dial
+from cellferry.link.redial import HANDSHAKE_S, SHOWN_AFTER_S, Away
 from cellferry.model import Endpoint
 from cellferry.parcels.wire import PACKAGES_ALPN, PACKAGES_PREAMBLE, Channel, WireClosed
 
 _STEP_BYTES = 4 << 20
+_LOOK_S = 0.2
+SILENT_S = 10.0
+"""After so long without a sign of life, while the worker builds, the connection is given up for another one."""
 
 
 @dataclass(frozen=True)
@@ -42,41 +47,100 @@ class EnvironmentThere:
     seconds: float = 0.0
 
 
-def build_there(endpoint: Endpoint, order: Order, progress: Callable[[str], None]) -> EnvironmentThere:
-    """Have the environment made; returns when the kernel can use it. ``progress`` gets the installer's lines.
+def build_there(
+    endpoint: Endpoint, name: str, order: Order, progress: Callable[[str], None], gone: Callable[[], Exception | None]
+) -> EnvironmentThere:
+    """Have the environment made by worker ``name``; returns when the kernel can use it. ``progress`` gets the installer's lines,
+    and how it stands with a connection that broke: it is made anew until ``gone`` says why nothing will come of that.
 
-    Raises EnvironmentNotBuilt with the worker's words, LinkError, WorkerLost. Called in a thread of its own while the
-    cell's data is on its way.
+    Raises EnvironmentNotBuilt with the worker's words, IdentityError, and what ``gone`` says. Called in a thread of its own
+    while the cell's data is on its way.
     """
-    channel = _open(endpoint)
-    try:
-        files = [
-            {"name": name, "path": str(path) if endpoint.kind == "unix" else ""} for name, path in order.files.items()
-        ]
-        channel.send({
-            "op": "environment", "ticket": order.ticket, "key": order.key, "lock": order.text, "files": files,
-            "wanted": dict(order.versions), "credentials": {host: list(pair) for host, pair in order.credentials.items()},
-        })  # fmt: skip
-        while True:
-            frame, _buffers = channel.recv()
-            if frame["op"] == "want":
-                for name in frame["files"]:
-                    _send_file(channel, name, order.files[name])
-            elif frame["op"] == "progress":
-                progress(str(frame["text"]))
-            elif frame["op"] == "failed":
-                raise EnvironmentNotBuilt(frame["what"], frame["advice"])
-            elif frame["op"] == "built":
-                return EnvironmentThere("", frame["versions"], True, frame["seconds"])
-    except WireClosed as exc:
-        raise WorkerLost("the worker ended while it made the environment", "run the cell again") from exc
-    finally:
-        channel.close()
+    asking, away = _Asking(endpoint, order, progress), None
+    while True:
+        asking.heard = False
+        try:
+            return asking.once()
+        except IdentityError:
+            raise
+        except (WireClosed, LinkError) as exc:
+            if away is None or asking.heard:
+                away = Away(time.monotonic())
+            _pause(away, name, progress, gone, exc)
+
+
+def _pause(
+    away: Away, name: str, progress: Callable[[str], None], gone: Callable[[], Exception | None], why: Exception
+) -> None:
+    """Until the next try; raises what ``gone`` says."""
+    away.next_s = time.monotonic() + away.pause_s()
+    while True:
+        lost = gone()
+        if lost is not None:
+            raise lost from why
+        left_s = away.next_s - time.monotonic()
+        if left_s <= 0:
+            return
+        if time.monotonic() - away.since_s >= SHOWN_AFTER_S:
+            progress(away.told(name))
+        time.sleep(min(left_s, _LOOK_S))
+
+
+class _Asking:
+    """An order on its way, over one connection after the other."""
+
+    def __init__(self, endpoint: Endpoint, order: Order, progress: Callable[[str], None]) -> None:
+        self._endpoint, self._order, self._progress = endpoint, order, progress
+        self._wait_s: float | None = None
+        self._beats = False
+        """Whether the worker gives signs of life, as those of earlier releases do not."""
+        self.heard = False
+        """Whether anything came over this connection."""
+
+    def once(self) -> EnvironmentThere:
+        """One connection. Raises WireClosed or LinkError when it breaks, EnvironmentNotBuilt."""
+        order, remote = self._order, self._endpoint.kind != "unix"
+        channel = dial(self._endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN, self._wait_s)
+        self._wait_s = HANDSHAKE_S
+        try:
+            channel.send({
+                "op": "environment", "ticket": order.ticket, "key": order.key, "lock": order.text, "files": self._files(),
+                "wanted": dict(order.versions), "credentials": {host: list(pair) for host, pair in order.credentials.items()},
+            })  # fmt: skip
+            while True:
+                channel.stream.set_timeout(SILENT_S if remote and self._beats else None)
+                frame, _buffers = channel.recv()
+                channel.stream.set_timeout(None)
+                self.heard = True
+                found = self._take(channel, frame)
+                if found is not None:
+                    return found
+        finally:
+            channel.close()
+
+    def _files(self) -> list[dict[str, str]]:
+        here = self._endpoint.kind == "unix"
+        return [{"name": name, "path": str(path) if here else ""} for name, path in self._order.files.items()]
+
+    def _take(self, channel: Channel, frame: dict[str, Any]) -> EnvironmentThere | None:
+        """Do what the worker says; what it has made, when it has."""
+        if frame["op"] == "want":
+            for name in frame["files"]:
+                _send_file(channel, name, self._order.files[name], int(frame.get("have", {}).get(name, 0)))
+        elif frame["op"] == "progress":
+            self._progress(str(frame["text"]))
+        elif frame["op"] == "beat":
+            self._beats = True
+        elif frame["op"] == "failed":
+            raise EnvironmentNotBuilt(frame["what"], frame["advice"])
+        elif frame["op"] == "built":
+            return EnvironmentThere("", frame["versions"], True, frame["seconds"])
+        return None
 
 
 def ask_versions(endpoint: Endpoint) -> EnvironmentThere:
     """What the kernel there has. Raises LinkError, WorkerLost."""
-    channel = _open(endpoint)
+    channel = dial(endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN)
     try:
         channel.send({"op": "versions"})
         frame: dict[str, Any] = channel.recv()[0]
@@ -87,13 +151,11 @@ def ask_versions(endpoint: Endpoint) -> EnvironmentThere:
         channel.close()
 
 
-def _open(endpoint: Endpoint) -> Channel:
-    return dial(endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN)
-
-
-def _send_file(channel: Channel, name: str, path: Path) -> None:
-    left = path.stat().st_size
+def _send_file(channel: Channel, name: str, path: Path, at: int) -> None:
+    """What comes after its first ``at`` bytes, which are there."""
+    left = path.stat().st_size - at
     with path.open("rb") as file:
+        file.seek(at)
         while True:
             piece = file.read(_STEP_BYTES)
             left -= len(piece)

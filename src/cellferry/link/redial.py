@@ -55,6 +55,13 @@ class Away:
         gone_s = time.monotonic() - self.since_s
         return min(max(gone_s / 4, FIRST_PAUSE_S), LAST_PAUSE_S) * random.uniform(0.8, 1.2)
 
+    def told(self, name: str, meanwhile: str = "") -> str:
+        """A line about it for whoever waits; ``name``: of the worker."""
+        now = time.monotonic()
+        left_s = self.next_s - now
+        again = f"trying again in {left_s:.0f} s" if left_s >= 1 else "trying again"
+        return f"connection to {name} lost {_span(now - self.since_s)} ago; {meanwhile}{again}"
+
 
 class Redial:
     """Keeps ``channel`` connected. ``dial_again`` runs in the link's reader thread; everything else may come from any."""
@@ -122,10 +129,7 @@ class Redial:
         if away is not None and self.lost is None:
             if now - away.since_s >= SHOWN_AFTER_S:
                 self._shown = True
-                left_s = away.next_s - now
-                again = f"trying again in {left_s:.0f} s" if left_s >= 1 else "trying again"
-                goes_on = "the cell goes on there; " if at_work else ""
-                screen.progress(f"connection to {self.name} lost {_span(now - away.since_s)} ago; {goes_on}{again}")
+                screen.progress(away.told(self.name, "the cell goes on there; " if at_work else ""))
             return
         back, self._back = away or self._back, None
         if self._shown:

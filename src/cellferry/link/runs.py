@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -173,15 +174,39 @@ class _FileStream:
 
 
 class Stored(Follower):
-    """A run whose worker is gone and whose results were put into the artifact store: a file of them is here."""
+    """A run whose worker is gone, of which something was put into the artifact store: it is in ``folder`` ("outputs", "result")."""
 
-    def __init__(self, run: str, file: Path) -> None:
+    def __init__(self, run: str, folder: Path) -> None:
         super().__init__(Endpoint("unix"), run, lambda: WorkerLost(f"run {run} cannot be followed: its worker is gone"))
-        self._file = file
+        self._folder = folder
+
+    def outputs(self, *, wait: bool = True) -> Iterator[dict[str, Any]]:
+        """As they were shown; then "end", also where there are none."""
+        end: dict[str, Any] = {"op": "end", **_UNTOLD, "run": self.run}
+        with suppress(FileNotFoundError, WireClosed), (self._folder / "outputs").open("rb") as file:
+            channel = Channel(_FileStream(file))
+            while (frame := (told := channel.recv())[0])["op"] != "end":
+                if frame["op"] == "event":
+                    frame["message"]["buffers"] = told[1]
+                yield frame
+            end = frame
+        self.ended = True
+        yield end
 
     def claim(self) -> None:
         """There is nobody to tell."""
 
-    def _take(self, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned:
-        with self._file.open("rb") as file:
+    def _take(self, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned | None:
+        try:
+            file = (self._folder / "result").open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
             return self.values(Channel(_FileStream(file)), namespace, shell, worker, data_only=data_only)
+
+
+_UNTOLD = {
+    "notebook": "", "cell_id": "", "number": 0, "status": "ok", "asked_unix_s": 0.0, "began_unix_s": None, "ended_unix_s": None,
+    "detached": True, "claimed": False, "unclaimed": True, "bytes": 0, "lost": "",
+}  # fmt: skip
+"""The row of a run whose worker, of an earlier release, has put nothing but its results there."""

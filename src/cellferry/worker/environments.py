@@ -4,16 +4,16 @@ Clients come over connections of their own (see ``desk``), so that an environmen
 arrives. The words on this connection are frames (``parcels.wire``):
 
     client: environment (ticket, key, lock, wanted, files, credentials) | wheel (a piece of a file) | versions
-    worker: want (files that are not here) | progress | built (versions, seconds) | failed | versions
+    worker: want (files that are not here, and how much of them is) | progress | beat | built (versions, seconds) | failed | versions
+
+A client whose connection broke sends its order again, with the same ticket, and goes on with it (``orders``).
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
-import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,12 @@ from cellferry.environment.lock import NAME
 from cellferry.errors import CellferryError, EnvironmentNotBuilt
 from cellferry.parcels.wire import Channel
 from cellferry.worker.foreign import look_into
+from cellferry.worker.keeper import ENDED
+from cellferry.worker.orders import Order, WorkerEnds
 
 Tell = Callable[[dict[str, Any]], None]
+MOST_ENDED = 20
+"""Orders that have ended and whose client may not know yet."""
 
 
 class Environments:
@@ -32,7 +36,8 @@ class Environments:
 
     def __init__(self, folder: Path, instance: Instance | None, argv: Sequence[str], tell: Tell) -> None:
         self._folder, self._instance, self._python, self._tell = folder, instance, argv[0], tell
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time, self._lock = threading.Lock(), threading.Lock()
+        self._orders: dict[str, Order] = {}
         if instance is not None:
             threading.Thread(target=tidy, args=(instance.folder.parent,), name="cellferry-tidy", daemon=True).start()
 
@@ -45,47 +50,53 @@ class Environments:
 
     def _environment(self, channel: Channel, meta: dict[str, Any]) -> None:
         try:
-            built = self._build(channel, meta)
-        except (CellferryError, OSError) as error:
-            what, advice = (error.what, error.advice) if isinstance(error, CellferryError) else (str(error), "")
-            self._tell({"op": "packages", "ticket": meta["ticket"], "ok": False})
-            channel.send({"op": "failed", "what": what, "advice": advice})
+            order = self._order(meta)
+        except OSError as error:
+            channel.send(self._settle(str(meta["ticket"]), error))
             return
-        assert self._instance is not None
-        self._tell({"op": "packages", "ticket": meta["ticket"], "ok": True, "site": str(self._instance.site)})
-        channel.send({"op": "built", "versions": built.versions, "seconds": built.seconds})
+        order.serve(channel)
 
-    def _build(self, channel: Channel, meta: dict[str, Any]) -> Built:
+    def _order(self, meta: dict[str, Any]) -> Order:
+        """The order of this ticket, a new one if it is not known."""
+        ticket = str(meta["ticket"])
+        with self._lock:
+            if ticket not in self._orders:
+                ended = [name for name, order in self._orders.items() if order.ended][:-MOST_ENDED]
+                for name in [*ended, *(name for name, order in self._orders.items() if order.forsaken)]:
+                    self._orders.pop(name).remove()
+                self._orders[ticket] = Order(
+                    self._folder, meta["files"], lambda: self._instance is not None and self._instance.key != meta["key"],
+                    lambda folder, whole, told: self._build(meta, folder, whole, told), lambda how: self._settle(ticket, how),
+                )  # fmt: skip
+            return self._orders[ticket]
+
+    def _build(self, meta: dict[str, Any], folder: Path, whole: bool, told: Callable[[str], None]) -> Built | None:
         instance = self._instance
         if instance is None:
             raise EnvironmentNotBuilt(
                 "this worker's kernel runs in an environment that was there before",
                 "end it, and let one be made: %remote down, then %%remote env=auto",
             )
-        with self._one_at_a_time, tempfile.TemporaryDirectory(dir=self._folder, prefix="lock-") as place:
-            folder = Path(place)
-            if instance.key != meta["key"]:  # otherwise it is there already, and nothing is needed for it
-                self._receive(channel, folder, meta["files"])
+        with self._one_at_a_time:
+            if instance.key != meta["key"] and not whole:
+                return None  # it was there when the order came, and something else was built since
             (folder / NAME).write_text(meta["lock"], "utf-8")
             credentials = {host: (user, word) for host, (user, word) in meta["credentials"].items()}
-            return build(
-                instance.folder.parent, instance, meta["key"], folder, meta["wanted"], credentials,
-                lambda line: channel.send({"op": "progress", "text": line}),
-            )  # fmt: skip
+            try:
+                return build(instance.folder.parent, instance, meta["key"], folder, meta["wanted"], credentials, told)
+            except EnvironmentNotBuilt:
+                if (self._folder / ENDED).exists():
+                    raise WorkerEnds from None
+                raise
 
-    def _receive(self, channel: Channel, folder: Path, files: Sequence[Mapping[str, Any]]) -> None:
-        """The files that travel with a lock: those of this machine are linked, the others asked for."""
-        missing = [file["name"] for file in files if not _linked(folder, file)]
-        channel.send({"op": "want", "files": missing})
-        for name in missing:
-            target = _inside(folder, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as out:
-                while True:
-                    meta, buffers = channel.recv()
-                    out.write(buffers[0] if buffers else b"")
-                    if meta.get("last"):
-                        break  # uv checks it against the lock's digest
+    def _settle(self, ticket: str, how: Built | Exception) -> dict[str, Any]:
+        """Tell the kernel, whose cell waits for it; the frame for the client."""
+        if isinstance(how, Exception) or self._instance is None:
+            self._tell({"op": "packages", "ticket": ticket, "ok": False})
+            what, advice = (how.what, how.advice) if isinstance(how, CellferryError) else (f"{type(how).__name__}: {how}", "")
+            return {"op": "failed", "what": what, "advice": advice}
+        self._tell({"op": "packages", "ticket": ticket, "ok": True, "site": str(self._instance.site)})
+        return {"op": "built", "versions": how.versions, "seconds": how.seconds}
 
     def _versions(self) -> dict[str, Any]:
         """What the kernel's environment holds, and its Python."""
@@ -97,21 +108,3 @@ class Environments:
         except subprocess.CalledProcessError:
             python, found = "", {}
         return {"python": python, "versions": found, "own": False}
-
-
-def _linked(folder: Path, file: Mapping[str, Any]) -> bool:
-    """Use a client's file where it lies, if this is its machine; uv checks it against the lock's digest."""
-    path = Path(str(file.get("path") or ""))
-    if not file.get("path") or not os.access(path, os.R_OK):
-        return False
-    target = _inside(folder, file["name"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.symlink_to(path)
-    return True
-
-
-def _inside(folder: Path, name: str) -> Path:
-    target = Path(os.path.normpath(folder / name))
-    if not target.is_relative_to(folder):
-        raise EnvironmentNotBuilt(f"the lock names a file outside of its folder: {name}")
-    return target

@@ -1,0 +1,68 @@
+"""What a cell came to, in words; and the share of one that nobody waited for, noted by whoever sees that it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from cellferry.errors import LedgerError
+from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.runs import RunRow
+from cellferry.model import Worker
+
+
+def cost_line(fleet: Fleet, worker: Worker, seconds: float, microusd: int) -> str:
+    """Which worker, for how long, and what it came to; for a worker with an offer. Raises LedgerError."""
+    from cellferry.ledger import dollars
+
+    offer = worker.offer
+    assert offer is not None
+    mark = ", simulated" if offer.simulated else ""
+    line = f"worker {worker.name} ({worker.provider}, {offer.instance}{' spot' if worker.spot else ''}{mark}): {_span(seconds)}"
+    if worker.microusd_per_hour:
+        row = fleet.purse.spent(worker.token)
+        line += f", {dollars(microusd)}" + (f"; the worker so far {dollars(row.spent_microusd)}" if row else "")
+    return line
+
+
+def note_run(fleet: Fleet, row: RunRow) -> str:
+    """Note the share of a run that was let go or left, as soon as it has ended: once, whoever notes it and how often.
+
+    Its time is that on the worker, by the worker's clock. Returns ``cost_line``; "" while it goes on, for one whose kernel died
+    (nobody knows when), on a free worker, and for a cell that somebody waits for, which is noted with its results.
+    Raises LedgerError.
+    """
+    worker, began, ended = row.worker, row.began_unix_s, row.ended_unix_s
+    if not worker.token or worker.offer is None or not (row.detached or row.unclaimed) or began is None or ended is None:
+        return ""
+    amount = fleet.purse.note_cell(worker, cell_of(row), began, ended, row.run, row.notebook)
+    return cost_line(fleet, worker, max(0.0, ended - began), amount)
+
+
+def note_runs(fleet: Fleet, rows: Iterable[RunRow]) -> None:
+    """The same for a list that somebody looks at. Where the ledger cannot be used now, a later look notes it."""
+    for row in rows:
+        with suppress(LedgerError):
+            note_run(fleet, row)
+
+
+def of_the_past(fleet: Fleet, row: RunRow, token: str) -> RunRow:
+    """The run with the worker that the ledger has under this token; as it was where the ledger knows none of this person's.
+    Raises LedgerError."""
+    from cellferry.ledger import worker_from_record
+
+    found = fleet.purse.ledger.get(token)
+    if found is None or not found.record:
+        return row
+    worker = worker_from_record(found.record)
+    return replace(row, worker=worker) if found.person == fleet.purse.person(worker.simulated) else row
+
+
+def cell_of(row: RunRow) -> str:
+    """The cell, as receipts name it."""
+    return row.cell_id or f"In[{row.number}]"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
