@@ -72,13 +72,14 @@ class Queue:
     def claimed(self, link: Link, run: str) -> None:
         """Its client has everything."""
         with self._lock:
-            self._links.pop(run, None)
             journal = next((each for each in self._journals.values() if each.run == run), None)
+        if journal is not None:
+            journal.claim()  # first: nobody waits for a run that is claimed, see ``showing``
+        with self._lock:
+            self._links.pop(run, None)
         done = link.cells.done
         if done is not None and done.journal.run == run:
             link.cells.done = None
-        if journal is not None:
-            journal.claim()
 
     def has(self, link: Link) -> bool:
         """Whether a cell of this client runs, or waits for its turn."""

@@ -58,8 +58,11 @@ class Showing:
             link.send(head, buffers, event=True, again=again)
 
     def _reader(self, journal: Journal | None, parent: dict[str, Any]) -> Link | None:
-        """Who is shown an output: while a run goes on, whoever waits for it; else the client that its parent came from, the
-        latest of its links: one that it gave up may still be kept."""
+        """Who is shown an output: while a run goes on, whoever waits for it; else (a thread goes on when its cell has ended,
+        or its results are home a moment before that is written) the client that its parent came from, the latest of its
+        links: one that it gave up may still be kept."""
         if journal is not None and not journal.ended:
-            return self.queue.owner(journal.run)
+            owner = self.queue.owner(journal.run)
+            if owner is not None or not journal.claimed:
+                return owner
         return next((link for link in reversed(self.links) if parent.get("session") in link.sessions), None)
