@@ -49,7 +49,7 @@ HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension", "cellferry.par
 
 JUPYTER_SIDE = {"IPython", "ipykernel", "jupyter_server"}
 JUPYTER_ROOMS = {"jupyter", "worker", "guest"}
-VENDOR_SDKS = {"asyncssh", "azure", "boto3", "botocore", "google", "kubernetes", "oci", "paramiko", "sky"}
+VENDOR_SDKS = {"asyncssh", "azure", "boto3", "botocore", "google", "gpuhunt", "kubernetes", "oci", "paramiko", "sky"}
 SDK_ROOMS = {"providers"}
 SDK_MODULES = {"link/store_s3.py"}
 """The one place beside the providers, see docs/decisions/008."""

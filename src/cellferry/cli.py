@@ -108,7 +108,7 @@ def _offers(words: argparse.Namespace) -> int:
         request = _request(words.words, "offers")
         if words.refresh:
             shopping.refresh(fleet, request, config, lambda line: print(line, file=sys.stderr, flush=True))
-        rows = shopping.offers(fleet, request, config)
+        rows = (*shopping.offers(fleet, request, config), *shopping.elsewhere(request, config))
     print(json.dumps([asdict(row) for row in rows]) if words.json else as_text(rows))
     return 0
 

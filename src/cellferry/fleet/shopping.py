@@ -14,11 +14,13 @@ from cellferry.fleet.states import set_up
 from cellferry.ledger import Balance, Limit, Period
 from cellferry.model import CellRequest, Check, Quota
 from cellferry.placement.plan import no_offer_error
-from cellferry.placement.table import OfferRow, rows
+from cellferry.placement.table import OfferRow, rows, to_compare
+from cellferry.providers import other_clouds
 from cellferry.providers.base import Examined, Market, Progress
 
 SHOWN = ("local", "demo")
 """What there is to look at where nothing is set up."""
+MOST_ELSEWHERE = 10
 
 
 def looked_at(request: CellRequest, config: Cellferry) -> CellRequest:
@@ -35,6 +37,13 @@ def offers(fleet: Fleet, request: CellRequest, config: Cellferry) -> tuple[Offer
     if not plan.attempts and not plan.ruled_out:
         raise no_offer_error(asked, every)
     return rows(plan, time.time())
+
+
+def elsewhere(request: CellRequest, config: Cellferry) -> tuple[OfferRow, ...]:
+    """Prices of clouds that no provider here knows, to compare with: the cheapest few, where the request names no place."""
+    if request.providers or request.host or request.region:
+        return ()
+    return to_compare(other_clouds.kept(config), request.hardware, time.time())[:MOST_ELSEWHERE]
 
 
 def words_for(row: OfferRow, words: Sequence[str]) -> list[str]:
@@ -73,6 +82,11 @@ def refresh(fleet: Fleet, request: CellRequest, config: Cellferry, progress: Pro
         provider = fleet.provider(name)
         if isinstance(provider, Market):
             count += provider.refresh(progress)
+    if not (request.providers or request.host):
+        try:
+            count += other_clouds.refresh(config, progress)
+        except CellferryError as error:
+            progress(f"{error.what} ({error.advice})")  # they are to compare with; what can be had is there
     return count
 
 

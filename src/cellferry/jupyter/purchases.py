@@ -32,7 +32,8 @@ def offers(magics: RemoteMagics, command: Command) -> Table:
 
 def offers_table(session: Session, request: CellRequest) -> Table:
     """The machines that would do for ``request``, cheapest first."""
-    return Table(shopping.offers(session.fleet, request, session.config), OFFERS, "no machine on offer fits")
+    found = (*shopping.offers(session.fleet, request, session.config), *shopping.elsewhere(request, session.config))
+    return Table(found, OFFERS, "no machine on offer fits")
 
 
 def up(magics: RemoteMagics, command: Command) -> Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cellferry.model import Offer
+from cellferry.model import Hardware, Offer
+from cellferry.placement.fit import Asked
 from cellferry.placement.plan import Attempt, Plan, RuledOut
 from cellferry.placement.text_table import KINDS, age, columns, money, size
 
@@ -51,6 +52,14 @@ def rows(plan: Plan, now_unix_s: float) -> tuple[OfferRow, ...]:
         *(_row(attempt.offer, attempt.word, attempt.why, now_unix_s) for attempt in tried),
         *(_row(ruled.offer, KINDS[ruled.kind], _short(ruled.what), now_unix_s) for ruled in out.values() if ruled.offer not in best),
     )  # fmt: skip
+
+
+def to_compare(offers: Sequence[Offer], hardware: Hardware, now_unix_s: float) -> tuple[OfferRow, ...]:
+    """Those of ``offers`` that would do for ``hardware``, cheapest first: of clouds that no provider can start machines at."""
+    asked = Asked(hardware)
+    fit = [offer for offer in offers if not asked(offer)]
+    fit.sort(key=lambda offer: min(p for p in (offer.microusd_per_hour, offer.spot_microusd_per_hour) if p is not None))
+    return tuple(_row(offer, "price only", "to compare: cellferry cannot start it", now_unix_s) for offer in fit)
 
 
 def as_text(rows: Sequence[OfferRow]) -> str:
