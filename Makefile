@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 NOTEBOOK := examples/first-cell.ipynb
 PYTEST_OPTIONS ?=
-# Tests start kernels, workers and hosts, and wait for them: one process more than there are processors.
-AT_ONCE ?= $(shell expr $$(nproc) + 1)
+# So many processes run the tests. Most of them start kernels, workers and browsers, which keep a processor busy.
+AT_ONCE ?= $(shell nproc)
 PYTEST = $(BIN)/python -m pytest -q -n $(AT_ONCE) $(PYTEST_OPTIONS)
 LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 

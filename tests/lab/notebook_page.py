@@ -17,7 +17,7 @@ import nbformat
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 _TABS = (f"tab-{number}" for number in itertools.count())
 KERNELS = {"python3": "Python 3 (ipykernel)", "cellferry": "Python 3 (cellferry)"}
@@ -65,7 +65,7 @@ def jupyter_lab(tmp_path, folder, **settings):
         yield f"http://127.0.0.1:{port}/lab"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(90)
 
 
 def wait_for(address, server, log):

@@ -18,7 +18,7 @@ CELLS = [
     "%remote down",
     "%%remote detach\nprint('left behind')\nanswer = 6 * 7",
 ]
-PATIENT = {"timeout": 90_000}
+PATIENT = {"timeout": 120_000}
 CALM = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (0.2, 0.3)}"
 """The simulated cloud always has a machine."""
 
