@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from jupyter_server_end import end
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -36,8 +38,7 @@ def serving(command: Sequence[str | Path], folder: Path, environ: Mapping[str, s
         _wait_for(f"{address}/{check}", server, log)
         yield address
     finally:
-        server.terminate()
-        server.wait(60)
+        end(server)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

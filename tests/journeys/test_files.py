@@ -171,21 +171,21 @@ def test_a_slow_transfer_shows_how_far_it_is(user: User) -> None:
 
 def test_the_line_of_a_slow_transfer_in_a_notebook() -> None:
     """As messages, for a saved notebook shows only the last of them."""
-    from types import SimpleNamespace
-
     from cellferry.jupyter.relay import KernelScreen
 
-    sent: list[tuple[str, bool, str]] = []
+    sent: list[tuple[str, str, str]] = []
 
-    def publish(data: dict[str, str], _metadata: object, *, transient: dict[str, str], update: bool) -> None:
-        sent.append((data["text/plain"], update, transient["display_id"]))
+    class Screen(KernelScreen):
+        def _show(self, data: dict[str, str], kind: str = "", transient: dict[str, str] | None = None) -> None:
+            sent.append((data["text/plain"], kind, (transient or {})["display_id"]))
 
-    screen = object.__new__(KernelScreen)
-    screen._shell, screen._bar = SimpleNamespace(display_pub=SimpleNamespace(publish=publish)), ""
+    screen = object.__new__(Screen)
+    screen._bar = ""
     for text in ("a", "b", "", "c", ""):
         screen.progress(text)
-    assert [(text, update) for text, update, _display in sent] == [
-        ("a", False), ("b", True), ("", True), ("c", False), ("", True)
+    new, changed = "display_data", "update_display_data"
+    assert [(text, kind) for text, kind, _display in sent] == [
+        ("a", new), ("b", changed), ("", changed), ("c", new), ("", changed)
     ]  # fmt: skip
     assert sent[0][2] == sent[2][2] != sent[3][2]
 

@@ -23,6 +23,7 @@ import websocket
 
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
+from jupyter_server_end import end
 
 TOKEN = "a-token-for-tests"
 PATIENCE_S = 60.0
@@ -187,8 +188,7 @@ class Server:
                 each.close()
             except (OSError, websocket.WebSocketException):
                 continue
-        self.process.terminate()
-        self.process.wait(30)
+        end(self.process)
 
 
 @contextmanager

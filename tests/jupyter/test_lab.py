@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from jupyter_server_end import end
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -93,8 +95,7 @@ def lab(tmp_path, request):
         wait_for(f"http://127.0.0.1:{port}/api/status", server, tmp_path / "lab.log")
         yield f"http://127.0.0.1:{port}/lab/tree/notebook.ipynb?reset"
     finally:
-        server.terminate()
-        server.wait(30)
+        end(server)
 
 
 def wait_for(address, server, log):

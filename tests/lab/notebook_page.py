@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 
+from jupyter_server_end import end
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -64,8 +66,7 @@ def jupyter_lab(tmp_path, folder, **settings):
         wait_for(f"http://127.0.0.1:{port}/api/status", server, tmp_path / "lab.log")
         yield f"http://127.0.0.1:{port}/lab"
     finally:
-        server.terminate()
-        server.wait(90)
+        end(server)
 
 
 def wait_for(address, server, log):
