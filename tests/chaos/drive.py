@@ -166,7 +166,9 @@ class Drive:
             raise RuntimeError(f"cell {number} did not end: {shown.text[-300:]!r}")
         if shown.died:
             return self._come_back(number)
-        assert shown.error is not None
+        if shown.error is None:  # interrupted again while IPython showed the error: it shows that word instead
+            assert "KeyboardInterrupt" in shown.text and "spot notice" in self._faults.happened, shown
+            return ""
         name, text = shown.error
         self._faults.over()  # whoever reads an error takes that long, and the advice is for afterwards
         if name == "RunGone" and self._went_home:
