@@ -75,6 +75,7 @@ def kernel(folder: Path, settings: Mapping[str, str] | None = None, name: str = 
     )
     manager = client.create_kernel_manager()
     manager.transport, manager.ip = "ipc", str(folder.parent / "kernel")
+    manager.shutdown_wait_time = 30.0  # on a busy machine the end of its workers takes longer than Jupyter's five seconds
     environment = {**os.environ, "PYTHONHASHSEED": "0", **(settings or {})}
     with client.setup_kernel(env=environment):
         found = Kernel(client, folder)
