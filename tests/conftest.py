@@ -25,7 +25,7 @@ SETTLE_S = 15.0
 """How long a process may take to end after its test: a worker outlives a killed kernel by its grace, 5 s."""
 
 _KEPT_BY_PYTHON = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
-_REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "link/test_http", "link/test_lasting_link",
+_REAL_WORKERS = ("journeys/", "jupyter/", "providers/test_local", "worker/test_w", "link/test_http", "link/test_lasting",
                  "fleet/test_fleet", "fleet/test_cli", "testbeds/", "doors/")
 """Where tests start real kernels, workers and hosts, which takes seconds: slow, whether a test says so itself or not."""
 _home: Path | None = None

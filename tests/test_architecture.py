@@ -68,6 +68,11 @@ class Import:
     typing_only: bool
 
 
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> None:
+    """Nothing is started here, and there are a thousand tests: to look once, when all are through, is enough."""
+
+
 def imports_of(module: str) -> list[Import]:
     """Every module that a file of the package names in an import, absolute, ``from x import y`` as ``x.y``."""
     path = SOURCE / module
