@@ -39,8 +39,11 @@ _LONGEST_FIRST = (
 _BY_NOTEBOOK = "test_remote_equals_local.py"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     make_home()
+    if hasattr(config, "workerinput"):  # one of several processes: its share of the first one's folder is too deep for sockets
+        config.option.basetemp = str(_home / "p") if _home else None
 
 
 @pytest.hookimpl(optionalhook=True)
