@@ -79,7 +79,10 @@ def _serve(
         traceback.print_exc()
     # The server came to an end by itself. The kernel must not outlive it.
     core.kernel.end(term_s=0)
-    os._exit(1)
+    from cellferry.worker.keeper import EXIT_CODES
+
+    # A server that starts needs its folder: where that was deleted, it fails before the lease has noticed.
+    os._exit(1 if os.path.isdir(folder) else EXIT_CODES["folder"])  # noqa: PTH112
 
 
 def _leave_out_format_checkers() -> None:

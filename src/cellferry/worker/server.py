@@ -75,6 +75,9 @@ class WorkerServer(ServerApp):
         """There is no address. Terminals are told this one, and must not think that another server is theirs."""
         return ""
 
+    def _runtime_dir_changed(self, *_: Any) -> None:
+        """Jupyter makes this folder where it is missing. It is the worker's own: one that was deleted must not come back."""
+
     def load_config_file(self, *args: Any, **kwargs: Any) -> None:
         """The user's Jupyter configuration is for the user's own servers."""
 
