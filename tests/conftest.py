@@ -41,9 +41,9 @@ _BY_NOTEBOOK = "test_remote_equals_local.py"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    make_home()
+    home = make_home()
     if hasattr(config, "workerinput"):  # one of several processes: its share of the first one's folder is too deep for sockets
-        config.option.basetemp = str(_home / "p") if _home else None
+        config.option.basetemp = str(home / "p")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     remove_home()
 
 
-def make_home() -> None:
+def make_home() -> Path:
     """Give this run a private, short temporary folder (a unix socket's path is at most 107 bytes) and a mark."""
     global _home
     _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
@@ -83,6 +83,7 @@ def make_home() -> None:
         (_home / folder).mkdir(mode=0o700)
         os.environ[variable] = str(_home / folder)
     tempfile.tempdir = str(_home / "t")
+    return _home
 
 
 def remove_home() -> None:

@@ -71,7 +71,7 @@ class Again:
             self._screen.note("retry= does nothing for a cell that is let go: nobody would be there to run it again")
         key = (cell.cell_id or "", cell.source)
         before = self._unfinished.pop(key, "")
-        tries = self._tries = Tries(before or uuid.uuid4().hex, cell.cell_id or f"In[{cell.number}]", resumes=bool(before))
+        tries = self._tries = Tries(before or uuid.uuid4().hex, cell.word, resumes=bool(before))
         this = request
         while True:
             tries.worker, this = None, replace(this, retry=request.retry + 1 - tries.number)

@@ -168,7 +168,7 @@ class Session:
         load_submodules(flow.imports)
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
-        report = accounts.note_cost(self.fleet, there, cell.cell_id or f"In[{cell.number}]", frame["run"], started_ns / 1e9, report)
+        report = accounts.note_cost(self.fleet, there, cell.word, frame["run"], started_ns / 1e9, report)
         self._finish(request, returned, report, there)
         return report
 

@@ -48,6 +48,16 @@ class Cell:
     number: int
     cell_id: str | None = None
 
+    @property
+    def word(self) -> str:
+        """See ``cell_word``."""
+        return cell_word(self.cell_id, self.number)
+
+
+def cell_word(cell_id: str | None, number: int) -> str:
+    """How a cell is named in receipts and checkpoints: by its id, which outlives the kernel, or by its number."""
+    return cell_id or f"In[{number}]"
+
 
 class Host(Protocol):
     """The shell behind a door (``jupyter.host``)."""

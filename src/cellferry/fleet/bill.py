@@ -10,6 +10,7 @@ from cellferry.errors import LedgerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.runs import RunRow
 from cellferry.model import Worker
+from cellferry.screen import cell_word
 
 
 def cost_line(fleet: Fleet, worker: Worker, seconds: float, microusd: int) -> str:
@@ -36,7 +37,7 @@ def note_run(fleet: Fleet, row: RunRow) -> str:
     worker, began, ended = row.worker, row.began_unix_s, row.ended_unix_s
     if not worker.token or worker.offer is None or not (row.detached or row.unclaimed) or began is None or ended is None:
         return ""
-    amount = fleet.purse.note_cell(worker, cell_of(row), began, ended, row.run, row.notebook)
+    amount = fleet.purse.note_cell(worker, cell_word(row.cell_id, row.number), began, ended, row.run, row.notebook)
     return cost_line(fleet, worker, max(0.0, ended - began), amount)
 
 
@@ -57,11 +58,6 @@ def of_the_past(fleet: Fleet, row: RunRow, token: str) -> RunRow:
         return row
     worker = worker_from_record(found.record)
     return replace(row, worker=worker) if found.person == fleet.purse.person(worker.simulated) else row
-
-
-def cell_of(row: RunRow) -> str:
-    """The cell, as receipts name it."""
-    return row.cell_id or f"In[{row.number}]"
 
 
 def _span(seconds: float) -> str:

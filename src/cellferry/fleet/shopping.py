@@ -43,7 +43,7 @@ def elsewhere(request: CellRequest, config: Cellferry) -> tuple[OfferRow, ...]:
     """Prices of clouds that no provider here knows, to compare with: the cheapest few, where the request names no place."""
     if request.providers or request.host or request.region:
         return ()
-    return to_compare(other_clouds.kept(config), request.hardware, time.time())[:MOST_ELSEWHERE]
+    return to_compare(other_clouds.kept(config), request.hardware, MOST_ELSEWHERE, time.time())
 
 
 def words_for(row: OfferRow, words: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from cellferry.parcels import tls
 from cellferry.parcels.wire import ALPN, PREAMBLE, Channel, PlainStream
 
 _CONNECT_S = 5.0
+_TRIES = 3
 
 
 def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN, wait_s: float | None = None) -> Channel:
@@ -47,13 +48,13 @@ def _unix(endpoint: Endpoint, preamble: bytes) -> Channel:
     return Channel(PlainStream(sock))
 
 
-def _tls(endpoint: Endpoint, alpn: str, wait_s: float | None) -> Channel:
-    context, pin = client_context(endpoint, alpn), endpoint.worker_cert_pem
-    for last in (False, False, True):
-        sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
-        try:
-            return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=pin, wait_s=wait_s))
-        except ConnectionResetError:  # by the end of a kernel that had it in its queue: nothing was said yet, the next takes it
-            if last:
-                raise
-    raise AssertionError("unreachable")
+def _tls(endpoint: Endpoint, alpn: str, wait_s: float | None, tries: int = _TRIES) -> Channel:
+    context = client_context(endpoint, alpn)
+    sock = socket.create_connection((endpoint.host, endpoint.port), _CONNECT_S)
+    pin = endpoint.worker_cert_pem
+    try:
+        return Channel(tls.TlsStream(sock, context, server_side=False, pinned_pem=pin, wait_s=wait_s))
+    except ConnectionResetError:  # by the end of a kernel that had it in its queue: nothing was said yet, the next takes it
+        if tries == 1:
+            raise
+    return _tls(endpoint, alpn, wait_s, tries - 1)

@@ -16,6 +16,7 @@ from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 
+from cellferry.errors import CellferryError
 from cellferry.model import Offer
 from cellferry.placement.drivers_aws import driver_of
 from cellferry.placement.quotas_aws import quota_of
@@ -55,7 +56,14 @@ def read_prices(path: Path) -> tuple[Offer, ...]:
 
 
 def write_prices(path: Path, offers: Iterable[Offer]) -> None:
-    """Keep ``offers`` in ``path``, whole or not at all: another process may read or write it. Raises OSError."""
+    """Keep ``offers`` in ``path``, whole or not at all: another process may read or write it. Raises CellferryError."""
+    try:
+        _write(path, offers)
+    except OSError as exc:
+        raise CellferryError(f"the new prices cannot be kept: {exc}", "is there space? see c.Cellferry.state_dir") from exc
+
+
+def _write(path: Path, offers: Iterable[Offer]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from cellferry.model import Hardware, Offer
 from cellferry.placement.fit import Asked
@@ -54,11 +55,13 @@ def rows(plan: Plan, now_unix_s: float) -> tuple[OfferRow, ...]:
     )  # fmt: skip
 
 
-def to_compare(offers: Sequence[Offer], hardware: Hardware, now_unix_s: float) -> tuple[OfferRow, ...]:
-    """Those of ``offers`` that would do for ``hardware``, cheapest first: of clouds that no provider can start machines at."""
+def to_compare(offers: Sequence[Offer], hardware: Hardware, most: int, now_unix_s: float) -> tuple[OfferRow, ...]:
+    """The ``most`` cheapest of ``offers`` that would do for ``hardware``: of clouds that no provider can start machines at."""
     asked = Asked(hardware)
-    fit = [offer for offer in offers if not asked(offer)]
-    fit.sort(key=lambda offer: min(p for p in (offer.microusd_per_hour, offer.spot_microusd_per_hour) if p is not None))
+    fit = nsmallest(
+        most, (offer for offer in offers if not asked(offer)),
+        key=lambda offer: min(p for p in (offer.microusd_per_hour, offer.spot_microusd_per_hour) if p is not None),
+    )  # fmt: skip
     return tuple(_row(offer, "price only", "to compare: cellferry cannot start it", now_unix_s) for offer in fit)
 
 

@@ -189,10 +189,7 @@ class AwsProvider(Provider, Market, Tagged, Examined):
         found = live_offers(self._sessions, snapshot_offers("aws"), progress)
         asked = set(self._sessions.regions)
         others = [offer for offer in read_prices(self._prices()) if offer.region not in asked]
-        try:
-            write_prices(self._prices(), [*others, *found])
-        except OSError as exc:
-            raise CellferryError(f"the new prices cannot be kept: {exc}", "is there space? see c.Cellferry.state_dir") from exc
+        write_prices(self._prices(), [*others, *found])
         return len(found)
 
     def request_quota(self, code: str, region: str, value: int) -> str:

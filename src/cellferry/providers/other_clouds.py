@@ -53,10 +53,7 @@ def refresh(config: Cellferry, progress: Progress) -> int:
         raise CellferryError(
             f"the prices of other clouds cannot be had: {exc}", "is the network there? cellferry offers shows all others"
         ) from exc
-    try:
-        write_prices(_file(config), found)
-    except OSError as exc:
-        raise CellferryError(f"the new prices cannot be kept: {exc}", "is there space? see c.Cellferry.state_dir") from exc
+    write_prices(_file(config), found)
     return len(found)
 
 

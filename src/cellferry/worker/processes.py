@@ -32,12 +32,10 @@ def descendants(root: int) -> list[int]:
     """Every living process below ``root``, parents before children; zombies are left out."""
     children: dict[int, list[int]] = {}
     living: set[int] = set()
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is not imported this early
-        if name.isdigit():
-            state, parent = _state_and_parent(name)
-            children.setdefault(parent, []).append(int(name))
-            if state not in "ZX":
-                living.add(int(name))
+    for pid, state, parent in _processes():
+        children.setdefault(parent, []).append(pid)
+        if state not in "ZX":
+            living.add(pid)
     found, queue = [], [root]
     while queue:
         below = children.get(queue.pop(), [])
@@ -49,6 +47,12 @@ def descendants(root: int) -> list[int]:
 def lives(pid: int) -> bool:
     """Whether there is such a process, and it has not ended."""
     return pid > 0 and _state_and_parent(str(pid))[0] not in "ZX"
+
+
+def _processes() -> list[tuple[int, str, int]]:
+    """(pid, state, parent) of every process of this machine."""
+    names = os.listdir("/proc")  # noqa: PTH208 - pathlib is not imported this early
+    return [(int(name), *_state_and_parent(name)) for name in names if name.isdigit()]
 
 
 def _state_and_parent(pid: str) -> tuple[str, int]:
@@ -88,7 +92,9 @@ def reap_orphans(own_child: int | None) -> None:
     Called again and again. Who started a child here (a terminal's shell, a program that installs packages) waits for it
     and takes its status in a moment, so that of no process is taken before it has been there for ``ORPHAN_S``.
     """
-    zombies = _ended_children() - {own_child} if _ended_child() else set()
+    me = os.getpid()
+    zombies = {pid for pid, state, parent in _processes() if state == "Z" and parent == me} if _ended_child() else set()
+    zombies.discard(own_child or 0)
     for gone in _seen.keys() - zombies:
         del _seen[gone]
     now = time.monotonic()
@@ -98,12 +104,6 @@ def reap_orphans(own_child: int | None) -> None:
                 os.waitpid(pid, os.WNOHANG)
             except ChildProcessError:
                 continue
-
-
-def _ended_children() -> set[int]:
-    me = os.getpid()
-    found = {name: _state_and_parent(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
-    return {int(name) for name, (state, parent) in found.items() if state == "Z" and parent == me}
 
 
 def _ended_child() -> int:
