@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -292,9 +293,28 @@ def test_indexes_that_only_the_environment_names_are_supplied(make: Make, far: F
         provider = make("bob")
         with pytest.raises(Refused, match="could not be installed"):  # it is no index, but it was asked
             provider.start(order(provider), lambda line: None)
+        eventually(lambda: not provider._supplies and not _ports(far.host), "what was only there for it is closed")
+        with pytest.raises(Refused, match="could not be installed"):  # the next try is a try like the first
+            provider.start(order(provider), lambda line: None)
         index.shutdown(socket.SHUT_RDWR)
         listening.join(PATIENCE_S)
     assert b"\x16" in asked, "a TLS handshake came through"
+
+
+def test_two_that_install_at_once_share_one_way_to_the_index(make: Make, far: Far) -> None:
+    """Each asks the machine for the same port over the same connection, and neither takes it from the other."""
+    host = far.host
+    host.run(["rm", "-rf", "/home/ana/.cache/cellferry/software"])
+    provider = make()
+    provider.connections.reach(provider.config.hosts[0], None)
+    with ThreadPoolExecutor(2) as both:
+        started = [both.submit(provider.start, order(provider), lambda line: None) for _ in range(2)]
+        workers = [each.result(PATIENCE_S * 4) for each in started]
+    (supply,) = provider._supplies.values()
+    assert supply.port in _ports(host) and not supply.users
+    for worker in workers:
+        assert _answers(worker) == worker.id
+        provider.stop(worker)
 
 
 def test_offers_say_what_the_machine_has(make: Make, far: Far, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any
@@ -123,13 +124,12 @@ class SshProvider(Provider, Market, Tagged, Examined):
         began = time.time()
         look = await self._ask_look(host)
         if not await installed(self.connections, host, look, kit):
-            supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
-            if not await install(self.connections, host, look, kit, supply, progress):
-                self._supplies.pop(host).close()
+            with self._lent_supply(host) as supply:
+                supply.kept |= await install(self.connections, host, look, kit, supply, progress)
         elif host not in self._supplies and await needs_supply(self.connections, host, look, kit):
-            supply = Supply(index_hosts(read_sources({})))
-            await supply.open(self.connections, host)
-            self._supplies[host] = supply
+            with self._lent_supply(host) as supply:
+                await supply.open(self.connections, host)
+                supply.kept = True
         environ = {"CELLFERRY_CACHE_DIR": look.cache}
         if host in self._supplies:
             environ |= supplied(self._supplies[host], look.cache)
@@ -156,6 +156,20 @@ class SshProvider(Provider, Market, Tagged, Examined):
             lease=order.lease, started_unix_s=began, token=order.token, offer=order.offer, spot=order.spot,
             machine=f"{host} {folder}",
         )  # fmt: skip
+
+    @contextmanager
+    def _lent_supply(self, host: str) -> Iterator[Supply]:
+        """The one supply of a machine, shared by all who install there at the moment; gone with the last of them unless one
+        of them ``kept`` it."""
+        supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
+        supply.users += 1
+        try:
+            yield supply
+        finally:
+            supply.users -= 1
+            if not supply.users and not supply.kept:
+                self._supplies.pop(host, None)
+                supply.close()
 
     async def _follow(self, host: str, folder: str, pid: str, wait_s: float, progress: Progress) -> None:
         """Until the worker is ready. Raises WorkerStartError with the end of its log, StartTimeout."""
@@ -235,17 +249,16 @@ class SshProvider(Provider, Market, Tagged, Examined):
 
     async def _supply_again(self, host: str, folder: str) -> None:
         """A worker that gets its packages through a process of this user that is gone gets them through this one."""
-        import asyncssh
-
         answer = await self.connections.script(host, supply_script(folder), wait_s=ASK_S)
         told = answer.out.strip()
         if told and host not in self._supplies:
-            supply = Supply(index_hosts(read_sources({})), told)
+            supply = Supply(index_hosts(read_sources(os.environ)), told)
+            supply.kept = True
             try:
                 await supply.open(self.connections, host)
-            except (asyncssh.Error, asyncssh.ChannelListenError, OSError):  # the port is taken: who the worker knows is alive
+            except CellferryError:  # the port is taken: who the worker knows is alive
                 return
-            self._supplies[host] = supply
+            self._supplies.setdefault(host, supply)
 
     def machines(self) -> Sequence[Machine]:
         return [

@@ -20,12 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellferry.errors import CellferryError
-from cellferry.providers.ssh_connect import Connections
+from cellferry.providers.ssh_connect import Connections, explained
 
 PIECE_BYTES = 1 << 18
 INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "github.com", "objects.githubusercontent.com",
                          "release-assets.githubusercontent.com"})  # fmt: skip
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
+KNOWN_S = 60.0
 _HEAD_BYTES = 1 << 16
 _PLACE, _PREFIX = "/tmp", "cft-"
 _YOUNG_S = 1.0
@@ -95,11 +96,19 @@ class Supply:
 
     def __init__(self, hosts: frozenset[str], before: str = "") -> None:
         self._hosts = INDEX_HOSTS | hosts
+        self._names = Names()
+        self._opening = asyncio.Lock()
         told = urlsplit(before)
         self._password = told.password or secrets.token_urlsafe(24)
         self.port = told.port or 0
         self._listener: Any = None
+        self._over: Any = None
+        """The connection over which it listens."""
         self._forget: Callable[[], None] = lambda: None
+        self.users = 0
+        """Starts that use it at the moment."""
+        self.kept = False
+        """Whether a worker there needs it for as long as this process lives."""
 
     @property
     def url(self) -> str:
@@ -107,19 +116,34 @@ class Supply:
         return f"http://cellferry:{self._password}@127.0.0.1:{self.port}"
 
     async def open(self, connections: Connections, host: str) -> None:
-        """Let ``host`` reach it; at the same port as before, if it had one, over this connection and those that follow it."""
-        await self._listen(await connections.to(host))
-        self._forget = connections.whenever_made(host, self._again)
+        """Let ``host`` reach it; at the same port as before, if it had one, over this connection and those that follow it.
+
+        Repeatable. Raises LinkError where the port is taken, or the machine allows none.
+        """
+        import asyncssh
+
+        first = self._listener is None
+        try:
+            await self._listen(await connections.to(host))
+        except (asyncssh.Error, asyncssh.ChannelListenError, OSError) as error:
+            raise explained(host, error) from error
+        if first:
+            self._forget()
+            self._forget = connections.whenever_made(host, self._again)
 
     def close(self) -> None:
         """Nobody there needs it. Only in the loop's thread; repeatable."""
         self._forget()
         if self._listener is not None:
             self._listener.close()
+            self._listener = self._over = None
 
     async def _listen(self, connection: Any) -> None:
-        self._listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
-        self.port = int(self._listener.get_port())
+        async with self._opening:
+            if self._over is connection:
+                return
+            self._listener = await connection.start_server(self._handler, "127.0.0.1", self.port, encoding=None)
+            self.port, self._over = int(self._listener.get_port()), connection
 
     async def _again(self, connection: Any) -> None:
         """The machine may hold the port for a connection that it does not know yet to be dead."""
@@ -141,7 +165,7 @@ class Supply:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
             host, port = self._asked(head)
-            there, away = await asyncio.open_connection(host, port)
+            there, away = await self._names.connect(host, port)
         except PermissionError as error:
             await _say(writer, f"HTTP/1.1 {error}\r\nProxy-Authenticate: Basic\r\n\r\n")
             return
@@ -165,6 +189,39 @@ class Supply:
         if method != "CONNECT" or host not in self._hosts:
             raise PermissionError("403 Forbidden")
         return host, int(port)
+
+
+class Names:
+    """Addresses of hosts, each asked for once in ``KNOWN_S``: an installer opens fifty connections at a time to one host, and
+    fifty questions at a time are more than the resolvers of many networks answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, asyncio.Task[list[str]]]] = {}
+
+    async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the first address that takes it. Raises OSError."""
+        failure = OSError(f"{host} has no address")
+        for address in await self._addresses(host):
+            try:
+                return await asyncio.open_connection(address, port)
+            except OSError as error:
+                failure = error
+        self._known.pop(host, None)
+        raise failure
+
+    async def _addresses(self, host: str) -> list[str]:
+        at, asked = self._known.get(host, (0.0, None))
+        now = time.monotonic()
+        if asked is None or (asked.done() and (asked.cancelled() or asked.exception() or now - at > KNOWN_S)):
+            asked = asyncio.ensure_future(_look_up(host))
+            self._known[host] = now, asked
+        return await asyncio.shield(asked)
+
+
+async def _look_up(host: str) -> list[str]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 async def join(reader: Any, writer: Any, far_reader: Any, far_writer: Any) -> None:
