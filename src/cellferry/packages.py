@@ -259,7 +259,7 @@ class Packages:
 
         Arrays are received into memory of numpy's: for a parcel with such, returns when the packages are there.
         """
-        self.check_there(there.worker, screen.note)
+        self.check_there(there, screen)
         there.sources.without = self.compiled
         there.link.on_need = lambda module: self.grow(module, there, screen)
         ticket, building = self.begin(there)
@@ -291,17 +291,18 @@ class Packages:
         self._offered = kernel_pid
         return sorted(take_inventory().modules)
 
-    def check_there(self, worker: Worker, note: Note) -> None:
+    def check_there(self, there: There, screen: Screen) -> None:
         """For an interpreter that was there before: name what differs, and what the cell needs and it has not."""
         if not self.env.startswith(INTERPRETER) or self._made is not None:
             return
-        there = ask_versions(worker.endpoint)
+        worker, link = there.worker, there.link
+        found = ask_versions(worker.endpoint, worker.name, screen.progress, lambda: link.lost)
         self._made = (worker.id, "")
-        self.warn(dict(there.versions), there.python, note)
-        missing = sorted(self.dists - set(there.versions))
+        self.warn(dict(found.versions), found.python, screen.note)
+        missing = sorted(self.dists - set(found.versions))
         if missing:
             self._say(
-                f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}", note
+                f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}", screen.note
             )
 
 
@@ -332,6 +333,7 @@ def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     here = take_inventory().versions
     if packages is None or worker is None:
         return rows(here, here, (), (), shared=True)
-    there = ask_versions(worker.endpoint)
+    lost = errors.LinkError(f"worker {worker.name!r} does not answer", "type it again, or look at the worker: %remote status")
+    there = ask_versions(worker.endpoint, worker.name, lambda _line: None, lambda: lost)
     sent = [p.name for p in packages.lock.packages if p.sent] if packages.lock else []
     return rows(here, dict(there.versions), sent, packages.dists, shared=False)

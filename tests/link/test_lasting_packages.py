@@ -10,15 +10,16 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cellferry.errors import EnvironmentNotBuilt, WorkerLost
+from cellferry.errors import EnvironmentNotBuilt, LinkError, WorkerLost
 from cellferry.link import packages
-from cellferry.link.packages import EnvironmentThere, Order, build_there
+from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build_there
 from cellferry.model import CellRequest, EnvironmentChoice
 from environment.wheelhouse import make_wheel
 
@@ -197,3 +198,16 @@ def test_a_worker_that_is_gone_ends_the_wait(notebook: Notebook, tmp_path: Path)
             building.ends()
     finally:
         index.close()
+
+
+def test_what_is_there_is_asked_again_when_the_connection_breaks(notebook: Notebook) -> None:
+    wire, lines = wire_of(notebook), list[str]()
+    wire.refused = True
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(ask_versions, notebook.endpoint, "box", lines.append, lambda: notebook.link.lost)
+        eventually(lambda: [line for line in lines if "connection to box lost" in line], "the line under the cell")
+        wire.refused = False
+        assert asked.result(PATIENCE_S).python == HERE
+    wire.refused = True
+    with pytest.raises(LinkError, match="as it may be"):
+        ask_versions(notebook.endpoint, "box", lines.append, lambda: LinkError("as it may be", "try"))

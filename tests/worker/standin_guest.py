@@ -40,6 +40,7 @@ class Standin:
             if not datagram:
                 os._exit(0)
             for fd in fds:
+                self.control.send(b'{"op":"taken"}')
                 threading.Thread(target=self.link, args=(socket.socket(fileno=fd),), daemon=True).start()
 
     def link(self, connection: socket.socket) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_a_connection_made_while_the_kernel_is_dead_gets_the_next_one(start: Any
             continue
         if answer != pid:
             break
+
+
+def test_a_connection_that_a_dying_kernel_never_took_gets_the_next_one(start: Any) -> None:
+    bench = start()
+    pid = int(bench.link().ask("pid"))
+    os.kill(pid, signal.SIGSTOP)  # what is handed to it now, it will not take
+    with ThreadPoolExecutor(3) as clients:
+        asked = [clients.submit(lambda: int(bench.link().ask("pid"))) for _ in range(3)]
+        for _ in range(3):
+            assert bench.kernel()["pid"] == pid  # the door is one for all: who came before was let in before
+        os.kill(pid, signal.SIGKILL)
+        answers = {each.result(60) for each in asked}
+    assert answers == {bench.kernel()["pid"]} != {pid}
 
 
 def test_restart_ends_the_kernel_and_what_it_started(start: Any, ended: Wait) -> None:

@@ -327,6 +327,7 @@ class Door(Showing):
             if not fds:
                 self._hear(data)
             for fd in fds:
+                self._tell({"op": "taken"})  # from here on it ends with this kernel, and not before
                 threading.Thread(
                     target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True
                 ).start()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import EnvironmentNotBuilt, IdentityError, LinkError, WorkerLost
+from cellferry.errors import EnvironmentNotBuilt, IdentityError, LinkError
 from cellferry.link.dial import dial
 from cellferry.link.redial import HANDSHAKE_S, SHOWN_AFTER_S, Away
 from cellferry.model import Endpoint
@@ -56,15 +56,45 @@ def build_there(
     Raises EnvironmentNotBuilt with the worker's words, IdentityError, and what ``gone`` says. Called in a thread of its own
     while the cell's data is on its way.
     """
-    asking, away = _Asking(endpoint, order, progress), None
+    asking = _Asking(endpoint, order, progress)
+    return _again(asking.once, asking, name, progress, gone)
+
+
+def ask_versions(
+    endpoint: Endpoint, name: str, progress: Callable[[str], None], gone: Callable[[], Exception | None]
+) -> EnvironmentThere:
+    """What the kernel of worker ``name`` has; asked over new connections until ``gone`` says why there will be no answer.
+
+    Raises IdentityError, and what ``gone`` says.
+    """
+    return _again(lambda: _ask_once(endpoint), None, name, progress, gone)
+
+
+def _ask_once(endpoint: Endpoint) -> EnvironmentThere:
+    channel = dial(endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN)
+    try:
+        channel.send({"op": "versions"})
+        frame: dict[str, Any] = channel.recv()[0]
+        return EnvironmentThere(frame["python"], frame["versions"], frame["own"])
+    finally:
+        channel.close()
+
+
+def _again(
+    once: Callable[[], EnvironmentThere], asking: _Asking | None, name: str, progress: Callable[[str], None],
+    gone: Callable[[], Exception | None],
+) -> EnvironmentThere:  # fmt: skip
+    """Do it over one connection after the other, soon after one over which anything was heard."""
+    away = None
     while True:
-        asking.heard = False
+        if asking is not None:
+            asking.heard = False
         try:
-            return asking.once()
+            return once()
         except IdentityError:
             raise
         except (WireClosed, LinkError) as exc:
-            if away is None or asking.heard:
+            if away is None or (asking is not None and asking.heard):
                 away = Away(time.monotonic())
             _pause(away, name, progress, gone, exc)
 
@@ -136,19 +166,6 @@ class _Asking:
         elif frame["op"] == "built":
             return EnvironmentThere("", frame["versions"], True, frame["seconds"])
         return None
-
-
-def ask_versions(endpoint: Endpoint) -> EnvironmentThere:
-    """What the kernel there has. Raises LinkError, WorkerLost."""
-    channel = dial(endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN)
-    try:
-        channel.send({"op": "versions"})
-        frame: dict[str, Any] = channel.recv()[0]
-        return EnvironmentThere(frame["python"], frame["versions"], frame["own"])
-    except WireClosed as exc:
-        raise WorkerLost("the worker ended while it was asked for its packages", "run the cell again") from exc
-    finally:
-        channel.close()
 
 
 def _send_file(channel: Channel, name: str, path: Path, at: int) -> None:

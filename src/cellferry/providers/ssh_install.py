@@ -45,9 +45,11 @@ def python_wanted() -> str:
 def supplied(supply: Supply, cache: str) -> dict[str, str]:
     """What a process there needs in its environment to get packages through us. It holds a secret.
 
-    Where this user's network has an authority of its own, it signs what comes through here.
+    Where this user's network has an authority of its own, it signs what comes through here. uv begins a download anew when its
+    connection breaks; with 8 tries it outlasts an ssh connection that is found dead and made again.
     """
-    return {"HTTPS_PROXY": supply.url} | ({"SSL_CERT_FILE": f"{cache}/authorities.pem"} if authorities() else {})
+    tries = {"UV_HTTP_RETRIES": os.environ.get("UV_HTTP_RETRIES", "8")}
+    return {"HTTPS_PROXY": supply.url} | tries | ({"SSL_CERT_FILE": f"{cache}/authorities.pem"} if authorities() else {})
 
 
 async def installed(connections: Connections, host: str, look: Look, kit: Kit) -> bool:

@@ -88,6 +88,8 @@ class Kernel:
         self._early_deaths = 0
         self._ending = self._restarting = False
         self._waiting: deque[socket.socket] = deque()
+        self._handed: deque[socket.socket] = deque()
+        """Connections on their way to the kernel, which has not said yet that it has them: the next one's, if it dies first."""
         self._when_ready: list[Callable[[], None]] = []
         self._oom_kills = _oom_kills()
         self._log_start = 0
@@ -110,9 +112,9 @@ class Kernel:
             )
 
     def hand_over(self, connection: socket.socket) -> None:
-        """Give a client's connection to the kernel, or to the next one if this one has just died. Closes it here."""
+        """Give a client's connection to the kernel, or to the next one if this one dies before it took it. Closes it here."""
         with self._changed:
-            if self._dead or self._ending or len(self._waiting) >= MOST_WAITING:
+            if self._dead or self._ending or len(self._waiting) + len(self._handed) >= MOST_WAITING:
                 connection.close()
                 return
             self._waiting.append(connection)
@@ -240,7 +242,10 @@ class Kernel:
                 self._on_state(int(message["links"]), bool(message["busy"]), None if limit_s is None else float(limit_s))
             elif message["op"] == "ready":
                 self._note_ready()
-        except (ValueError, KeyError, TypeError) as error:
+            elif message["op"] == "taken":
+                with self._changed:
+                    self._handed.popleft().close()
+        except (ValueError, LookupError, TypeError) as error:
             # The socket lives in the user's process: what comes out of it must not end this thread.
             print(f"a message of the kernel was not understood: {error!r}", flush=True)
         with self._changed:
@@ -273,6 +278,8 @@ class Kernel:
             )
             self._changed.notify_all()
             self._control.close()
+            while self._handed:
+                self._waiting.appendleft(self._handed.pop())
             self._early_deaths += 0 if self._ready or self._restarting else 1
 
     def _next(self) -> bool:
@@ -319,11 +326,12 @@ class Kernel:
                 socket.send_fds(self._control, [b'{"op":"conn"}'], [self._waiting[0].fileno()], socket.MSG_DONTWAIT)
             except OSError:
                 return  # this kernel is gone: the connection waits for the next one
-            self._waiting.popleft().close()
+            self._handed.append(self._waiting.popleft())
 
     def _drop_waiting(self) -> None:
-        while self._waiting:
-            self._waiting.popleft().close()
+        for connections in (self._waiting, self._handed):
+            while connections:
+                connections.popleft().close()
 
     def _signal(self, signum: signal.Signals) -> None:
         if self._process.returncode is not None:
