@@ -44,6 +44,8 @@ class Tries:
     """An earlier try may have left a checkpoint."""
     worker: Worker | None = None
     since_unix_s: float = 0.0
+    sent: str = ""
+    """The run that the worker has been given for it; "" before."""
     spent: dict[str, int] = field(default_factory=dict)
     """Micro-dollars for each machine, by token."""
     died_on: set[str] = field(default_factory=set)
@@ -78,7 +80,8 @@ class Again:
             try:
                 report = once(this, cell)
             except errors.WorkerError as error:
-                self._note_cost(tries)
+                if not error.goes_on:
+                    self._note_cost(tries)
                 following = self._following(request, tries, error) if error.again else None
                 if following is None:
                     self._remember(key, tries)
@@ -98,11 +101,12 @@ class Again:
 
     def found(self, worker: Worker) -> None:
         """The running try has this worker."""
-        self._tries.worker, self._tries.since_unix_s = worker, time.time()
+        self._tries.worker, self._tries.since_unix_s, self._tries.sent = worker, time.time(), ""
 
     def words(self, there: There, request: CellRequest, run: str) -> dict[str, Any]:
         """What the frame of a cell says of its checkpoints, and of where the results of ``run`` go if nobody takes them."""
         told: dict[str, Any] = {}
+        self._tries.sent = run
         if self._config.artifact_store and (there.worker.token or request.detach):
             told["left"] = result_order(open_store(self._config.artifact_store), run, there.worker.token)
         if request.checkpoint_s is not None or request.checkpoint_names:
@@ -176,7 +180,7 @@ class Again:
         """Note what the try that has just failed came to."""
         worker = tries.worker
         if worker is not None and worker.token and worker.microusd_per_hour:
-            amount = self._fleet.purse.note_cell(worker, tries.label, tries.since_unix_s, time.time())
+            amount = self._fleet.purse.note_cell(worker, tries.label, tries.since_unix_s, time.time(), tries.sent)
             tries.spent[worker.token] = tries.spent.get(worker.token, 0) + amount
 
     # -- checkpoints --------------------------------------------------------------------------------------------------

@@ -163,6 +163,8 @@ class WorkerError(CellferryError):
     """
 
     again = False
+    goes_on = False
+    """Whether the cell still runs there, and nobody waits for it any more."""
 
     def not_again(self) -> Self:
         """This error, where the end was somebody's will, the money's, or no fault of the worker."""

@@ -120,6 +120,18 @@ def test_the_list_of_runs_notes_what_has_ended(payer: Callable[..., User], fleet
     assert found.run and found.microusd > 0
 
 
+@pytest.mark.parametrize("detach", ["", " detach"], ids=["waited for", "let go"])
+def test_a_cell_whose_kernel_died_is_in_the_bill_once(payer: Callable[..., User], fleet: Fleet, detach: str) -> None:
+    user, other = payer(), payer()
+    user.sees(f"{A100} budget=1\nfirst = 1")
+    (before,) = [row for row in fleet.purse.ledger.receipts() if row.kind == "cell"]
+    user.types(f"{A100}{detach}\nimport os, signal, time\ntime.sleep(0.2)\nos.kill(os.getpid(), signal.SIGKILL)")
+    eventually(lambda: "lost" in other.sees("%remote runs --all"), "its end", 30)
+    other.sees("%remote runs --all")
+    lost = [row for row in fleet.purse.ledger.receipts() if row.kind == "cell" and row.run != before.run]
+    assert len(lost) == 1 and lost[0].run and 0.2 < lost[0].ended_unix_s - lost[0].started_unix_s < 30 and lost[0].microusd > 0
+
+
 def test_it_is_in_the_bill_also_when_its_worker_is_gone(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
     """Only what was kept in the store still tells of it."""
     store = tmp_path / "store"

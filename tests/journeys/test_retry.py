@@ -312,7 +312,7 @@ def test_what_nobody_took_is_in_the_store_when_the_worker_is_gone(new_user: NewU
     shown = user.sees(
         f"%%remote detach secrets=MY_KEY\ngiven.append(2)\nmade = {{'data': bytearray(b'x' * {size})}}\nimport os, sys\n"
         "print('begun with', os.environ['MY_KEY'][:8], end='')\nprint(os.environ['MY_KEY'][8:], flush=True)\n"
-        "print('to stderr', file=sys.stderr)\nfor n in range(24): print(n, '.' * (1 << 20), flush=True)\n"
+        "print('to stderr', file=sys.stderr, flush=True)\nfor n in range(24): print(n, '.' * (1 << 20), flush=True)\n"
         "display({'text/plain': 'a figure', 'image/png': 'aGk='}, raw=True)\nlen(made['data'])"
     )
     run = re.search(r"%remote attach ([0-9a-f]{12})", shown)

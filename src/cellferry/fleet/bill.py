@@ -30,7 +30,7 @@ def cost_line(fleet: Fleet, worker: Worker, seconds: float, microusd: int) -> st
 def note_run(fleet: Fleet, row: RunRow) -> str:
     """Note the share of a run that was let go or left, as soon as it has ended: once, whoever notes it and how often.
 
-    Its time is that on the worker, by the worker's clock. Returns ``cost_line``; "" while it goes on, for one whose kernel died
+    Its time is that on the worker, by the worker's clock. Returns ``cost_line``; "" while it goes on, for one whose worker died
     (nobody knows when), on a free worker, and for a cell that somebody waits for, which is noted with its results.
     Raises LedgerError.
     """

@@ -12,6 +12,7 @@ result     what the cell made and changed, for whoever comes: frames as they go 
 end.json   how it ended
 outputs    all events and the end in one file, for the moment in which it goes to the artifact store (``replay``)
 claimed    somebody has the results
+lost       the worker's: its kernel died then (``worker.kept``)
 ========== ==========================================================================================================
 
 No ``fsync``: what is written survives this process; a machine that loses its power loses the cell as well.

@@ -120,6 +120,7 @@ class Redial:
             "waiting for it; the cell goes on there",
             "when the worker can be reached again, collect what the cell made: %remote attach",
         ).not_again()
+        error.goes_on = True
         self.lost = self.lost or error
         return error
 

@@ -15,6 +15,7 @@ from cellferry.model import PROTOCOL
 from cellferry.worker.acceptor import Acceptor
 from cellferry.worker.decisions import Decisions
 from cellferry.worker.keeper import ENDED, EXIT_CODES
+from cellferry.worker.kept import note_lost
 from cellferry.worker.kernel import Kernel, tail
 from cellferry.worker.lease import LeaseWatch, boottime
 from cellferry.worker.limits import Limits
@@ -120,7 +121,10 @@ class WorkerCore:
 
     def note_kernel_end(self) -> None:
         """The kernel has ended: the lease counts anew, and ``status.json`` tells a client on this machine at once."""
-        end = self.kernel.view().last_end
+        view = self.kernel.view()
+        end = view.last_end
+        if end is not None and end.generation == view.generation:
+            note_lost(self.folder / "runs", view.pid)
         if end is not None:
             self.decisions.note("kernel ended", end.why or end.signal or f"exit code {end.exitcode}")
         self.lease.kernel_ended()
