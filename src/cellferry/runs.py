@@ -49,8 +49,8 @@ AGAIN = "bring it here with: %remote attach"
 
 
 def let_go(notebook: Notebook, there: There, run: str) -> CellReport:
-    """Leave a cell that was sent to the worker, as soon as the worker has written it down."""
-    there.link.taken()
+    """Leave a cell that was sent to the worker, as soon as the worker has written it down and has its values."""
+    there.link.taken(whole=True)
     notebook.fleet.left.add(there.worker.id)
     notebook.forget(there)  # the two ends will not agree on what they both know:
     notebook.connect(there.worker)  # the next cell sends what it needs

@@ -202,23 +202,27 @@ class Notebook:
         return link
 
     def send(
-        self, code: str, *, stdin: bool = False, stop_after_s: float | None = None, fetch_limit: int = 1 << 30, packages: str = ""
-    ) -> None:
-        """Send a cell with all values that it can name. ``packages``: the ticket of the environment that it waits for."""
+        self, code: str, *, stdin: bool = False, stop_after_s: float | None = None, fetch_limit: int = 1 << 30, packages: str = "",
+        detach: bool = False,
+    ) -> str:
+        """Send a cell with all values that it can name; its run. ``packages``: the ticket of the environment that it waits for;
+        ``detach``: nobody will wait for it."""
         self.number += 1
         parcel = pack(self.link.heap, {k: v for k, v in self.values.items() if k in code}, PackPlan())
         header = {"msg_id": f"m{self.number}", "session": "the frontend", "username": "", "version": "5.4", "date": ""}
         parent = {"header": {**header, "msg_type": "execute_request"}, "metadata": {}, "content": {}}
+        run = f"run-{uuid.uuid4().hex}"
         self.link.run(
             {
                 "code": code, "above": "", "cell_id": None, "number": self.number, "parent": parent, "stdin": stdin,
                 "unbind": [], "returns": None, "fetch_limit": fetch_limit, "file": None, "cells": {}, "flags": 0,
                 "unchanged": [], "imports": [], "submodules": [], "stop_after_s": stop_after_s, "packages": packages,
-                "run": f"run-{uuid.uuid4().hex}",
+                "run": run, "detach": detach,
             },
             parcel,
         )  # fmt: skip
         parcel.sealed(self.link.heap)
+        return run
 
     def home(self) -> Returned:
         returned = self.link.home(Unpacking(self.values), time.monotonic() + PATIENCE_S)

@@ -146,6 +146,7 @@ class Link(FileWords):
             self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
             return
         self.door.post(lambda: self.cells.run(meta, before, inbox.values, sums, journal))
+        self.channel.acknowledge()  # who lets its cell go waits for that
 
     def _on_claimed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """The client has what its cell made."""
@@ -295,6 +296,9 @@ class Door(Showing):
         """The client is gone for good: what it started stays until the lease says otherwise."""
         link.answers.put({"eof": True})
         link.channel.close()
+        waiting, link.waiting = link.waiting, None
+        if waiting is not None:
+            self.queue.never(waiting[2])
         if link in self.links:
             self.links.remove(link)
         self.left(link)

@@ -70,7 +70,7 @@ def wait_for_client(door: Door, link: Link) -> None:
         if link.at_work and now_s >= interrupt_s:
             interrupt_s = now_s + _INTERRUPT_AGAIN_S
             link.interrupt()
-        if not link.at_work and now_s - since_s > door.keep_s:
+        if (not link.at_work or link.waiting is not None) and now_s - since_s > door.keep_s:
             link.channel.close()
     door.queue.back(link)
     door.tell_state()

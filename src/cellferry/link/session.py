@@ -27,6 +27,7 @@ from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
 from cellferry.screen import Screen
 
 _BEAT_S = 0.5
+_ARRIVED_S = 0.01
 _MOST_WAITING_BYTES = 64 << 20
 """So much is read from disk, or packed, ahead of a connection that is lost."""
 _PYTHON = list(sys.version_info[:2])
@@ -47,10 +48,6 @@ class Returned:
             self.frame["stayed"].pop(name, None)
 
 
-class Interrupted(Exception):
-    """Raised out of ``wait`` when the user interrupts; the run goes on until somebody says otherwise."""
-
-
 class KernelLink:
     """A link to one kernel, which outlives its connections (``link.redial``). One thread runs cells on it; a reader thread
     shows outputs as they come.
@@ -59,13 +56,7 @@ class KernelLink:
     """
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        screen: Screen,
-        namespace: dict[str, Any],
-        name: str,
-        alive: Alive,
-        data_only: bool = False,
+        self, endpoint: Endpoint, screen: Screen, namespace: dict[str, Any], name: str, alive: Alive, data_only: bool = False
     ) -> None:
         self.name = name
         self.heap = Heap(namespace)
@@ -91,7 +82,8 @@ class KernelLink:
         self._channel = self._redial.channel
         self._first: Channel | None = None
         self._told_loss = False
-        self._at_work = False
+        self._at_work = self._bulky = False
+        self._last = 0  # the frame with which the running cell was complete
 
     @property
     def lost(self) -> Exception | None:
@@ -122,6 +114,7 @@ class KernelLink:
         self._at_work = True
         self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
         copied = self._deliver(parcel) if parcel.bulk else 0
+        self._bulky, self._last = parcel.bulk, self._channel.number
         return self._channel.sent_bytes - before + copied
 
     def _deliver(self, parcel: Parcel) -> int:
@@ -289,10 +282,14 @@ class KernelLink:
                 kind = ChunkMismatch if frame["error"] == "ChunkMismatch" else ParcelError
                 raise kind(f"the worker could not take the cell's values: {frame['what']}", "run the cell again")
 
-    def taken(self) -> None:
-        """Wait until the worker has the run on its disk. Raises as ``home`` does."""
+    def taken(self, *, whole: bool = False) -> None:
+        """Wait until the worker has the run on its disk; ``whole``: and all of its values. Raises as ``home`` does."""
         if not self.acknowledged:
             self._note_place(self.wait("taken")[0])
+        while whole and self._bulky and not self.has_arrived(self._last):
+            self._redial.show(self.screen, self._at_work)
+            self._check()
+            time.sleep(_ARRIVED_S)
 
     def _note_place(self, frame: dict[str, Any]) -> None:
         """The worker has the run; ``before``: how many others it runs first."""

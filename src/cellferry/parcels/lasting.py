@@ -154,6 +154,11 @@ class Lasting:
         with self._lock:
             return self._outbox.has_arrived(number)
 
+    def acknowledge(self) -> None:
+        """Tell the other end now what has come: it waits for that."""
+        with self._lock:
+            self._wake()
+
     def detach(self) -> int:
         """Give up the connection, if there is one; returns the number of the last frame that came, for the other end."""
         channel = self._channel
