@@ -147,7 +147,7 @@ class Drive:
     def _is_home(self, number: int, part: Part, shown: Shown, attached: bool) -> bool:
         truth = self._truth[number - 1]
         home = not shown.died and not shown.hung and (shown.error or ("",))[0] == part.error
-        if part.error and shown.error is None and "KeyboardInterrupt" in shown.text and "spot notice" in self._faults.happened:
+        if part.error and shown.error is None and "KeyboardInterrupt" in shown.text and self._may_be_taken_back:
             home = not shown.died  # interrupted while IPython showed the error: it shows that word instead
         lossy = attached and "disk full" in self._faults.happened
         self.told.wrong += [f"cell {number}: {what}" for what in outputs_wrong(shown.text, truth.shown, whole=home, lossy=lossy)]
@@ -167,7 +167,7 @@ class Drive:
         if shown.died:
             return self._come_back(number)
         if shown.error is None:  # interrupted again while IPython showed the error: it shows that word instead
-            assert "KeyboardInterrupt" in shown.text and "spot notice" in self._faults.happened, shown
+            assert "KeyboardInterrupt" in shown.text and self._may_be_taken_back, shown
             return ""
         name, text = shown.error
         self._faults.over()  # whoever reads an error takes that long, and the advice is for afterwards
@@ -180,6 +180,11 @@ class Drive:
         elif not self._faults.happened:
             self.told.wrong.append(f"cell {number} failed although nothing has happened: {name}: {text[:300]}")
         return "%remote attach" if ADVICE in text else ""
+
+    @property
+    def _may_be_taken_back(self) -> bool:
+        """Cells are interrupted for it seconds after the notice, and more than once."""
+        return "spot notice" in {fault.kind for fault in self.told.schedule.faults}
 
     def _excused(self) -> bool:
         """Whether something has happened that may take the results of an acknowledged run away."""

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from nbclient.exceptions import DeadKernelError
 
-from .conftest import NewUser, is_worker
+from .conftest import NewUser, User, is_worker
 from .notebook import Step
 
 pytestmark = pytest.mark.slow
@@ -209,3 +209,14 @@ def test_a_local_worker_is_held_to_what_its_cells_ask_for(new_user: NewUser) -> 
     assert user.sees("%%remote\na = numpy.ones(3 * 2**30, dtype='u1').nbytes\na") == f"{3 * 2**30}\n", "another worker is not"
     name, text = user.is_told("%%remote cpus=10000\n1")
     assert name == "RequestError" and "this machine has" in text
+
+
+def test_an_interrupt_while_an_error_is_shown_does_not_hide_it(user: User) -> None:
+    """As by a machine that is taken back in the very moment in which the cell fails by itself."""
+    code = (
+        "import os, signal, time\nclass Late(Exception):\n    told = False\n    def __str__(self):\n"
+        "        if not Late.told:\n            Late.told = True\n            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            time.sleep(0.05)\n        return 'why it failed'\nstep = 1\nraise Late"
+    )
+    assert user.is_told(f"%%remote\n{code}") == ("Late", "why it failed")
+    assert user.has("step") == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,11 +199,26 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
         leaving = kwargs.get("exception_only") and isinstance(sys.exc_info()[1], SystemExit)  # IPython's way for these
         door.own_error = running_compiled_code or bool(leaving)
         try:
-            show(*args, running_compiled_code=running_compiled_code, **kwargs)
+            with _one_interrupt_less():
+                show(*args, running_compiled_code=running_compiled_code, **kwargs)
         finally:
             door.own_error = False
 
     shell.showtraceback = showtraceback
+
+
+@contextmanager
+def _one_interrupt_less() -> Iterator[None]:
+    """While an error is shown, the cell is over: an interrupt would only hide why it failed. The next one is obeyed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    signal.signal(signal.SIGINT, lambda _signum, _frame: signal.signal(signal.SIGINT, before))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stay(shell: Any) -> None:
