@@ -21,6 +21,7 @@ from cellferry.errors import (
 )
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
+from cellferry.link.reports import end_of_worker
 from cellferry.link.session import Returned
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Offer, Worker
@@ -176,17 +177,7 @@ def why_stopped(request: CellRequest, there: There, returned: Returned) -> Cellf
     name, paid_s = there.worker.name, _paid_s(request, there.worker)
     if why == "cell" and (paid_s is None or (request.timeout_s is not None and request.timeout_s < paid_s)):
         return None
-    if why == "notice":
-        return SpotTaken(
-            f"the provider takes the machine of worker {name!r} back; the cell was interrupted, what it had made is here",
-            "run the cell again: it gets another machine (without `spot`, one that is not taken back)",
-        )
-    if why == "money":
-        return BudgetSpent(
-            f"the money of worker {name!r} is spent; the cell was interrupted, what it had made is here, and the worker ends",
-            "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
-        )
-    return BudgetSpent(
+    return end_of_worker(why, name) or BudgetSpent(
         f"the cell has spent what it may (budget=) on worker {name!r} and was interrupted; what it had made is here",
         "give it more, for example: %%remote budget=5",
     )

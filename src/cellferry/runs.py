@@ -19,7 +19,7 @@ from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
 from cellferry.link.http import WorkerHttp
 from cellferry.link.never_sent import is_litter
-from cellferry.link.reports import RESULT, RemoteError
+from cellferry.link.reports import RESULT, RemoteError, end_of_worker
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
@@ -215,6 +215,9 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
         notebook.host.screen.note("\n".join(stayed))
     reply = frame["reply"]
     if reply["status"] == "error":
+        stopped = end_of_worker(frame.get("limited", ""), name) if reply["ename"] == "KeyboardInterrupt" else None
+        if stopped is not None:
+            raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 
 

@@ -206,6 +206,15 @@ def test_a_machine_that_is_taken_back(payer: Callable[..., User], fleet: Fleet, 
     eventually(lambda: not list(fleet.provider("demo").find()), "the machine has ended")
 
 
+def test_whoever_brings_a_cell_home_is_told_why_it_was_interrupted(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    shown = user.sees(f"{A100} budget=0.15 detach\n{SLOW_LOOP}")
+    run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
+    assert run is not None
+    name, text = user.is_told(f"%remote attach {run[1]}")
+    assert name == "BudgetSpent" and "%remote budget" in text and user.has("steps") > 50
+
+
 def test_a_cell_that_begins_when_the_machine_is_nearly_gone(payer: Callable[..., User], fleet: Fleet) -> None:
     """It is interrupted at its first step, by a signal that may be quicker than the word of why."""
     user = payer(CELLFERRY_DEMO_WEATHER=CALM)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, Literal
 
+from cellferry.errors import BudgetSpent, CellferryError, SpotTaken
 from cellferry.link.session import Returned
 from cellferry.link.there import There
 from cellferry.model import CellReport, Shipped
@@ -24,6 +25,22 @@ class RemoteError(Exception):
     def __init__(self, ename: str, evalue: str, traceback: list[str]) -> None:
         super().__init__(evalue)
         self.ename, self.evalue, self.traceback = ename, evalue, traceback
+
+
+def end_of_worker(why: str, name: str) -> CellferryError | None:
+    """The error behind the interrupt of a cell whose worker ``name`` ends; None where ``why`` ("limited" in the frame that brings
+    the results) is none of that."""
+    if why == "notice":
+        return SpotTaken(
+            f"the provider takes the machine of worker {name!r} back; the cell was interrupted, what it had made is here",
+            "run the cell again: it gets another machine (without `spot`, one that is not taken back)",
+        )
+    if why == "money":
+        return BudgetSpent(
+            f"the money of worker {name!r} is spent; the cell was interrupted, what it had made is here, and the worker ends",
+            "give it more and run the cell again: %remote budget AMOUNT, or budget= on the cell",
+        )
+    return None
 
 
 def cell_report(
