@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cellferry.errors import LinkError
 from cellferry.model import PROTOCOL
 
 Wait = Callable[..., Any]
@@ -39,6 +40,21 @@ def test_a_worker_starts_and_its_kernel_answers(start: Any, wait: Wait) -> None:
     assert set((bench.folder / "phase").read_text().split()) == {"python", "listening", "kernel", "server"}
     line.close()
     wait(lambda: bench.lease()["links"] == 0)
+
+
+def test_the_http_server_comes_when_it_is_asked_for(start: Any, wait: Wait) -> None:
+    """Cells do without it; and a start that fails costs whoever asked his answer, nobody a variable."""
+    bench = start()
+    pid = bench.link().ask("pid")
+    wait(lambda: "kernel" in (bench.folder / "phase").read_text().split())
+    before = bench.server.memory_info().rss
+    (bench.folder / "work").rename(bench.folder / "elsewhere")  # Jupyter Server refuses to start without it
+    with pytest.raises(LinkError):
+        bench.http.get("status")
+    assert "server" not in (bench.folder / "phase").read_text().split()
+    (bench.folder / "elsewhere").rename(bench.folder / "work")
+    assert str(bench.http.get("status")["kernel"]["pid"]) == bench.link().ask("pid") == pid
+    assert bench.server.memory_info().rss > before + (10 << 20), "it is most of this process"
 
 
 def test_many_clients_at_once(shared: Any) -> None:

@@ -131,6 +131,7 @@ class Acceptor:
         self._listener, self._tls, self._to_kernel, self._to_packages = listener, tls, to_kernel, to_packages
         self._to_server: Take | None = None
         self._early: list[socket.socket] = []
+        self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._pending: dict[socket.socket, float] = {}
         self._partial: list[socket.socket] = []
@@ -152,6 +153,19 @@ class Acceptor:
             early, self._early = self._early, []
         for connection in early:
             take(connection)
+
+    def wait_for_http(self) -> None:
+        """Return when somebody wants the HTTP server, which is not up yet."""
+        self._wanted.wait()
+
+    def no_http(self) -> None:
+        """The HTTP server could not be started: who waits for it is turned away, and who comes next waits for another try."""
+        with self._lock:
+            self._to_server = None
+            self._wanted.clear()
+            early, self._early = self._early, []
+        for connection in early:
+            connection.close()
 
     def close(self) -> None:
         """Take no more connections. Those that were handed over are not touched."""
@@ -216,6 +230,7 @@ class Acceptor:
         with self._lock:
             if self._to_server is None:
                 self._early.append(connection)
+                self._wanted.set()
                 return
         self._to_server(connection)
 

@@ -4,7 +4,8 @@
 2. split off the keeper (``keeper.py``),
 3. start the kernel: from here on it boots on another core,
 4. open the door and write ``ready.json``: clients may connect, and wait in the kernel's queue,
-5. when the kernel is up, import and start the HTTP server; requests to it wait in the acceptor.
+5. import and start the HTTP server when somebody wants it first: a request waits in the acceptor for the second that takes.
+   Cells do not need it, and it is most of what a worker takes of processor and memory.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 KERNEL_FIRST_S = 5.0
 """The server's import takes more processor time than the kernel's, which a first cell waits for, and the client's own
-work wants the other core: the server comes after them, unless the kernel is in trouble."""
+work wants the other core: what is not for the cell comes after them, unless the kernel is in trouble."""
 
 # Only what the kernel's start needs may be imported above, and nothing else below until it runs: see the tests.
 
@@ -68,21 +69,20 @@ def _serve(
 ) -> NoReturn:  # fmt: skip
     core = _open_door(folder, argv, instance, first, keeper_line)
     core.kernel.wait_until_ready(KERNEL_FIRST_S)
+    _ = core.sampler  # a plot wants a past: it begins now
     _leave_out_format_checkers()
-    try:
-        from cellferry.worker.server import run_server
+    while True:
+        core.acceptor.wait_for_http()
+        try:
+            from cellferry.worker.server import run_server
 
-        run_server(core)
-    except BaseException:
-        import traceback
+            run_server(core)
+        except BaseException:
+            import traceback
 
-        traceback.print_exc()
-    # The server came to an end by itself. The kernel must not outlive it.
-    core.kernel.end(term_s=0)
-    from cellferry.worker.keeper import EXIT_CODES
-
-    # A server that starts needs its folder: where that was deleted, it fails before the lease has noticed.
-    os._exit(1 if os.path.isdir(folder) else EXIT_CODES["folder"])  # noqa: PTH112
+            traceback.print_exc()
+        # The cells do not need it, nor does the lease: they go on, and whoever asks next may have more luck.
+        core.acceptor.no_http()
 
 
 def _leave_out_format_checkers() -> None:

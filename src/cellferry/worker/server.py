@@ -28,8 +28,9 @@ TERMINALS = "jupyter_server_terminals"
 
 
 def run_server(core: WorkerCore) -> None:
-    """Serve until the process ends. Called once, in the main thread."""
+    """Serve until the process ends. Called in the main thread; again only after it has raised."""
     os.environ["JUPYTER_RUNTIME_DIR"] = str(core.folder)
+    WorkerServer.clear_instance()
     app = WorkerServer.instance(
         config=_config(core), core=core, runtime_dir=str(core.folder), no_browser_open_file=True
     )
@@ -110,7 +111,6 @@ class WorkerServer(ServerApp):
 
     async def _open(self) -> None:
         self.core.acceptor.serve_http(lambda connection: self.io_loop.add_callback(self._take, connection))
-        _ = self.core.sampler  # a plot wants a past: it begins now
         self.core.kernel.when_ready(lambda: self.io_loop.add_callback(self._list_kernel))
         mark_phase(str(self.core.folder), "server")
 
