@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import websocket
 
-from .sidebar import PATIENCE_S, TOKEN, OpenNotebook, Server, nothing_lasts, server
+from cellferry.config import Cellferry
+from cellferry.fleet.fleet import Fleet
+
+from .sidebar import PATIENCE_S, TOKEN, OpenNotebook, Server, jupyter_server, nothing_lasts, server
 
 __all__ = ["nothing_lasts", "server"]
 
@@ -58,6 +62,33 @@ def test_a_worker_that_cannot_be_had_says_why_and_is_forgotten(server: Server) -
     assert failed["error"] and failed["id"].startswith("starting:")
     assert server.ask("DELETE", f"cellferry/api/workers/{failed['id'].replace(':', '%3A')}").status == 200
     panel.until(lambda s: not s["workers"], "forgotten")
+
+
+SLOW = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (100, 100)}"
+
+
+@pytest.mark.parametrize("by", ["panel", "cell"])
+def test_a_start_is_cancelled(tmp_path: Path, by: str) -> None:
+    """One that the sidebar began, and one that a cell waits for. Nothing is left of it, and no money is held for it."""
+    state = str(tmp_path / "state")
+    with jupyter_server(tmp_path, {"CELLFERRY_DEMO_WEATHER": SLOW, "CELLFERRY_STATE_DIR": state}) as server:
+        panel, cell = server.live(), ""
+        notebook = server.notebook("a.ipynb")
+        if by == "panel":
+            start(server, WORDS, "a.ipynb")
+        else:
+            notebook.run("%load_ext cellferry")
+            cell = notebook.send(f"%%remote {WORDS}\nx = 1")
+        booting = panel.until(lambda s: s["workers"][0] if s["workers"][0]["phases"][-1]["phase"] == "booting" else None, "it boots")
+        assert booting["id"].startswith("starting:")
+        fleet = Fleet(Cellferry(state_dir=state))
+        assert [row.worker for row in fleet.purse.open()] == ["default"]
+        assert server.ask("DELETE", f"cellferry/api/workers/{booting['id'].replace(':', '%3A')}").status == 200
+        panel.until(lambda s: all(w["state"] == "failed" for w in s["workers"]), "it is gone")
+        if cell:
+            stopped(notebook, cell)
+        assert fleet.purse.open() == [] and not list(fleet.provider("demo").find())
+        fleet.close()
 
 
 def test_a_worker_on_this_machine_is_started_by_the_notebooks_kernel(server: Server) -> None:

@@ -179,6 +179,11 @@ function Facts(props: { worker: IWorker }): JSX.Element {
   );
 }
 
+/** Whether there is no machine yet: what is asked for can still be given up. */
+function isStarting(worker: IWorker): boolean {
+  return worker.id.startsWith('starting:');
+}
+
 function Buttons(props: { worker: IWorker }): JSX.Element {
   const { actions } = usePanel();
   const trans = useTrans();
@@ -202,6 +207,7 @@ function Buttons(props: { worker: IWorker }): JSX.Element {
       {button(trans.__('Terminal'), actions.openTerminal, ready)}
       {button(trans.__('Logs'), actions.openLogs, ready)}
       {button(trans.__('End…'), actions.end, ready)}
+      {button(trans.__('Cancel'), actions.dismiss, worker.state === 'starting' && isStarting(worker))}
       {button(trans.__('Dismiss'), actions.dismiss, failed)}
     </div>
   );

@@ -1,28 +1,34 @@
 """A worker started from the sidebar, for a notebook.
 
-On a machine that outlives processes it is started here, under the notebook's name, and left for the notebook's kernel to
-adopt, as after ``cellferry up``. A worker on this machine belongs to its kernel (decision 002), so the kernel starts it.
+On a machine that outlives processes it is started by a process of its own (``starting``), under the notebook's name, and left
+for the notebook's kernel to adopt, as after ``cellferry up``. A worker on this machine belongs to its kernel (decision 002), so
+the kernel starts it. Either can be cancelled as long as it is not there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shlex
-import threading
-from collections.abc import Callable
-from contextlib import suppress
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.utils import ensure_async
+
 from cellferry.errors import CellferryError, RequestError
-from cellferry.fleet import acting
 from cellferry.fleet.board import Board
-from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import DEFAULT_NAME, candidates
 from cellferry.jupyter.live import Hub
+from cellferry.jupyter.starting import order_for
+from cellferry.ledger import worker_from_record
 from cellferry.model import CellRequest
+from cellferry.providers.base import Progress
 
 REPLY_S = 600.0
+MOST_LINE_BYTES = 1 << 20
 LOAD = "__import__('cellferry').load_ipython_extension(get_ipython())"
 
 
@@ -32,6 +38,7 @@ class Launcher:
     def __init__(self, hub: Hub, board: Board) -> None:
         self._hub, self._board = hub, board
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starting: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, words: str, notebook: str) -> str:
         """Begin to start the worker that these words ask for; its name. It goes on by itself, and the board tells.
@@ -47,17 +54,50 @@ class Launcher:
         path = str(Path(places.root) / notebook) if notebook else ""
         name = request.name or self._free_name(notebook)
         self._board.gone(name)  # what failed before under this name
-        self._go_on(_apart(self._started, name, request, path))
+        said = self._board.starting(name, request.line, lambda _line: None, path)
+        self._go_on(self._started(name, words, path, said))
         return name
 
-    def _started(self, name: str, request: CellRequest, notebook: str) -> None:
-        fleet = Fleet(self._hub.watcher.config, notebook, board=self._board)
+    async def cancel(self, name: str, pid: int) -> None:
+        """Give up the start of a worker that is shown by the process ``pid``: ours, or a notebook's kernel, which is interrupted
+        as by its stop button. The board tells when nothing is left of it. Raises RequestError where neither can be done."""
+        starting = self._starting.get(name)
+        if pid == os.getpid() and starting is not None:
+            starting.send_signal(signal.SIGINT)
+            return
+        kernels, boards = self._hub.app.kernel_manager, await self._hub.in_thread(self._hub.watcher.boards)
+        board = next((each for each in boards if each["pid"] == pid), None)
+        if board is None or board.get("kernel_id") not in kernels.list_kernel_ids():
+            raise RequestError(f"worker {name} is being started elsewhere", "interrupt the cell or the command that waits for it")
+        await ensure_async(kernels.get_kernel(board["kernel_id"]).interrupt_kernel())
+
+    async def _started(self, name: str, words: str, notebook: str, said: Progress) -> None:
+        order = await self._hub.in_thread(order_for, self._hub.watcher.config, name, words, notebook)
+        command = (sys.executable, "-P", "-m", "cellferry.jupyter.starting")
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=MOST_LINE_BYTES)
+        assert process.stdin is not None and process.stdout is not None
+        self._starting[name] = process
+        process.stdin.write(order)
+        process.stdin.close()
+        end: dict[str, Any] = {}
         try:
-            acting.hand_over(fleet, fleet.start(name, request, lambda _line: None))
-        except CellferryError:
-            pass  # the board says why
+            async for line in process.stdout:
+                told = json.loads(line)
+                if "said" in told:
+                    said(str(told["said"]))
+                else:
+                    end = told
+            status = await process.wait()
         finally:
-            fleet.close()
+            del self._starting[name]
+        if "worker" in end:
+            self._board.started(worker_from_record(end["worker"]))
+        elif "cancelled" in end or status == -signal.SIGINT:  # the latter while it was still importing
+            self._board.gone(name)
+        else:
+            what = end.get("failed") or f"the process that was to start it ended with status {status}; the server's log may say why"
+            self._board.failed(name, CellferryError(what, end.get("advice", "")))
 
     def _free_name(self, notebook: str) -> str:
         """What an unnamed cell of that notebook would look for; else the next."""
@@ -118,23 +158,3 @@ def _read(words: str) -> CellRequest:
     from cellferry.journey import read_request  # and all below it: with the first that is started
 
     return read_request(words)
-
-
-def _apart(work: Callable[..., None], *args: Any) -> asyncio.Future[None]:
-    """In a thread that nobody waits for when the server ends: a start may take minutes, and what it leaves is reaped."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def end() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    def run() -> None:
-        try:
-            work(*args)
-        finally:
-            with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(end)
-
-    threading.Thread(target=run, name="cellferry-start", daemon=True).start()
-    return done

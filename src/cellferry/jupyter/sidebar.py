@@ -114,30 +114,31 @@ class Workers(Route):
 
 
 class OneWorker(Route):
-    """``DELETE api/workers/ID``: end it; of one that could not be started: forget it."""
+    """``DELETE api/workers/ID``: end it; cancel its start; of one that could not be started: forget it."""
 
-    def initialize(self, hub: Hub, board: Board) -> None:  # type: ignore[override, unused-ignore]
+    def initialize(self, hub: Hub, board: Board, launcher: Launcher) -> None:  # type: ignore[override, unused-ignore]
         super().initialize(hub)
-        self.board = board
+        self.board, self.launcher = board, launcher
 
     @guarded
     async def delete(self, worker_id: str) -> None:
         self.body(_schema(""))
         if worker_id.startswith(STARTING):
-            self._forget(worker_id)
+            await self._forget(worker_id)
             return
         worker = await self.hub.find(worker_id)
         ended = await self.hub.in_thread(acting.end, self.hub.watcher.fleet, worker)
         self.hub.look_again()
         self.answer(asdict(ended))
 
-    def _forget(self, worker_id: str) -> None:
+    async def _forget(self, worker_id: str) -> None:
         row = next((row for row in self.hub.workers() if row["id"] == worker_id), None)
         if row is None:
             raise Told(404, "there is no such worker any more")
-        if row["state"] != "failed":
-            raise Told(409, f"worker {row['name']} is being started", "end it when it is there, or interrupt the cell that waits")
-        self.board.gone(row["name"])
+        if row["state"] == "failed":
+            self.board.gone(row["name"])
+        else:
+            await self.launcher.cancel(row["name"], int(worker_id.split(":")[1]))
         self.answer({"name": row["name"]})
 
 
@@ -241,6 +242,7 @@ def serve(app: Any, config: Cellferry) -> None:
     atexit.register(board.close)
     hub = Hub(app, Watcher(config, board))
     both = {"hub": hub, "launcher": Launcher(hub, board)}
+    one = {**both, "board": board}
     only = {"hub": hub}
     routes: list[tuple[str, type[Any], dict[str, Any]]] = [
         (r"api/version", Version, only),
@@ -251,8 +253,8 @@ def serve(app: Any, config: Cellferry) -> None:
         (r"api/doctor", Doctor, only),
         (r"api/budget", Budget, only),
         (r"api/workers", Workers, both),
-        (r"api/workers/((?i:starting(?::|%3a)\d+(?::|%3a))[^/]+)", OneWorker, {"hub": hub, "board": board}),
-        (WORKER, OneWorker, {"hub": hub, "board": board}),
+        (r"api/workers/((?i:starting(?::|%3a)\d+(?::|%3a))[^/]+)", OneWorker, one),
+        (WORKER, OneWorker, one),
         (WORKER + r"/extend", Extend, only),
         (WORKER + r"/interrupt", Interrupt, only),
         (WORKER + r"/logs", Logs, only),
