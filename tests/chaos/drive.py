@@ -183,12 +183,13 @@ class Drive:
 
     @property
     def _may_be_taken_back(self) -> bool:
-        """Cells are interrupted for it seconds after the notice, and more than once."""
+        """The machine goes seconds after the notice, in a later cell perhaps, and interrupts what runs more than once."""
         return "spot notice" in {fault.kind for fault in self.told.schedule.faults}
 
     def _excused(self) -> bool:
         """Whether something has happened that may take the results of an acknowledged run away."""
-        return bool(self._faults.happened & {"kernel killed", "server killed", "keeper killed", "spot notice", "disk full"})
+        died = self._faults.happened & {"kernel killed", "server killed", "keeper killed", "disk full"}
+        return bool(died) or self._may_be_taken_back
 
     def _come_back(self, number: int) -> str:
         """The kernel is dead: start it again, run the cells above again here, and fetch what was left running."""

@@ -90,10 +90,12 @@ def test_workers_budget_and_runs(panel, tmp_path):
     with tab.page.expect_response("**/workers/w0?*"):
         tab.page.locator(".jp-Dialog .jp-mod-warn").click()
     expect(tab.page.locator(".jp-Dialog")).to_have_count(0)
+    with tab.page.expect_response("**/workers/starting*"):
+        tab.panel.get_by_role("button", name="Cancel: h100").click()
     stage.push("workers", [worker(state="ending"), starting])
     expect(body.get_by_text("Ending").first).to_be_visible()
     assert stage.asked == [("POST", "workers/w0/extend", {"usd": 1.5}), ("POST", "workers/w0/interrupt", {}),
-                           ("DELETE", "workers/w0", None)]  # fmt: skip
+                           ("DELETE", "workers/w0", None), ("DELETE", "workers/starting%3A1%3Ah100", None)]  # fmt: skip
     expect(tab.panel.locator("[aria-live=polite]")).not_to_contain_text("ready")
     stage.push("workers", [worker(name="h100", id="w1")])
     expect(tab.panel.locator("[aria-live=polite]")).to_have_text("Worker h100 is ready. Worker a100 has ended.")
