@@ -43,8 +43,8 @@ def test_a_worker_starts_and_its_kernel_answers(start: Any, wait: Wait) -> None:
 
 
 def test_the_http_server_comes_when_it_is_asked_for(start: Any, wait: Wait) -> None:
-    """Cells do without it; and a start that fails costs whoever asked his answer, nobody a variable."""
-    bench = start()
+    """On this machine. Cells do without it; and a start that fails costs whoever asked his answer, nobody a variable."""
+    bench = start(grace_s=60.0)
     pid = bench.link().ask("pid")
     wait(lambda: "kernel" in (bench.folder / "phase").read_text().split())
     before = bench.server.memory_info().rss

@@ -13,7 +13,7 @@ from cellferry.fleet.states import Entry, WorkerRow
 if TYPE_CHECKING:
     from cellferry.ledger import Reservation
 
-STATUS_S = 2.0
+STATUS_S = 5.0
 
 
 def worker_row(entry: Entry, spent: Callable[[str], Reservation | None], *, ours: bool = True) -> WorkerRow:

@@ -154,6 +154,10 @@ class Acceptor:
         for connection in early:
             take(connection)
 
+    def want_http(self) -> None:
+        """Somebody will ask."""
+        self._wanted.set()
+
     def wait_for_http(self) -> None:
         """Return when somebody wants the HTTP server, which is not up yet."""
         self._wanted.wait()
