@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from cellferry.accounts import top_up
@@ -204,6 +205,18 @@ def test_a_machine_that_is_taken_back(payer: Callable[..., User], fleet: Fleet, 
     assert any("the machine is gone in" in str(o.get("data", {}).get("text/plain")) for o in seen.outputs)
     assert user.has("steps") > 10 and user.has("kept") == 1
     eventually(lambda: not list(fleet.provider("demo").find()), "the machine has ended")
+
+
+def test_whoever_comes_back_too_late_is_told_what_became_of_the_worker(payer: Callable[..., User], fleet: Fleet) -> None:
+    user = payer()
+    user.sees(f"{A100} budget=1 detach\nimport threading\nthreading.Event().wait()")
+    worker = only_worker(fleet)
+    assert worker.pid is not None
+    psutil.Process(worker.pid).children()[0].kill()
+    eventually(lambda: not fleet.alive(worker), "its end")
+    name, text = user.is_told("%remote attach")
+    assert name == "RunGone" and "worker 'default' of this notebook has ended, with what it ran" in text
+    fleet.reap()
 
 
 def test_whoever_brings_a_cell_home_is_told_why_it_was_interrupted(payer: Callable[..., User], fleet: Fleet) -> None:

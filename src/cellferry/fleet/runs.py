@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from cellferry.errors import LinkError, RunGone
+from cellferry.errors import CellferryError, LinkError, RunGone
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.http import WorkerHttp
 from cellferry.model import Worker
@@ -77,8 +77,27 @@ def find_run(fleet: Fleet, run: str | None, notebook: str) -> RunRow:
     mine = [row for row in waiting if row.notebook == notebook] or waiting
     if not mine:
         _may_be_there(fleet, silent, "a run")
-        raise RunGone("there is no run that nobody waits for", "start one: %%remote detach - see all: %remote runs --all")
+        what = f"there is no run that nobody waits for{_ended(fleet, notebook)}"
+        raise RunGone(what, "start one: %%remote detach - see all: %remote runs --all")
     return mine[-1]
+
+
+def _ended(fleet: Fleet, notebook: str) -> str:
+    """The workers of this notebook that have ended since somebody looked last, and why: with their runs, where nobody took these."""
+    from cellferry.ledger import worker_from_record
+
+    told = ""
+    try:
+        for row in fleet.purse.open() if fleet.purse.kept else ():
+            if row.notebook != notebook or not row.record:
+                continue
+            worker = worker_from_record(row.record)
+            if not fleet.alive(worker):
+                why = fleet.provider(worker.provider).describe_end(worker)
+                told += f"; worker {worker.name!r} of this notebook has ended, with what it ran: {why}"
+    except CellferryError:
+        pass  # it is only an aside
+    return told
 
 
 def _may_be_there(fleet: Fleet, silent: list[Worker], what: str) -> None:
