@@ -25,6 +25,7 @@ def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str =
         "microusd_per_hour": order.microusd_per_hour,
         "worker_id": worker_id,
         "name": order.name,
+        "shared": bool(order.request.name),
         "token": order.token,
         "owner": order.owner,
         "notebook": order.notebook,

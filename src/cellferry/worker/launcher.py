@@ -4,9 +4,9 @@
 2. split off the keeper (``keeper.py``),
 3. start the kernel: from here on it boots on another core,
 4. open the door and write ``ready.json``: clients may connect, and wait in the kernel's queue,
-5. when the kernel is up, import and start the HTTP server; requests to it wait in the acceptor. A worker on the notebook's own
-   machine does that when it is asked for something: cells do not need the server, and it is most of what a worker takes of
-   processor and memory.
+5. when the kernel is up, import and start the HTTP server; requests to it wait in the acceptor. A worker that is one notebook's
+   own, on its machine, does that when it is asked for something: cells do not need the server, and it is most of what a worker
+   takes of processor and memory.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _serve(
     core.kernel.wait_until_ready(KERNEL_FIRST_S)
     _ = core.sampler  # a plot wants a past: it begins now
     _leave_out_format_checkers()
-    if core.settings.grace_s is None:  # a machine of its own: whoever is far away should not wait for an import
+    if core.settings.grace_s is None or core.settings.shared:  # others ask for it, and should not wait for an import
         core.acceptor.want_http()
     while True:
         core.acceptor.wait_for_http()

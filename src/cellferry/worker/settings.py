@@ -25,6 +25,8 @@ class WorkerSettings:
     since_unix_s: float | None = None
     microusd_per_hour: int = 0
     name: str = ""
+    shared: bool = False
+    """Whether a cell asked for it by its name: other processes may, too."""
     token: str = ""
     owner: str = ""
     notebook: str = ""
