@@ -8,11 +8,13 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
@@ -234,3 +236,16 @@ class Notebook:
         self.send(code, **how)
         reply: dict[str, Any] = self.home().frame["reply"]
         return reply
+
+
+def wire_of(notebook: Notebook) -> Wire:
+    """The wire of a notebook whose transport is TLS."""
+    assert notebook.wire is not None
+    return notebook.wire
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Callable[..., Notebook]]:
+    """Notebooks for one test alone, each with settings of its own."""
+    with ExitStack() as stack:
+        yield lambda **settings: Notebook(stack, tmp_path, **settings)

@@ -30,7 +30,7 @@ from cellferry.parcels.wire import PREAMBLE, Channel, PlainStream
 from cellferry.providers.local import LocalProvider
 
 from . import real
-from .real import PATIENCE_S, Notebook, eventually
+from .real import PATIENCE_S, Notebook, eventually, own, wire_of  # noqa: F401
 
 MEGABYTE = 1 << 20
 FOREVER = "import threading\nprint('here', flush=True)\nthreading.Event().wait()"
@@ -57,17 +57,6 @@ def notebook(shared: Notebook) -> Iterator[Notebook]:
     assert shared.run("'it works'")["status"] == "ok"
     for name in [name for name in shared.values if not name.startswith("\0")]:
         del shared.values[name]
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Callable[..., Notebook]]:
-    with ExitStack() as stack:
-        yield lambda **settings: Notebook(stack, tmp_path, **settings)
-
-
-def wire_of(notebook: Notebook) -> Any:
-    assert notebook.wire is not None
-    return notebook.wire
 
 
 def test_an_upload_goes_on_where_it_stopped(notebook: Notebook) -> None:

@@ -23,7 +23,7 @@ from cellferry.link.packages import EnvironmentThere, Order, ask_versions, build
 from cellferry.model import CellRequest, EnvironmentChoice
 from environment.wheelhouse import make_wheel
 
-from .real import PATIENCE_S, Notebook, Wire, eventually
+from .real import PATIENCE_S, Notebook, eventually, wire_of
 
 MEGABYTE = 1 << 20
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -114,11 +114,6 @@ def order(files: dict[str, Path], urls: dict[str, Path] | None = None) -> Order:
 
 def wheel(folder: Path, name: str, size: int = 10) -> Path:
     return make_wheel(folder, name, "1", {f"{name}.py": f"KIND = {name!r}", f"{name}.bin": os.urandom(size // 2).hex()})
-
-
-def wire_of(notebook: Notebook) -> Wire:
-    assert notebook.wire is not None
-    return notebook.wire
 
 
 def test_files_go_on_where_they_stopped(notebook: Notebook, tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,20 +11,9 @@ import pytest
 
 from cellferry.link.http import WorkerHttp
 
-from .real import PATIENCE_S, Notebook, Wire, eventually
+from .real import PATIENCE_S, Notebook, eventually, own, wire_of  # noqa: F401
 
 MEGABYTE = 1 << 20
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Callable[..., Notebook]]:
-    with ExitStack() as stack:
-        yield lambda **settings: Notebook(stack, tmp_path, **settings)
-
-
-def wire_of(notebook: Notebook) -> Wire:
-    assert notebook.wire is not None
-    return notebook.wire
 
 
 def runs(notebook: Notebook) -> dict[str, Any]:
