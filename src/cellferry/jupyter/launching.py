@@ -13,6 +13,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from cellferry.jupyter.live import Hub
 from cellferry.jupyter.starting import order_for
 from cellferry.ledger import worker_from_record
 from cellferry.model import CellRequest
-from cellferry.providers.base import Progress
 
 REPLY_S = 600.0
 MOST_LINE_BYTES = 1 << 20
@@ -71,7 +71,7 @@ class Launcher:
             raise RequestError(f"worker {name} is being started elsewhere", "interrupt the cell or the command that waits for it")
         await ensure_async(kernels.get_kernel(board["kernel_id"]).interrupt_kernel())
 
-    async def _started(self, name: str, words: str, notebook: str, said: Progress) -> None:
+    async def _started(self, name: str, words: str, notebook: str, said: Callable[[str], None]) -> None:
         order = await self._hub.in_thread(order_for, self._hub.watcher.config, name, words, notebook)
         command = (sys.executable, "-P", "-m", "cellferry.jupyter.starting")
         pipe = asyncio.subprocess.PIPE

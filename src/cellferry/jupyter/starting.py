@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +22,6 @@ from cellferry.fleet import acting
 from cellferry.fleet.board import Board
 from cellferry.fleet.fleet import Fleet
 from cellferry.model import Worker
-from cellferry.providers.base import Progress
 
 
 def order_for(config: Cellferry, name: str, words: str, notebook: str) -> bytes:
@@ -39,7 +39,7 @@ def tell(**what: Any) -> None:
 class Telling(Board):
     """Keeps no board of its own: whoever started this process has one."""
 
-    def starting(self, name: str, words: str, progress: Progress, notebook: str = "") -> Progress:
+    def starting(self, name: str, words: str, progress: Callable[[str], None], notebook: str = "") -> Callable[[str], None]:
         return progress
 
     def started(self, worker: Worker) -> None:
