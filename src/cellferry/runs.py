@@ -16,7 +16,7 @@ from cellferry.fleet import bill
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.runs import RunRow, find_run, row_of
 from cellferry.link.artifacts import open_store
-from cellferry.link.checkpoints import fetch_results, forget_results, stored_results
+from cellferry.link.checkpoints import fetch_results, forget_results, stored_results, stored_rows
 from cellferry.link.http import WorkerHttp
 from cellferry.link.never_sent import is_litter
 from cellferry.link.reports import RESULT, RemoteError, end_of_worker
@@ -45,6 +45,7 @@ class Notebook(Protocol):
         """The link to a worker, a new one if there is none."""
 
 
+GONE = Worker(WorkerId(""), "that has ended", "", Endpoint("unix"), Hardware())
 AGAIN = "bring it here with: %remote attach"
 
 
@@ -75,10 +76,11 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
     try:
         row = find_run(notebook.fleet, run, notebook.host.notebook)
     except errors.RunGone:
-        row = _from_store(notebook, run) if run and notebook.config.artifact_store else None  # type: ignore[assignment]
-        if row is None:
+        wanted = run or next((kept.run for kept in reversed(stored(notebook.config)) if kept.notebook == notebook.host.notebook), "")
+        kept = _from_store(notebook, wanted) if wanted and notebook.config.artifact_store else None
+        if kept is None:
             raise
-        return row
+        return kept
     follow = follower(notebook.fleet, row.worker, row.run, notebook.host.screen.progress)
     try:
         end = _watch(notebook, row.worker, follow)
@@ -107,9 +109,18 @@ def _note_cost(notebook: Notebook, ended: RunRow, token: str = "") -> None:
         screen.note(line)
 
 
+def stored(config: Cellferry) -> list[RunRow]:
+    """The runs whose results are kept in the artifact store, oldest first; none without a store. The workers of most of them are
+    gone. Raises LinkError, OSError, PreflightError."""
+    if not config.artifact_store:
+        return []
+    rows = [row_of(GONE, told) for told in stored_rows(open_store(config.artifact_store))]
+    return sorted(rows, key=lambda row: row.asked_unix_s)
+
+
 def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
     """Show and bring home what a worker that has ended put into the artifact store; None where there is no such run, or several."""
-    store, gone = open_store(notebook.config.artifact_store), Worker(WorkerId(""), "that has ended", "", Endpoint("unix"), Hardware())
+    store, gone = open_store(notebook.config.artifact_store), GONE
     kept = stored_results(store)
     found = [name for name in kept if name.startswith(begins)]
     if len(found) != 1:

@@ -154,6 +154,27 @@ def test_it_is_in_the_bill_also_when_its_worker_is_gone(payer: Callable[..., Use
     assert found.run == run[1] and found.microusd > 0
 
 
+def test_what_was_left_is_offered_also_when_its_worker_is_gone(payer: Callable[..., User], fleet: Fleet, tmp_path: Path) -> None:
+    """Its kernel was killed, so nobody knows its name; the worker has ended, and what it left lies in the store."""
+    store, gate = tmp_path / "store", tmp_path / "gate"
+    os.mkfifo(gate)
+    user, other = payer(CELLFERRY_ARTIFACT_STORE=store.as_uri()), payer(CELLFERRY_ARTIFACT_STORE=store.as_uri())
+    user.sees(f"{A100} budget=1\nfirst = 1")
+    kernel = user.has("__import__('os').getpid()")
+    user.kernel.client.kc.execute(f"{A100}\nwith open({str(gate)!r}) as door: left = door.read()\nprint('it said', left)")
+    with gate.open("w") as door:  # the cell has opened it at the other end
+        os.kill(kernel, signal.SIGKILL)
+        user.restarts()
+        door.write("so")
+    eventually(lambda: list(store.glob("results/*/result")), "its results are stored", 60)
+    fleet.down(everyone=True)
+    user.sees("%load_ext cellferry")
+    eventually(lambda: "was left on a worker" in user.sees("again = 1"), "the offer", 30)
+    assert "done, nobody waits" in user.sees("%remote runs") and "that has ended" in other.sees("%remote runs")
+    assert "it said so" in user.sees("%remote attach") and user.has("left") == "so"
+    assert "no cell runs" in user.sees("%remote runs")
+
+
 def test_a_cell_is_stopped_when_its_money_is_gone(payer: Callable[..., User], fleet: Fleet) -> None:
     user = payer()
     seen = user.types(f"{A100} budget=0.15\n{SLOW_LOOP}")  # about 24 s at $21.96 an hour

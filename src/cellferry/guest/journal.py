@@ -11,6 +11,7 @@ events-NNN frames (``parcels.wire``), one for each output: ``{"n": number, "mess
 result     what the cell made and changed, for whoever comes: frames as they go home, packed for an empty notebook
 end.json   how it ended
 outputs    all events and the end in one file, for the moment in which it goes to the artifact store (``replay``)
+row        how it ended, on its way to the artifact store as well
 claimed    somebody has the results
 lost       the worker's: its kernel died then (``worker.kept``)
 ========== ==========================================================================================================

@@ -25,6 +25,8 @@ def store_results(folder: Path, order: dict[str, Any]) -> None:
     def work() -> None:
         if "outputs" in order:  # first: whoever finds the results there finds what was shown
             _try("outputs", lambda: _store_outputs(folder, order))
+        if "row" in order:
+            _try("name", lambda: _store_row(folder, order))
         if _try("results", lambda: _store(folder / "result", order)):
             (folder / "stored").touch(mode=0o600)
 
@@ -47,6 +49,12 @@ def _store_outputs(folder: Path, order: dict[str, Any]) -> None:
         _store(outputs, order["outputs"])
     finally:
         outputs.unlink(missing_ok=True)
+
+
+def _store_row(folder: Path, order: dict[str, Any]) -> None:
+    from cellferry.guest.replay import write_row
+
+    _store(write_row(folder, {"token": order.get("token", "")}), order["row"])
 
 
 def _store(file: Path, order: dict[str, Any]) -> None:

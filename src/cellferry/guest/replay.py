@@ -50,6 +50,15 @@ def write_outputs(run: Path, more: dict[str, Any]) -> Path:
     return target
 
 
+def write_row(run: Path, more: dict[str, Any]) -> Path:
+    """The row of a run that has ended, with ``more``, as JSON: whose it is, for whoever looks at what is kept. The file's place;
+    raises OSError."""
+    target = run / "row"
+    target.touch(mode=0o600)
+    target.write_text(json.dumps({**row_of(run, lambda _pid: True), **more}), "utf-8")
+    return target
+
+
 class Events:
     """Reads a run's outputs in order, from after a number on; pieces may be added, and cut out of the middle, meanwhile."""
 

@@ -118,6 +118,11 @@ def listed(magics: RemoteMagics, command: Any) -> Table:
     """``%remote runs``: those that go on or that nobody has brought home; ``--all``: also those that somebody has."""
     rows = all_runs(magics.session.fleet)
     note_runs(magics.session.fleet, rows)
+    known = {row.run for row in rows}
+    try:
+        rows = [*(row for row in runs.stored(magics.session.config) if row.run not in known), *rows]
+    except (CellferryError, OSError) as error:
+        magics.screen.note(f"what is kept in the artifact store is not in this list: {getattr(error, 'what', error)}")
     everything = "all" in command.flags
     shown = [row for row in rows if everything or row.going_on or row.unclaimed]
     return Table(shown, RUNS, "no cell runs, waits or was left")

@@ -25,7 +25,7 @@ def offer(magics: RemoteMagics, say: Callable[[str], None]) -> None:
     notebook = magics.host.notebook
     for run, number in left_here(notebook):
         say(offer_text(run, number))
-    if _has_ledger():
+    if _has_ledger() or _has_store(magics):
         threading.Thread(target=_look_elsewhere, args=(magics, notebook), name="cellferry-left", daemon=True).start()
 
 
@@ -60,12 +60,20 @@ def _has_ledger() -> bool:
     return (Path(folder).expanduser() / _LEDGER).exists()
 
 
+def _has_store(magics: RemoteMagics) -> bool:
+    config = getattr(getattr(magics.shell, "kernel", None) or magics.shell, "config", {})
+    return bool(os.environ.get("CELLFERRY_ARTIFACT_STORE") or config.get("Cellferry", {}).get("artifact_store"))
+
+
 def _look_elsewhere(magics: RemoteMagics, notebook: str) -> None:
     try:
         from cellferry.fleet.runs import all_runs
+        from cellferry.runs import stored
 
         rows = all_runs(magics.session.fleet)
+        known = {row.run for row in rows}
+        rows += [row for row in stored(magics.session.config) if row.run not in known]
     except Exception:  # a thread's traceback would stand under some cell
         return  # it is an offer: `%remote runs` says what is wrong
-    found = [row for row in rows if row.unclaimed and row.notebook == notebook and row.worker.token]
+    found = [row for row in rows if row.unclaimed and row.notebook == notebook and (row.worker.token or not row.worker.id)]
     magics.offers += [offer_text(row.run, row.number) for row in found]

@@ -6,10 +6,14 @@ A run with checkpoints has two places that are written in turn, and a word on wh
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cellferry.errors import LinkError
 from cellferry.link.artifacts import Store
 
 FOLDER = "checkpoints"
@@ -19,15 +23,20 @@ RENEW_S = 3600.0
 """How often the worker gets new orders while its client is connected; an order is good for ``store_s3.LEFT_S``."""
 
 RESULTS = "results"
-
-
-KEPT = ("outputs", "result")
+UNTOLD = {
+    "notebook": "", "cell_id": "", "number": 0, "status": "ok", "asked_unix_s": 0.0, "began_unix_s": None, "ended_unix_s": None,
+    "detached": True, "claimed": False, "unclaimed": True, "bytes": 0, "lost": "",
+}  # fmt: skip
+"""The row of a run whose worker, of an earlier release, has put nothing but its results there."""
+ROW = "row"
+KEPT = ("outputs", "result", ROW)
 
 
 def result_order(store: Store, run: str, token: str) -> dict[str, Any]:
-    """Where the worker may put what a run has made, and ("outputs") what it has shown, if nobody is there to take it. ``token``:
-    of the worker, "" for a free one; it goes along, for the bill. Raises LinkError."""
-    return {**store.left(f"{RESULTS}/{run}/result"), "outputs": store.left(f"{RESULTS}/{run}/outputs"), "token": token}
+    """Where the worker may put what a run has made, ("outputs") what it has shown and ("row") whose it is, if nobody is there to
+    take it. ``token``: of the worker, "" for a free one; it goes along, for the bill. Raises LinkError."""
+    more = {name: store.left(f"{RESULTS}/{run}/{name}") for name in ("outputs", ROW)}
+    return {**store.left(f"{RESULTS}/{run}/result"), **more, "token": token}
 
 
 def stored_results(store: Store) -> dict[str, list[str]]:
@@ -39,6 +48,24 @@ def stored_results(store: Store) -> dict[str, list[str]]:
         if folder == RESULTS and last in KEPT:
             found.setdefault(run, []).append(last)
     return found
+
+
+def stored_rows(store: Store) -> list[dict[str, Any]]:
+    """The rows (``guest.replay.row_of``) of the runs whose results are in the store; of one that a worker of an earlier release
+    has put there, its id alone. Raises LinkError, OSError."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="cellferry-rows-") as place:
+        for run, names in stored_results(store).items():
+            if "result" not in names:
+                continue
+            told: dict[str, Any] = {}
+            if ROW in names:
+                with suppress(ValueError, FileNotFoundError, LinkError):  # it was brought home meanwhile
+                    fetch_results(store, run, [ROW], Path(place))
+                    told = json.loads((Path(place) / ROW).read_text("utf-8"))
+                (Path(place) / ROW).unlink(missing_ok=True)
+            rows.append({**UNTOLD, **told, "run": run})
+    return rows
 
 
 def fetch_results(store: Store, run: str, names: Iterable[str], target: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cellferry.errors import LinkError, ParcelError, RunGone, WorkerLost
+from cellferry.link.checkpoints import UNTOLD
 from cellferry.link.dial import dial
 from cellferry.link.session import Returned
 from cellferry.model import Endpoint
@@ -182,7 +183,7 @@ class Stored(Follower):
 
     def outputs(self, *, wait: bool = True) -> Iterator[dict[str, Any]]:
         """As they were shown; then "end", also where there are none."""
-        end: dict[str, Any] = {"op": "end", **_UNTOLD, "run": self.run}
+        end: dict[str, Any] = {"op": "end", **UNTOLD, "run": self.run}
         with suppress(FileNotFoundError, WireClosed), (self._folder / "outputs").open("rb") as file:
             channel = Channel(_FileStream(file))
             while (frame := (told := channel.recv())[0])["op"] != "end":
@@ -203,10 +204,3 @@ class Stored(Follower):
             return None
         with file:
             return self.values(Channel(_FileStream(file)), namespace, shell, worker, data_only=data_only)
-
-
-_UNTOLD = {
-    "notebook": "", "cell_id": "", "number": 0, "status": "ok", "asked_unix_s": 0.0, "began_unix_s": None, "ended_unix_s": None,
-    "detached": True, "claimed": False, "unclaimed": True, "bytes": 0, "lost": "",
-}  # fmt: skip
-"""The row of a run whose worker, of an earlier release, has put nothing but its results there."""
