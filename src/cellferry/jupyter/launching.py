@@ -8,7 +8,6 @@ the kernel starts it. Either can be cancelled as long as it is not there.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shlex
 import signal
@@ -23,7 +22,7 @@ from cellferry.errors import CellferryError, RequestError
 from cellferry.fleet.board import Board
 from cellferry.fleet.states import DEFAULT_NAME, candidates
 from cellferry.jupyter.live import Hub
-from cellferry.jupyter.starting import order_for
+from cellferry.jupyter.starting import heard, order_for
 from cellferry.ledger import worker_from_record
 from cellferry.model import CellRequest
 
@@ -83,11 +82,10 @@ class Launcher:
         end: dict[str, Any] = {}
         try:
             async for line in process.stdout:
-                told = json.loads(line)
+                told = heard(line)
                 if "said" in told:
                     said(str(told["said"]))
-                else:
-                    end = told
+                end = end if "said" in told or not told else told
             status = await process.wait()
         finally:
             del self._starting[name]

@@ -30,6 +30,15 @@ def order_for(config: Cellferry, name: str, words: str, notebook: str) -> bytes:
     return json.dumps({"settings": settings, "name": name, "words": words, "notebook": notebook}).encode()
 
 
+def heard(line: bytes) -> dict[str, Any]:
+    """What a line says; {} for one that is not ours: a library has written it."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def tell(**what: Any) -> None:
     """One line for whoever started this process; it may be gone, and the start goes on."""
     with suppress(OSError):
