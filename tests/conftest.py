@@ -71,6 +71,8 @@ def make_home() -> Path:
     _home = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))
     os.environ[MARK] = uuid.uuid4().hex
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    # terminals are killed in the middle of whatever the profile of the user's own shell does, which may leave its locks behind
+    os.environ["SHELL"] = "/bin/sh"
     # torch makes a folder of its own beside the temporary files of whoever imports parts of it
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(_home / "torchinductor")
     for variable, folder in (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from testbeds.hosts import PATIENCE_S, Host
+from testbeds.hosts import PATIENCE_S, Host, Network
 from testbeds.needs import need_hosts
 from testbeds.sshd import ClientKey, Sshd, make_client_key, ssh_command
 
@@ -22,6 +22,12 @@ def _sshd_is_installed() -> None:
 @pytest.fixture
 def key(tmp_path: Path) -> ClientKey:
     return make_client_key(tmp_path / "client")
+
+
+@pytest.fixture
+def host_maker(network: Network) -> Callable[..., Host]:
+    """Hosts on which this user's home is empty: what its profile does at a login is no test of ours."""
+    return lambda name: network.host(name, hide=[str(Path.home())])
 
 
 def log_in(
