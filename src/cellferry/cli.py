@@ -151,10 +151,10 @@ def _down(words: argparse.Namespace) -> int:
 
 def _runs(words: argparse.Namespace) -> int:
     from cellferry.fleet.bill import note_runs
-    from cellferry.fleet.runs import all_runs
+    from cellferry.runs import known_runs
 
-    with _open() as (fleet, _config):
-        found = all_runs(fleet)
+    with _open() as (fleet, config):
+        found = known_runs(fleet, config, lambda line: print(line, file=sys.stderr, flush=True))
         note_runs(fleet, found)
     rows = [row for row in found if words.all or row.going_on or row.unclaimed]
     if words.json:

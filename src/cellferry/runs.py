@@ -14,7 +14,7 @@ from cellferry import errors
 from cellferry.config import Cellferry
 from cellferry.fleet import bill
 from cellferry.fleet.fleet import Fleet
-from cellferry.fleet.runs import RunRow, find_run, row_of
+from cellferry.fleet.runs import RunRow, all_runs, find_run, row_of
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results, stored_rows
 from cellferry.link.http import WorkerHttp
@@ -115,6 +115,18 @@ def stored(config: Cellferry) -> list[RunRow]:
     if not config.artifact_store:
         return []
     rows = [row_of(GONE, told) for told in stored_rows(open_store(config.artifact_store))]
+    return sorted(rows, key=lambda row: row.asked_unix_s)
+
+
+def known_runs(fleet: Fleet, config: Cellferry, say: Callable[[str], None]) -> list[RunRow]:
+    """Every run that a worker can be asked about or the artifact store keeps, oldest first. ``say``: told when the store cannot be
+    asked. For doors that list them."""
+    rows = all_runs(fleet)
+    known = {row.run for row in rows}
+    try:
+        rows += [row for row in stored(config) if row.run not in known]
+    except (errors.CellferryError, OSError) as error:
+        say(f"what is kept in the artifact store is not in this list: {getattr(error, 'what', error)}")
     return sorted(rows, key=lambda row: row.asked_unix_s)
 
 

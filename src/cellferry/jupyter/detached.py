@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry import runs
 from cellferry.errors import CellferryError
 from cellferry.fleet.bill import note_run, note_runs
-from cellferry.fleet.runs import RunRow, all_runs, find_run, row_of
+from cellferry.fleet.runs import RunRow, find_run, row_of
 from cellferry.jupyter.display import Table, as_html, duration_text, size_text
 
 if TYPE_CHECKING:
@@ -116,13 +116,8 @@ def _how(status: str, ename: str) -> str:
 
 def listed(magics: RemoteMagics, command: Any) -> Table:
     """``%remote runs``: those that go on or that nobody has brought home; ``--all``: also those that somebody has."""
-    rows = all_runs(magics.session.fleet)
+    rows = runs.known_runs(magics.session.fleet, magics.session.config, magics.screen.note)
     note_runs(magics.session.fleet, rows)
-    known = {row.run for row in rows}
-    try:
-        rows = [*(row for row in runs.stored(magics.session.config) if row.run not in known), *rows]
-    except (CellferryError, OSError) as error:
-        magics.screen.note(f"what is kept in the artifact store is not in this list: {getattr(error, 'what', error)}")
     everything = "all" in command.flags
     shown = [row for row in rows if everything or row.going_on or row.unclaimed]
     return Table(shown, RUNS, "no cell runs, waits or was left")

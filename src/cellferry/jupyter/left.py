@@ -67,12 +67,9 @@ def _has_store(magics: RemoteMagics) -> bool:
 
 def _look_elsewhere(magics: RemoteMagics, notebook: str) -> None:
     try:
-        from cellferry.fleet.runs import all_runs
-        from cellferry.runs import stored
+        from cellferry.runs import known_runs
 
-        rows = all_runs(magics.session.fleet)
-        known = {row.run for row in rows}
-        rows += [row for row in stored(magics.session.config) if row.run not in known]
+        rows = known_runs(magics.session.fleet, magics.session.config, lambda _line: None)
     except Exception:  # a thread's traceback would stand under some cell
         return  # it is an offer: `%remote runs` says what is wrong
     found = [row for row in rows if row.unclaimed and row.notebook == notebook and (row.worker.token or not row.worker.id)]
