@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cellferry.errors import IdentityError
+from cellferry.errors import IdentityError, LinkError
 from cellferry.link.identity import check_folder, client_context, make_identity, server_context
 from cellferry.model import Endpoint
 from cellferry.parcels import identity as keys
@@ -79,8 +79,9 @@ def test_folders_that_are_not_private_are_refused(private: Path, tmp_path: Path)
     (tmp_path / "link").symlink_to(private)
     with pytest.raises(IdentityError, match="not a folder"):
         check_folder(tmp_path / "link")
-    with pytest.raises(IdentityError, match="not there"):
+    with pytest.raises(LinkError, match="is gone") as ended:
         check_folder(tmp_path / "none")
+    assert not isinstance(ended.value, IdentityError), "it goes with its worker: what became of that is asked of the provider"
     if os.geteuid() == 0:
         os.chown(private, 65534, 65534)
         with pytest.raises(IdentityError, match="another user"):

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellferry.errors import IdentityError
+from cellferry.errors import IdentityError, LinkError
 from cellferry.model import Endpoint
 from cellferry.parcels import tls
 from cellferry.parcels.identity import make_key_pair
@@ -60,9 +60,13 @@ def server_context(cert_path: Path, key_path: Path, client_cert_pem: str) -> ssl
 
 
 def check_folder(path: Path) -> None:
-    """Raise IdentityError unless ``path`` is a real folder that belongs to us and that nobody else can enter."""
+    """Raise IdentityError unless ``path`` is a real folder that belongs to us and that nobody else can enter; LinkError where there
+    is none: it goes with its worker, which proves nothing about who anybody is."""
     try:
         info = path.lstat()
+    except FileNotFoundError as error:
+        what = f"the worker's folder {path} is gone, and so is the worker"
+        raise LinkError(what, "run the cell again: it starts a new worker") from error
     except OSError as error:
         raise IdentityError(f"the private folder {path} is not there: {error.strerror}") from error
     if not stat.S_ISDIR(info.st_mode):
