@@ -26,11 +26,11 @@ lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 	$(BIN)/jupyter-lab $(NOTEBOOK)
 
 test: $(VENV)/.test torch labcheck  ## install what the tests need and run all of them
-	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl
+	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl gcc libc6-dev
 	$(PYTEST)
 
 chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
-	.ci/system-packages iproute2 nftables openssh-server util-linux
+	.ci/system-packages iproute2 nftables openssh-server util-linux gcc libc6-dev
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes

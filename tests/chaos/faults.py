@@ -86,6 +86,8 @@ class Faults:
                 stage.slow(fault.for_s)
             case "spot notice", DemoStage():
                 stage.notice(fault.for_s)
+            case "clock jump", DemoStage():
+                stage.jump(fault.ahead_s, fault.for_s)
             case _:
                 raise NotImplementedError(fault.kind)
 

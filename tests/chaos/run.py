@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chaos.drive import Drive, Told, Truth, truth_of
-from chaos.schedule import Schedule, schedule_of
+from chaos.schedule import CLOCK_JUMP, Schedule, schedule_of
 from chaos.stages import DemoStage, SshStage, Stage, demo_place
 from chaos.story import PARTS, TICKS
+from testbeds.clock import Clock
 from testbeds.far import Far
 
 
@@ -41,5 +42,6 @@ def play(schedule: Schedule, far: Far | None, truth: tuple[Truth, ...]) -> Told:
             assert far is not None
             stage = SshStage(far, place)
         else:
-            stage = DemoStage(schedule, stack.enter_context(demo_place()))
+            clock = Clock(place) if any(fault.kind == CLOCK_JUMP for fault in schedule.faults) else None
+            stage = DemoStage(schedule, stack.enter_context(demo_place()), clock)
         return Drive(schedule, stage, place / "notebook", place / "state", truth).play()

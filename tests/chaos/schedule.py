@@ -19,11 +19,15 @@ LASTING_S: dict[str, tuple[float, float]] = {
     "disk full": (2.0, 4.0),
     "worker stopped": (1.0, 6.0),
     "spot notice": (5.0, 10.0),
+    "clock jump": (1.0, 6.0),
 }
 """Faults that last, and how long; those of a moment are not here. A spot notice comes so long before the end."""
 ALL = (NOTEBOOK_KILLED, "kernel killed", "server killed", "keeper killed", "notebook stopped", "partition", "disk full",
        "worker stopped")  # fmt: skip
 KINDS: dict[Provider, tuple[str, ...]] = {"ssh": (*ALL, "loss", "slow"), "demo": (*ALL, "spot notice")}
+CLOCK_JUMP = "clock jump"
+"""Beside the others, in every third run of the simulated cloud, which takes place on this machine."""
+MOST_AHEAD_S = 7200
 LONG_S = 13.0
 """Longer than Linux keeps a TCP connection whose other end takes nothing; one notebook in four is stopped for so long."""
 
@@ -38,10 +42,13 @@ class Fault:
     for_s: float = 0.0
     percent: int = 0
     """Of packets that are lost."""
+    ahead_s: int = 0
+    """By how much the wall clock is wrong."""
 
     def __str__(self) -> str:
         lasting = f" {self.for_s:.1f}s" if self.for_s else ""
-        return f"{self.kind}{f' {self.percent}%' if self.percent else ''}{lasting} @{self.cell}.{self.tick}"
+        how = f" {self.percent}%" if self.percent else f" {self.ahead_s:+d}s for" if self.ahead_s else ""
+        return f"{self.kind}{how}{lasting} @{self.cell}.{self.tick}"
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,20 @@ def schedule_of(seed: int, cells: int, ticks: int) -> Schedule:
         if kind in DEADLY and any(other.kind in DEADLY and other.cell == cell for other in faults):
             continue
         faults.append(_fault(chance, kind, cell, ticks))
+    if provider == "demo" and seed % 6 == 0:
+        faults.append(_jump(random.Random(f"clock {seed}"), cells, ticks))
     tls = any(fault.kind == "partition" for fault in faults) or chance.random() < 0.5
     deadly = {fault.cell for fault in faults if fault.kind in DEADLY}
     detached = frozenset(cell for cell in range(1, cells + 1) if cell not in deadly and chance.random() < 0.15)
     ordered = tuple(sorted(faults, key=lambda fault: (fault.cell, fault.tick, fault.kind)))
     return Schedule(seed, provider, "tls" if tls else "unix", detached, ordered)
+
+
+def _jump(chance: random.Random, cells: int, ticks: int) -> Fault:
+    """Minutes or hours, forwards or backwards, and back again."""
+    ahead_s = chance.choice((-1, 1)) * chance.choice((60, 600, MOST_AHEAD_S))
+    for_s = round(chance.uniform(*LASTING_S[CLOCK_JUMP]), 1)
+    return Fault(CLOCK_JUMP, chance.randint(1, cells), chance.randrange(ticks), for_s, ahead_s=ahead_s)
 
 
 def _fault(chance: random.Random, kind: str, cell: int, ticks: int) -> Fault:

@@ -20,6 +20,7 @@ import psutil
 
 from chaos.schedule import Schedule
 from testbeds import namespaces
+from testbeds.clock import Clock
 from testbeds.far import Far
 from testbeds.needs import command
 
@@ -147,9 +148,11 @@ class SshStage(Stage):
 
 
 class DemoStage(Stage):
-    """The simulated cloud: workers are processes of this machine, their folders on a small file system of their own."""
+    """The simulated cloud: workers are processes of this machine, their folders on a small file system of their own. ``clock``:
+    that of the machine, where it jumps."""
 
-    def __init__(self, schedule: Schedule, place: Path) -> None:
+    def __init__(self, schedule: Schedule, place: Path, clock: Clock | None) -> None:
+        self._clock = clock
         self.words = f"provider=demo cpus=2 budget=0.05{' spot' if schedule.spot else ''}"
         self._place = place
         self.settings = {
@@ -158,6 +161,7 @@ class DemoStage(Stage):
             "CELLFERRY_LOCAL_TRANSPORT": schedule.transport,
             "CELLFERRY_START_TIMEOUT_S": "60",
             "CELLFERRY_BUDGET": "0.5",
+            **(clock.environment if clock else {}),
         }
 
     def pids(self) -> dict[int, str]:
@@ -182,6 +186,13 @@ class DemoStage(Stage):
         for ready in self._place.glob("*/ready.json"):
             with suppress(OSError, ValueError, KeyError):
                 yield int(json.loads(ready.read_text())["port"])
+
+    def jump(self, ahead_s: int, for_s: float) -> None:
+        """Set the wall clock of notebook and worker, and set it right again."""
+        assert self._clock is not None
+        self._clock.set_ahead(ahead_s)
+        time.sleep(for_s)
+        self._clock.set_ahead(0)
 
     def notice(self, in_s: float) -> None:
         """The provider tells every machine that it takes it back."""

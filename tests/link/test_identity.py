@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from cellferry.errors import IdentityError, LinkError
 from cellferry.link.identity import check_folder, client_context, make_identity, server_context
@@ -102,3 +103,10 @@ def test_missing_keys_are_advice(private: Path, tmp_path: Path) -> None:
     endpoint = Endpoint("tls", worker_cert_pem=make_identity(tmp_path / "w").cert_pem, client_dir=str(private))
     with pytest.raises(IdentityError, match="%remote down"):
         client_context(endpoint)
+
+
+def test_a_clock_that_is_set_back_is_no_stranger(private: Path) -> None:
+    """The certificate is pinned: when it was made says nothing about who shows it."""
+    made = x509.load_pem_x509_certificate(make_identity(private).cert_pem.encode())
+    assert made.not_valid_before_utc < datetime.now(UTC) - timedelta(days=6)
+    assert made.not_valid_after_utc > datetime.now(UTC) + timedelta(days=28)

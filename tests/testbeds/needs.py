@@ -11,6 +11,7 @@ import pytest
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = {
+    "cc": "gcc libc6-dev",
     "ip": "iproute2",
     "tc": "iproute2",
     "ss": "iproute2",

@@ -12,7 +12,9 @@ from pathlib import Path
 
 LIFETIME = timedelta(days=30)
 RENEW_BEFORE = timedelta(days=1)
-CLOCK_SKEW = timedelta(hours=1)
+CLOCK_SKEW = timedelta(days=7)
+"""A certificate is valid from so long before it was made: it is pinned, so that this protects nobody, and the clocks of the two
+ends may differ, or be set, by hours."""
 
 
 @dataclass(frozen=True)
