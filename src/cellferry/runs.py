@@ -38,6 +38,9 @@ class Notebook(Protocol):
     host: Host
     namespace: dict[str, Any]
 
+    def down(self, name: str | None = None) -> object:
+        """End a worker."""
+
     def forget(self, there: There) -> None:
         """Close the link to a worker."""
 
@@ -240,6 +243,8 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if reply["status"] == "error":
         stopped = end_of_worker(frame.get("limited", ""), name) if reply["ename"] == "KeyboardInterrupt" else None
         if stopped is not None:
+            if any(worker.id == row.worker.id for worker in notebook.fleet.workers()):
+                notebook.down(name)  # it is ending: the next cell gets another
             raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
 

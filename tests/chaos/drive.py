@@ -177,7 +177,7 @@ class Drive:
             self.told.wrong.append(f"cell {number}: an acknowledged run is gone: {text[:200]}")
         elif name not in OURS and "No space left" not in text:
             self.told.wrong.append(f"cell {number} ended with {name}: {text[:300]}")
-        elif not self._faults.happened:
+        elif not self._faults.happened and not self._may_be_taken_back:
             self.told.wrong.append(f"cell {number} failed although nothing has happened: {name}: {text[:300]}")
         return "%remote attach" if ADVICE in text else ""
 

@@ -247,6 +247,7 @@ def test_whoever_brings_a_cell_home_is_told_why_it_was_interrupted(payer: Callab
     assert run is not None
     name, text = user.is_told(f"%remote attach {run[1]}")
     assert name == "BudgetSpent" and "%remote budget" in text and user.has("steps") > 50
+    assert "the worker so far $0.0" in user.sees(f"{A100} budget=0.2\nprint(steps)"), "a new worker: the other one is ending"
 
 
 def test_a_cell_that_begins_when_the_machine_is_nearly_gone(payer: Callable[..., User], fleet: Fleet) -> None:
