@@ -135,7 +135,7 @@ def known_runs(fleet: Fleet, config: Cellferry, say: Callable[[str], None]) -> l
 
 def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
     """Show and bring home what a worker that has ended put into the artifact store; None where there is no such run, or several."""
-    store, gone = open_store(notebook.config.artifact_store), GONE
+    store = open_store(notebook.config.artifact_store)
     kept = stored_results(store)
     found = [name for name in kept if name.startswith(begins)]
     if len(found) != 1:
@@ -145,8 +145,8 @@ def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
         fetch_results(store, run, kept[run], Path(place))
         follow = Stored(run, Path(place))
         notebook.host.screen.note(f"the worker of run {run} has ended; what the run had shown and made was kept in {store.url}")
-        end = _watch(notebook, gone, follow)
-        row = row_of(gone, end)
+        end = _watch(notebook, GONE, follow)
+        row = row_of(GONE, end)
         try:
             _bring(notebook, row, follow, end)
         finally:
@@ -243,10 +243,15 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if reply["status"] == "error":
         stopped = end_of_worker(frame.get("limited", ""), name) if reply["ename"] == "KeyboardInterrupt" else None
         if stopped is not None:
-            if any(worker.id == row.worker.id for worker in notebook.fleet.workers()):
+            if _is_mine(notebook, row):
                 notebook.down(name)  # it is ending: the next cell gets another
             raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+def _is_mine(notebook: Notebook, row: RunRow) -> bool:
+    """Whether the run is on a worker of this notebook that lives."""
+    return any(worker.id == row.worker.id for worker in notebook.fleet.workers())
 
 
 def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]]) -> list[str]:
@@ -254,7 +259,7 @@ def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]
     names = [name for file in files if not is_litter(name := str(file["path"]))]
     if not names:
         return []
-    mine = any(worker.id == row.worker.id for worker in notebook.fleet.workers())
+    mine = _is_mine(notebook, row)
     try:
         there = notebook.connect(row.worker)
         try:

@@ -85,7 +85,8 @@ class Launcher:
                 told = heard(line)
                 if "said" in told:
                     said(str(told["said"]))
-                end = end if "said" in told or not told else told
+                elif told:
+                    end = told
             status = await process.wait()
         finally:
             del self._starting[name]

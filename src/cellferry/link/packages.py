@@ -57,7 +57,7 @@ def build_there(
     while the cell's data is on its way.
     """
     asking = _Asking(endpoint, order, progress)
-    return _again(asking.once, asking, name, progress, gone)
+    return _again(asking.once, lambda: asking.heard, name, progress, gone)
 
 
 def ask_versions(
@@ -67,7 +67,7 @@ def ask_versions(
 
     Raises IdentityError, and what ``gone`` says.
     """
-    return _again(lambda: _ask_once(endpoint), None, name, progress, gone)
+    return _again(lambda: _ask_once(endpoint), lambda: False, name, progress, gone)
 
 
 def _ask_once(endpoint: Endpoint) -> EnvironmentThere:
@@ -81,20 +81,18 @@ def _ask_once(endpoint: Endpoint) -> EnvironmentThere:
 
 
 def _again(
-    once: Callable[[], EnvironmentThere], asking: _Asking | None, name: str, progress: Callable[[str], None],
+    once: Callable[[], EnvironmentThere], heard: Callable[[], bool], name: str, progress: Callable[[str], None],
     gone: Callable[[], Exception | None],
 ) -> EnvironmentThere:  # fmt: skip
-    """Do it over one connection after the other, soon after one over which anything was heard."""
+    """Do it over one connection after the other, soon after one over which anything was ``heard``."""
     away = None
     while True:
-        if asking is not None:
-            asking.heard = False
         try:
             return once()
         except IdentityError:
             raise
         except (WireClosed, LinkError) as exc:
-            if away is None or (asking is not None and asking.heard):
+            if away is None or heard():
                 away = Away(time.monotonic())
             _pause(away, name, progress, gone, exc)
 
@@ -129,7 +127,7 @@ class _Asking:
 
     def once(self) -> EnvironmentThere:
         """One connection. Raises WireClosed or LinkError when it breaks, EnvironmentNotBuilt."""
-        order, remote = self._order, self._endpoint.kind != "unix"
+        order, remote, self.heard = self._order, self._endpoint.kind != "unix", False
         channel = dial(self._endpoint, PACKAGES_PREAMBLE, PACKAGES_ALPN, self._wait_s)
         self._wait_s = HANDSHAKE_S
         try:

@@ -82,8 +82,8 @@ class KernelLink:
         self._channel = self._redial.channel
         self._first: Channel | None = None
         self._told_loss = False
-        self._at_work = self._bulky = False
-        self._last = 0  # the frame with which the running cell was complete
+        self._at_work = False
+        self._last = 0  # the frame with which the values of the running cell were complete; 0: its first frame had them
 
     @property
     def lost(self) -> Exception | None:
@@ -114,7 +114,7 @@ class KernelLink:
         self._at_work = True
         self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
         copied = self._deliver(parcel) if parcel.bulk else 0
-        self._bulky, self._last = parcel.bulk, self._channel.number
+        self._last = self._channel.number if parcel.bulk else 0
         return self._channel.sent_bytes - before + copied
 
     def _deliver(self, parcel: Parcel) -> int:
@@ -286,7 +286,7 @@ class KernelLink:
         """Wait until the worker has the run on its disk; ``whole``: and all of its values. Raises as ``home`` does."""
         if not self.acknowledged:
             self._note_place(self.wait("taken")[0])
-        while whole and self._bulky and not self.has_arrived(self._last):
+        while whole and not self.has_arrived(self._last):
             self._redial.show(self.screen, self._at_work)
             self._check()
             time.sleep(_ARRIVED_S)

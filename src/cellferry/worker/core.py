@@ -123,9 +123,8 @@ class WorkerCore:
         """The kernel has ended: the lease counts anew, and ``status.json`` tells a client on this machine at once."""
         view = self.kernel.view()
         end = view.last_end
-        if end is not None and end.generation == view.generation:
-            note_lost(self.folder / "runs", view.pid)
         if end is not None:
+            note_lost(self.folder / "runs", view.pid)
             self.decisions.note("kernel ended", end.why or end.signal or f"exit code {end.exitcode}")
         self.lease.kernel_ended()
         try:
