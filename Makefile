@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n $(AT_ONCE) $(PYTEST_OPTIONS)
 LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab labcheck test chaos check lint types wheel bench clean torch
+.PHONY: help demo lab labcheck test nightly chaos check lint types wheel bench clean torch
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
@@ -27,14 +27,18 @@ lab: $(VENV)/.demo  ## open the first notebook in JupyterLab
 
 test: $(VENV)/.test torch labcheck  ## install what the tests need and run all of them
 	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl gcc libc6-dev
-	$(PYTEST)
+	$(PYTEST) -m "not nightly"
+
+nightly: $(VENV)/.test torch  ## what is slow and rarely breaks: run it before an issue is called resolved
+	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl gcc libc6-dev
+	$(PYTEST) -m nightly
 
 chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
 	.ci/system-packages iproute2 nftables openssh-server util-linux gcc libc6-dev
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes
-	$(PYTEST) -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser and not nightly"
 
 labcheck: $(VENV)/.node  ## the extension for JupyterLab: its types, its form and its tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'jlpm types && jlpm format:check && jlpm test'

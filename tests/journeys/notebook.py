@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def alternating(sources: list[Source], *, remote_first: bool) -> list[Step]:
     for source in sources:
         before = sides[-1] if sides else not remote_first
         sides.append(before if source.same_side and sides else not before)
+    return _steps(sides, sources)
+
+
+def mixed(sources: list[Source], seed: int) -> list[Step]:
+    """Each cell on a side that the seed draws, so that what one side left is found after any number of cells."""
+    draw = random.Random(seed)
+    sides: list[bool] = []
+    for source in sources:
+        sides.append(sides[-1] if source.same_side and sides else draw.random() < 0.5)
     return _steps(sides, sources)
 
 

@@ -1,15 +1,17 @@
 """Remote equals local: every notebook runs as it is, then with ``%%remote`` on its cells, and nobody can tell which.
 
 All outputs and the namespace are compared cell by cell. ``remote`` puts the magic on every cell; the two alternating
-ways put it on every other one, so that each cell works on what was left on the other side.
+ways put it on every other one, so that each cell works on what was left on the other side; the mixed ways draw each
+cell's side from a seed, nightly for the notebooks that are older than they.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,10 @@ WAYS: dict[str, Callable[[list[Source]], list[Step]]] = {
     "remote-first": lambda sources: notebook.alternating(sources, remote_first=True),
     "local-first": lambda sources: notebook.alternating(sources, remote_first=False),
 }
+SEEDS = (1, 2, 3)
+MIXED: dict[str, Callable[[list[Source]], list[Step]]] = {
+    f"mixed-{seed}": partial(notebook.mixed, seed=seed) for seed in SEEDS
+}
 NEEDS = {"torch_training.py": "torch"}
 """Notebooks that need a package which is not a dependency of the tests everywhere."""
 
@@ -33,6 +39,17 @@ KNOWN_LIMITS = {
 }
 """Notebooks with a cell that shows a limit of `docs/reference/limits.md`: they run and are compared all the same, and a
 difference is reported as expected. A notebook leaves this list with the limit that it shows."""
+
+
+MIXED_EVERY_TIME: set[str] = set()
+"""Notebooks whose mixed ways are part of every run; those of the others are nightly."""
+
+
+def _with_marks() -> list[Any]:
+    return [
+        pytest.param(path, marks=() if path.name in MIXED_EVERY_TIME else pytest.mark.nightly)
+        for path in notebook.all_notebooks()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +74,21 @@ def yardstick(run: Callable[..., list[Seen]]) -> Callable[[Path], list[Seen]]:
 @pytest.mark.parametrize("path", notebook.all_notebooks(), ids=lambda path: path.name)
 @pytest.mark.parametrize("way", WAYS)
 def test_remote_equals_local(path: Path, way: str, run, yardstick) -> None:
+    check(path, way, WAYS[way], run, yardstick)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", _with_marks(), ids=lambda path: path.name)
+@pytest.mark.parametrize("way", MIXED)
+def test_mixed_equals_local(path: Path, way: str, run, yardstick) -> None:
+    check(path, way, MIXED[way], run, yardstick)
+
+
+def check(path: Path, way: str, steps: Callable[[list[Source]], list[Step]], run, yardstick) -> None:
     if path.name in NEEDS:
         pytest.importorskip(NEEDS[path.name])
     expected = yardstick(path)
-    got = run(path, WAYS[way](notebook.read(path)))
+    got = run(path, steps(notebook.read(path)))
     found = differences(expected, got)
     if found and path.name in KNOWN_LIMITS:
         pytest.xfail(f"{KNOWN_LIMITS[path.name]}\n{found}")
