@@ -121,6 +121,8 @@ class Session:
         try:
             return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
         except (RemoteError, errors.PreflightError, errors.BudgetError, errors.DiskFull):
+            if not there.link.agreed:
+                self.forget(there)
             raise
         except BaseException:
             # Whatever went wrong on the way, the two ends may not agree any more about what they both know. A new

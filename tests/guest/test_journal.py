@@ -183,7 +183,9 @@ def test_a_run_whose_end_could_not_be_written_has_ended(tmp_path: Path, monkeypa
         def send(self, frame: dict[str, Any], buffers: Any = ()) -> None:
             sent.append(frame)
 
-    done = threading.Thread(target=Runs(tmp_path / "runs").serve, args=(Paper(), {"op": "follow", "run": "r1"}), daemon=True)
+    done = threading.Thread(
+        target=Runs(tmp_path / "runs").serve, args=(Paper(), {"op": "follow", "run": "r1"}), daemon=True
+    )
     done.start()
     done.join(10)
     assert not done.is_alive() and sent[-1]["op"] == "end", "whoever follows it does not wait for ever"

@@ -96,6 +96,38 @@ def test_a_full_disk_on_the_worker_is_told(small_place: Path, new_user: NewUser)
     assert user.sees("%%remote\n'again'") == "'again'\n"
 
 
+def test_a_cell_can_clean_up_a_full_disk(small_place: Path, new_user: NewUser) -> None:
+    """On the space that the worker keeps for that; whoever uses it up is told what is wrong, not that values are."""
+    user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
+    (user.folder / "beside.py").write_text("value = 'beside'\n")
+    fill = (
+        f"with open({str(small_place / 'fill')!r}, 'ab', buffering=0) as file:\n    try:\n"
+        "        while True: file.write(bytes(1 << 12))\n    except OSError: pass\n"
+    )
+    user.sees(f"%%remote\nkept = 'there'\n{fill}")
+    assert "worker's disk is full" in user.sees("%%remote\n!du -sh .")
+    name, text = "", ""
+    for _ in range(40):  # each of them takes a step of the reserve
+        outputs = user.types(f"%%remote\n{fill}").outputs
+        failed = [output for output in outputs if output["output_type"] == "error"]
+        if failed:
+            name, text = failed[-1]["ename"], failed[-1]["evalue"]
+            break
+    assert name == "DiskFull" and "worker" in text and "->" in text, text
+    (small_place / "fill").unlink()
+    assert "disk is full" not in user.sees("%%remote\nimport beside\nprint(beside.value, kept)")
+
+
+def test_a_module_that_cannot_be_written_there_is_told_as_that(small_place: Path, new_user: NewUser) -> None:
+    user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
+    (user.folder / "beside.py").write_text("value = 'beside'\n" + "# filler\n" * 30_000)
+    user.sees(f"%%remote\nwith open({str(small_place / 'fill')!r}, 'wb', buffering=0) as file:\n    try:\n"
+              "        while True: file.write(bytes(1 << 12))\n    except OSError: pass")  # fmt: skip
+    assert user.is_told("%%remote\nimport beside")[0] == "DiskFull"
+    (small_place / "fill").unlink()
+    assert "beside" in user.sees("%%remote\nimport beside\nprint(beside.value)")
+
+
 def test_a_worker_without_room_for_the_files_is_replaced(small_place: Path, new_user: NewUser) -> None:
     user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
     (user.folder / "data.bin").write_bytes(bytes(3_000_000))

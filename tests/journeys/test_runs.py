@@ -46,6 +46,18 @@ def test_a_cell_is_let_go_and_brought_home(new_user: NewUser) -> None:
     assert "in between" in user.sees(f"%remote attach {run}")  # once more, for whoever missed it
 
 
+def test_large_outputs_of_a_cell_that_was_let_go_are_there(new_user: NewUser) -> None:
+    user = new_user()
+    user.sees(
+        "%%remote detach\nfrom IPython.display import display\nprint('x' * (70 << 20) + 'end')\n"
+        "display({'text/plain': 'small', 'text/html': 'y' * (9 << 20)}, raw=True)"
+    )
+    shown = user.types("%remote attach").outputs
+    text = "".join(output.get("text", "") for output in shown)
+    assert "characters of this output were not kept" in text and text.rstrip().endswith("xend") and len(text) > 8 << 20
+    assert any(len(output.get("data", {}).get("text/html", "")) == 9 << 20 for output in shown)
+
+
 def test_files_of_a_cell_that_was_let_go_come_home_too(new_user: NewUser) -> None:
     user = new_user()
     user.sees("%%remote detach\nwith open('made.txt', 'w') as file: file.write('there')\nmade = True")

@@ -13,6 +13,7 @@ from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
+from cellferry.guest.reserve import refusal
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.checkpoint import PLACE, RUNS
@@ -60,6 +61,8 @@ class Cells:
         self.saver: Any = None
         """Saves what the running cell has made (``guest.checkpoints``), if the client wants that."""
         os.environ[PLACE] = str(folder / RUNS / "none")
+        self.without_modules: OSError | None = None
+        """Why sources that were sent for the coming cell could not be written."""
         self.done: Done | None = None
         """The cell that ended last, until its client has it."""
 
@@ -80,19 +83,17 @@ class Cells:
         door.set_busy(self.link, meta.get("limit_s"))
         journal.began()
         try:
+            without, self.without_modules = self.without_modules, None
+            if without is not None:
+                raise without
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
             self.saver = self._saver(meta.get("checkpoint"))
         except (Exception, KeyboardInterrupt) as exc:
-            self.link.send(
-                {
-                    "op": "refused",
-                    "error": type(exc).__name__,
-                    "what": getattr(exc, "what", f"{type(exc).__name__}: {exc}"),
-                }
-            )
-            journal.end({"status": "refused", "ename": type(exc).__name__, "evalue": getattr(exc, "what", str(exc))})
+            refused = refusal(exc)
+            self.link.send(refused)
+            journal.end({"status": "refused", "ename": refused["error"], "evalue": refused["what"]})
             door.over(journal)
             door.set_busy(None)
             return
@@ -319,5 +320,8 @@ class Cells:
             self.link.send({"op": "comm_done", "msg_id": message["header"]["msg_id"]})
 
     def modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        """Sources of local modules, new or changed."""
-        install_modules(self.folder / "modules", meta["files"], buffers, self.shell.user_ns)
+        """Sources of local modules, new or changed. What cannot be written refuses the cell that they were sent for."""
+        try:
+            install_modules(self.folder / "modules", meta["files"], buffers, self.shell.user_ns)
+        except OSError as exc:
+            self.without_modules = exc

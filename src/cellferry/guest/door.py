@@ -24,6 +24,7 @@ from cellferry.guest.masking import Masking
 from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
+from cellferry.guest.reserve import refusal
 from cellferry.guest.showing import Showing
 from cellferry.parcels import tls
 from cellferry.parcels.bulk import Inbox, stream
@@ -33,8 +34,6 @@ from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
 
 Job = Callable[[], Any]
-
-
 _WORD_S = 0.1
 
 
@@ -97,7 +96,7 @@ class Link(FileWords):
         except WireClosed:
             raise
         except Exception as exc:
-            self.send({"op": "refused", "error": type(exc).__name__, "what": f"{type(exc).__name__}: {exc}"})
+            self.send(refusal(exc))
 
     def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False, again: Again | None = None) -> None:
         """Send a frame, or keep it for a client that is away. ``event``: an output, which never waits for the network."""
@@ -143,7 +142,7 @@ class Link(FileWords):
             sums = inbox.check(bytes(buffers[0]))
         except Exception as exc:
             self.door.queue.never(journal)
-            self.send({"op": "refused", "error": type(exc).__name__, "what": getattr(exc, "what", str(exc))})
+            self.send(refusal(exc))
             return
         self.door.post(lambda: self.cells.run(meta, before, inbox.values, sums, journal))
         self.channel.acknowledge()  # who lets its cell go waits for that

@@ -32,6 +32,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cellferry.guest.shortened import shortened
 from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import Buffer, Meta, encoded, whole_frame
 
@@ -40,6 +41,9 @@ HEAD_BYTES = 8 << 20
 PIECE_BYTES = 2 << 20
 TAIL_PIECES = 4
 """and so many pieces of that size from its end."""
+LARGE_BYTES = 64 << 20
+"""One output is kept whole up to this size, in a piece of its own, and all pieces from the end take no more together, the
+last one aside; a larger output is shortened (``shortened``)."""
 MOST_CLAIMED = 20
 """Runs whose results somebody has: their outputs are kept for a notebook that was closed meanwhile."""
 _EVENTS = "events-{:06d}"
@@ -64,7 +68,7 @@ class Journal:
         self._lock = threading.Lock()
         self._piece, self._file, self._written, self._room = 0, -1, 0, HEAD_BYTES
         self._path = self.folder
-        self._tail: deque[int] = deque()
+        self._tail: deque[tuple[int, int]] = deque()
 
     def began(self) -> None:
         """The cell starts to run now."""
@@ -91,19 +95,26 @@ class Journal:
         with self._lock:
             again = None
             self.events += 1
-            parts = encoded({"n": self.events, "message": message}, buffers)
-            size = sum(memoryview(part).nbytes for part in parts)
+            frame = self._frame(message, buffers)
             try:
-                if self._file < 0 or (self._written and self._written + size > self._room):
+                if frame and (self._file < 0 or (self._written and self._written + len(frame) > self._room)):
                     self._next_piece()
-                if size <= HEAD_BYTES:  # a larger one would push out everything else
+                if frame:
                     at = self._written
-                    self._append(b"".join(parts))
-                    self._written += size
-                    again = partial(_read_event, self._path, at, size, self.run)
+                    self._append(frame)
+                    self._written += len(frame)
+                    again = partial(_read_event, self._path, at, len(frame), self.run)
             except OSError:
                 pass
             return self.events, again
+
+    def _frame(self, message: dict[str, Any], buffers: Sequence[Buffer]) -> bytes:
+        """What is written for an output; empty where it is too large and cannot be shortened: a reader sees its number missing."""
+        frame = b"".join(encoded({"n": self.events, "message": message}, buffers))
+        if len(frame) <= LARGE_BYTES:
+            return frame
+        short = shortened(message)
+        return b"".join(encoded({"n": self.events, "message": short})) if short is not None else b""
 
     def _append(self, frame: bytes) -> None:
         """All of it or nothing: half a frame would hide those behind it. Raises OSError on a full disk."""
@@ -139,10 +150,10 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self._piece > 0:
-            self._tail.append(self._piece + 1)
-        if len(self._tail) > TAIL_PIECES:
-            (self.folder / _EVENTS.format(self._tail.popleft())).unlink(missing_ok=True)
+        if self._piece > 1:
+            self._tail.append((self._piece, self._written))
+        while len(self._tail) >= TAIL_PIECES or sum(size for _piece, size in self._tail) > LARGE_BYTES:
+            (self.folder / _EVENTS.format(self._tail.popleft()[0])).unlink(missing_ok=True)
         self._piece += 1
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._path = self.folder / _EVENTS.format(self._piece)

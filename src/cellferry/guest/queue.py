@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellferry.guest.journal import Journal
+from cellferry.guest.reserve import Reserve
 
 if TYPE_CHECKING:
     from cellferry.guest.door import Link
 
 MOST_LATE = 20
 """Ended runs whose late outputs (of a thread that went on) still find their journal."""
+_FULL = (
+    "the worker's disk is full; this cell runs all the same, on space that is kept for that. Free some there: `%%remote` with "
+    "`!du -sh *`, then `!rm`; until then outputs may be missing after a lost connection"
+)
 _ABOUT = ("run", "notebook", "cell_id", "number", "owner", "detach")
 
 
@@ -22,14 +27,18 @@ class Queue:
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs
+        self._reserve = Reserve(runs.parent / "reserve")
         self._lock = threading.Lock()
         self._links: dict[str, Link] = {}
         self._waiting: list[Journal] = []
         self._journals: OrderedDict[str, Journal] = OrderedDict()
 
     def take(self, link: Link, meta: dict[str, Any]) -> Journal:
-        """Write a run down and acknowledge it; says how many cells come before it. Raises OSError on a full disk."""
-        journal = Journal(self._runs, {key: meta.get(key) for key in _ABOUT})
+        """Write a run down and acknowledge it; says how many cells come before it. Raises OSError on a full disk
+        whose reserve is used up."""
+        about = {key: meta.get(key) for key in _ABOUT}
+        with self._lock:
+            journal, full = self._reserve.write(lambda: Journal(self._runs, about))
         if meta.get("detach"):
             journal.orphan()
         with self._lock:
@@ -39,6 +48,8 @@ class Queue:
                 self._links[journal.run] = link
             self._journals[str(meta["parent"].get("header", {}).get("msg_id", journal.run))] = journal
         link.send({"op": "taken", "run": journal.run, "before": before})
+        if full:
+            link.send({"op": "say", "text": _FULL}, event=True)
         return journal
 
     def of(self, header: dict[str, Any] | None) -> Journal | None:
@@ -55,6 +66,7 @@ class Queue:
         with self._lock:
             if journal in self._waiting:
                 self._waiting.remove(journal)
+            self._reserve.refill()
             places = [(self._links.get(other.run), other.run, n) for n, other in enumerate(self._waiting)]
             late = [key for key, other in self._journals.items() if other.ended]
             for key in late[:-MOST_LATE]:

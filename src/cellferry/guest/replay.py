@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def write_outputs(run: Path, more: dict[str, Any]) -> Path:
     ``more`` the last. The file's place; raises OSError."""
     target = run / "outputs"
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    row, events = row_of(run, lambda _pid: True), Events(run)
     with os.fdopen(descriptor, "wb") as file:
-        for frame, buffers in Events(run).new():
+        for frame, buffers in chain(events.new(), events.missing(row["events"])):
             file.writelines(encoded(frame, buffers))
-        file.writelines(encoded({"op": "end", **row_of(run, lambda _pid: True), **more}))
+        file.writelines(encoded({"op": "end", **row, **more}))
     return target
 
 
@@ -72,6 +74,12 @@ class Events:
         A ``cut`` frame stands where outputs were given up: ``before`` is the number of the next one.
         """
         return _joined(self._frames())
+
+    def missing(self, written: int) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+        """After the last ``new`` of a run that has ended with ``written`` outputs: a ``cut`` frame if its last ones were not kept."""
+        if written > self._last:
+            yield {"op": "cut", "before": written + 1, "messages": written - self._last}, []
+            self._last = written
 
     def _frames(self) -> Iterator[tuple[dict[str, Any], list[Any]]]:
         while True:

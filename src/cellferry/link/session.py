@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from cellferry.errors import ChunkMismatch, LinkError, ParcelError, WorkerLost
+from cellferry.errors import LinkError, WorkerLost
 from cellferry.link.dial import dial
 from cellferry.link.http import WorkerHttp
 from cellferry.link.redial import Alive, Redial
+from cellferry.link.refused import why_refused
 from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
@@ -67,6 +68,8 @@ class KernelLink:
         self.acknowledged = ""
         """The run that the worker has written down last."""
         self.waits = False
+        self.agreed = True
+        """Both ends know the same objects; not after a cell that the worker refused."""
         self.names: frozenset[str] = frozenset()
         """Variables that were there when this link was opened."""
         self.vm = False
@@ -279,8 +282,8 @@ class KernelLink:
             elif frame["op"] in ("taken", "place"):
                 self._note_place(frame)
             elif frame["op"] == "refused":
-                kind = ChunkMismatch if frame["error"] == "ChunkMismatch" else ParcelError
-                raise kind(f"the worker could not take the cell's values: {frame['what']}", "run the cell again")
+                self.agreed = False
+                raise why_refused(self.name, frame)
 
     def taken(self, *, whole: bool = False) -> None:
         """Wait until the worker has the run on its disk; ``whole``: and all of its values. Raises as ``home`` does."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,9 @@ class Runs:
         """Every output after number ``after``, then those to come, then how the run ended."""
         events, last_said = Events(run, after), time.monotonic()
         while True:
-            ended = _row(run).get("status") not in _GOING_ON  # asked before looking
-            for frame, buffers in events.new():
+            row = _row(run)  # asked before looking
+            ended = row.get("status") not in _GOING_ON
+            for frame, buffers in chain(events.new(), events.missing(row.get("events", 0) if ended else 0)):
                 channel.send(frame, buffers)
                 last_said = time.monotonic()
             if ended or not wait:
