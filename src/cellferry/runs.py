@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,7 +88,7 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
     try:
         end = _watch(notebook, row.worker, follow)
         if row.claimed:
-            notebook.host.screen.note(f"run {row.run}: its values came home before; these were its outputs")
+            notebook.host.screen.note(_with_whom(end))
         try:
             if not row.claimed:
                 _bring(notebook, row, follow, end)
@@ -218,6 +218,9 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
         )
     data_only = notebook.config.trust == "data"
     returned = follow.result(notebook.namespace, lambda: getattr(notebook.host, "shell", None), name, data_only=data_only)
+    if returned is None and row.worker.id and (now := follow.row())["claimed"]:  # while this notebook followed it
+        notebook.host.screen.note(_with_whom(now))
+        return
     if returned is None:
         why = end.get("lost") or "nothing of it is left there"
         raise errors.RunGone(f"run {row.run} has ended ({end['status']}), {why}; its outputs are above", "run the cell again")
@@ -229,7 +232,7 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
         notebook.namespace.pop(gone, None)
     if result is not None:
         notebook.host.result(result)
-    follow.claim()
+    follow.claim(notebook.host.notebook)
     notebook.fleet.brought.add(row.run)
     if notebook.config.artifact_store:
         forget_results(open_store(notebook.config.artifact_store), row.run)
@@ -247,6 +250,15 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
                 notebook.down(name)  # it is ending: the next cell gets another
             raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+def _with_whom(row: Mapping[str, Any]) -> str:
+    """Where the values of a run are that were fetched before."""
+    by = str(row.get("claimed_by") or "")
+    return (
+        f"the values of run {row['run']} were fetched before" + (f", by notebook {by}" if by else "") +
+        "; only its outputs are shown here"
+    )  # fmt: skip
 
 
 def _is_mine(notebook: Notebook, row: RunRow) -> bool:

@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+from nbclient.util import run_sync
 
 from .conftest import NewUser, User
 
@@ -166,6 +170,39 @@ def test_two_notebooks_share_what_they_give_one_name(new_user: NewUser) -> None:
     assert not two.workers() and one.workers()  # it is the first one's
     assert two.sees("%%remote name=shared\ntaken = list(made)") == ""
     assert two.has("taken") == [1, 2, 3]
+
+
+def test_the_second_of_two_that_attach_is_told_who_has_the_values(new_user: NewUser, gate: Gate) -> None:
+    one, two = new_user(), new_user()
+    run = _run_id(one.sees(f"%%remote detach\nprint('it says')\n{gate.cell}\nmade = [1]"))
+    gate.wait()
+    kernel = psutil.Process(two.has("__import__('os').getpid()"))
+    client = two.kernel.client.kc
+    asked = client.execute(f"%remote attach {run}")
+    shown = _shown_until(client, asked, lambda text: "it says" in text)
+    kernel.suspend()
+    try:
+        gate.open()
+        one.sees(f"%remote attach {run}")
+    finally:
+        kernel.resume()
+    shown += _shown_until(client, asked, lambda _text: False)
+    assert one.has("made") == [1]
+    assert "were fetched before, by notebook" in shown and "RunGone" not in shown, shown
+
+
+def _shown_until(client: Any, request: str, enough: Callable[[str], bool]) -> str:
+    """What a request shows until that is enough, or its cell is over."""
+    shown = ""
+    while not enough(shown):
+        message = run_sync(client.get_iopub_msg)(timeout=60)
+        if message["parent_header"].get("msg_id") != request:
+            continue
+        content = message["content"]
+        if content.get("execution_state") == "idle":
+            break
+        shown += content.get("text", "") + content.get("data", {}).get("text/plain", "") + content.get("ename", "")
+    return shown
 
 
 def test_two_notebooks_share_nothing_else(new_user: NewUser) -> None:

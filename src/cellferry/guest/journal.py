@@ -12,7 +12,7 @@ result     what the cell made and changed, for whoever comes: frames as they go 
 end.json   how it ended
 outputs    all events and the end in one file, for the moment in which it goes to the artifact store (``replay``)
 row        how it ended, on its way to the artifact store as well
-claimed    somebody has the results
+claimed    somebody has the results; the notebook that fetched them, where it was not the one that ran the cell
 lost       the worker's: its kernel died then (``worker.kept``)
 ========== ==========================================================================================================
 
@@ -28,6 +28,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ TAIL_PIECES = 4
 LARGE_BYTES = 64 << 20
 """One output is kept whole up to this size, in a piece of its own, and all pieces from the end take no more together, the
 last one aside; a larger output is shortened (``shortened``)."""
+MOST_NAME = 500
 MOST_CLAIMED = 20
 """Runs whose results somebody has: their outputs are kept for a notebook that was closed meanwhile."""
 _EVENTS = "events-{:06d}"
@@ -164,9 +166,12 @@ class Journal:
         _mark(self.folder / name)
 
 
-def claim(folder: Path) -> None:
-    """The run in ``folder`` has been brought home. Older such runs beyond the last few are removed."""
+def claim(folder: Path, by: str = "") -> None:
+    """The run in ``folder`` has been brought home, to the notebook ``by``. Older such runs beyond the last few are removed."""
     _mark(folder / "claimed")
+    if by:
+        with suppress(OSError):  # a full disk: that it was fetched is known all the same
+            (folder / "claimed").write_text(by[:MOST_NAME], "utf-8")
     for name in ("result", "orphan"):
         (folder / name).unlink(missing_ok=True)
     done = sorted(folder.parent.glob("*/claimed"), key=lambda path: path.stat().st_mtime_ns)

@@ -34,7 +34,7 @@ def row_of(folder: Path, lives: Callable[[int], bool]) -> dict[str, Any]:
         "ended_unix_s": end.get("ended_unix_s") if end else _mtime(folder / "lost"), "status": status,
         "events": (end or {}).get("events", 0),
         "ename": (end or {}).get("ename") or "", "lost": (end or {}).get("lost") or "",
-        "bytes": result.stat().st_size if result.exists() else 0, "claimed": claimed,
+        "bytes": result.stat().st_size if result.exists() else 0, "claimed": claimed, "claimed_by": _text(folder / "claimed") if claimed else "",
         "unclaimed": not claimed and (folder / "orphan").exists(),
     }  # fmt: skip
 
@@ -146,6 +146,13 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _mtime(path: Path) -> float | None:

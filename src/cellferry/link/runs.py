@@ -84,10 +84,14 @@ class Follower:
                 "import or install what it needs, then bring them: %remote attach",
             ) from refused.reason
 
-    def claim(self) -> None:
-        """Tell the worker that its results are here: it does not keep them any longer."""
+    def row(self) -> dict[str, Any]:
+        """How the run is now: a row of the worker's list. Raises as ``outputs`` does."""
+        return next(frame for frame in self.outputs(wait=False) if frame["op"] == "end")
+
+    def claim(self, by: str) -> None:
+        """Tell the worker that its results are with the notebook ``by``: it does not keep them any longer."""
         channel = self._open()
-        channel.send({"op": "claimed", "run": self.run})
+        channel.send({"op": "claimed", "run": self.run, "by": by})
         channel.recv()
 
     def close(self) -> None:
@@ -194,7 +198,7 @@ class Stored(Follower):
         self.ended = True
         yield end
 
-    def claim(self) -> None:
+    def claim(self, by: str) -> None:
         """There is nobody to tell."""
 
     def _take(self, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned | None:

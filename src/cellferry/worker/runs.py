@@ -57,7 +57,7 @@ class Runs:
         elif meta["op"] == "result":
             _send_result(channel, run)
         else:
-            claim(run)
+            claim(run, str(meta.get("by", "")))
             channel.send({"op": "ok"})
 
     def _follow(self, channel: Channel, run: Path, after: int, *, wait: bool) -> None:
