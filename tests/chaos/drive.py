@@ -16,7 +16,8 @@ from chaos.schedule import NOTEBOOK_KILLED, Schedule
 from chaos.stages import Stage
 from chaos.story import PARTS, PAUSE_S, SETUP, Part, tokens
 
-RETRY = "retry=2 idle=30s timeout=100s"
+IDLE_S = 30
+RETRY = f"retry=2 idle={IDLE_S}s timeout=100s"
 MOST_TRIES = 6
 OURS = {"WorkerLost", "KernelDied", "DiskFull", "SpotTaken", "LinkError", "StartTimeout", "WorkerStartError", "RunGone",
         "NothingToBeHad", "WorkerError", "ParcelError"}  # fmt: skip
@@ -76,6 +77,8 @@ class Drive:
         self._faults = Faults(schedule, stage, self._notebook, self._said)
         self._sockets: set[str] = set()
         self._went_home = False
+        self._last_there = self._began
+        self._alone_s = 0.0
 
     def _said(self, text: str) -> None:
         self.told.log.append(f"{time.monotonic() - self._began:7.2f} {text}")
@@ -140,7 +143,9 @@ class Drive:
                 self._sockets |= self._notebook.sockets()
             watch(text)
 
+        self._alone_s = time.monotonic() - self._last_there
         shown = self._notebook.run(code, seen)
+        self._last_there = time.monotonic()
         self._said(f"ENDED {shown.error or ''}{' died' if shown.died else ''}{' hung' if shown.hung else ''}")
         return shown
 
@@ -187,9 +192,10 @@ class Drive:
         return "spot notice" in {fault.kind for fault in self.told.schedule.faults}
 
     def _excused(self) -> bool:
-        """Whether something has happened that may take the results of an acknowledged run away."""
+        """Whether something has happened that may take the results of an acknowledged run away. A worker to which nobody came
+        for as long as it was to wait has ended, as it should: on a busy machine a new kernel takes that long."""
         died = self._faults.happened & {"kernel killed", "server killed", "keeper killed", "disk full"}
-        return bool(died) or self._may_be_taken_back
+        return bool(died) or self._may_be_taken_back or self._alone_s > IDLE_S
 
     def _come_back(self, number: int) -> str:
         """The kernel is dead: start it again, run the cells above again here, and fetch what was left running."""

@@ -51,8 +51,9 @@ def open_far() -> Iterator[Far]:
     with tempfile.TemporaryDirectory() as place, Network() as network:
         key = make_client_key(Path(place))
         host = network.host("box", hide=[folder for folder in OURS if folder != str(Path.home())])
-        # a Python as new as this one, which is what some packages ask for, even where it lies in this user's home
-        host.run(["chmod", "711", str(Path.home())])
+        # a Python as new as this one, which is what some packages ask for, even where it lies in somebody's home (HOME itself
+        # may be anywhere, below /tmp too, which each host has for itself)
+        host.run(["chmod", "a+x", *map(str, Path(sys.base_prefix).parents)])
         sshd = Sshd(host, {"ana": [key.public], "bob": [key.public]}, options=[_session_environment()])
         yield Far(network, host, sshd, key)
     assert leftovers() == []
