@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 import uuid
@@ -41,6 +42,8 @@ _BY_NOTEBOOK = "test_remote_equals_local.py"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    # `make test &` in a script ignores SIGINT, and so would every process of a test that interrupts one
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     home = make_home()
     if hasattr(config, "workerinput"):  # one of several processes: its share of the first one's folder is too deep for sockets
         config.option.basetemp = str(home / "p")

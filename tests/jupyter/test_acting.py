@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +67,25 @@ def test_a_worker_that_cannot_be_had_says_why_and_is_forgotten(server: Server) -
     panel.until(lambda s: not s["workers"], "forgotten")
 
 
+@contextmanager
+def sigint_ignored() -> Iterator[None]:
+    """As a shell without job control leaves it to what it starts with ``&``."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 SLOW = "{'stock_out': 0.0, 'no_quota': 0.0, 'spot_life_s': None, 'boot_s': (100, 100)}"
 
 
 @pytest.mark.parametrize("by", ["panel", "cell"])
 def test_a_start_is_cancelled(tmp_path: Path, by: str) -> None:
-    """One that the sidebar began, and one that a cell waits for. Nothing is left of it, and no money is held for it."""
+    """One that the sidebar began, and one that a cell waits for. Nothing is left of it, and no money is held for it. By a server
+    that was started in the background of a shell script, where SIGINT is ignored."""
     state = str(tmp_path / "state")
-    with jupyter_server(tmp_path, {"CELLFERRY_DEMO_WEATHER": SLOW, "CELLFERRY_STATE_DIR": state}) as server:
+    with sigint_ignored(), jupyter_server(tmp_path, {"CELLFERRY_DEMO_WEATHER": SLOW, "CELLFERRY_STATE_DIR": state}) as server:
         panel, cell = server.live(), ""
         notebook = server.notebook("a.ipynb")
         if by == "panel":

@@ -34,7 +34,8 @@ def row_of(folder: Path, lives: Callable[[int], bool]) -> dict[str, Any]:
         "ended_unix_s": end.get("ended_unix_s") if end else _mtime(folder / "lost"), "status": status,
         "events": (end or {}).get("events", 0),
         "ename": (end or {}).get("ename") or "", "lost": (end or {}).get("lost") or "",
-        "bytes": result.stat().st_size if result.exists() else 0, "claimed": claimed, "claimed_by": _text(folder / "claimed") if claimed else "",
+        "bytes": result.stat().st_size if result.exists() else 0, "claimed": claimed,
+        "claimed_by": _text(folder / "claimed") if claimed else "",
         "unclaimed": not claimed and (folder / "orphan").exists(),
     }  # fmt: skip
 

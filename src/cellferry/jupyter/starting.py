@@ -9,8 +9,13 @@ object a line::
 
 from __future__ import annotations
 
-import json
 import signal
+
+if __name__ == "__main__":
+    # a server that a shell script started in the background ignores SIGINT, and so would this process: before the slow imports
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
