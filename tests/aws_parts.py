@@ -55,7 +55,8 @@ def until_line(word: str, error: type[BaseException] = Enough) -> Callable[[str]
 
 def aws_order(token: str = "t-1", offer: Offer = CPU, **more: Any) -> Order:
     lease = Lease(600.0, None, time.time() + 3600)
-    one = Order(CellRequest(), "train", lease, offer, token=token, owner="ann", notebook="a/b.ipynb", wait_s=180.0)
+    one = Order(CellRequest(), "train", lease, offer, token=token, owner="ann", ledger="l-1", notebook="a/b.ipynb",
+                wait_s=180.0)  # fmt: skip
     return replace(one, **more)
 
 

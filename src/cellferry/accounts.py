@@ -15,10 +15,12 @@ from cellferry.errors import (
     CellferryError,
     KernelDied,
     LedgerError,
+    LedgerUnavailable,
     LinkError,
     SpotTaken,
     WorkerError,
 )
+from cellferry.fleet.clock import Stopwatch, now_for
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.reports import end_of_worker
@@ -104,7 +106,7 @@ def get_worker(fleet: Fleet, request: CellRequest, config: Cellferry, screen: Sc
         screen.progress("")
     fleet.board.uses(worker)
     if not fresh:
-        top_up(fleet, worker, request)
+        top_up(fleet, worker, request, screen.note)
     elif worker.token and fleet.hunt.refused:
         told = [f"{r.instance} in {r.zone or r.region}: {r.kind.replace('_', ' ')}" for r in fleet.hunt.refused]
         screen.note(f"found with try {len(told) + 1}; before: {'; '.join(told)}")
@@ -128,14 +130,17 @@ def _paid_s(request: CellRequest, worker: Worker) -> float | None:
     return seconds_for(request.budget_microusd, worker.microusd_per_hour)
 
 
-def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
+def top_up(fleet: Fleet, worker: Worker, request: CellRequest, say: Callable[[str], None] = lambda _line: None) -> None:
     """Hold more money for a worker that is there already when a cell may spend more than is left of its own.
 
-    Raises BudgetExceeded when nothing can be added and what is left does not pay for 20 s.
+    Raises BudgetExceeded, or LedgerUnavailable, when nothing can be added and what is left does not pay for 20 s. Else the worker's
+    own limit holds, and ``say`` is told.
     """
     price = worker.microusd_per_hour
     if request.budget_microusd is None or not price:
         return
+    from cellferry.placement.plan import LEAST_S
+
     row = fleet.purse.spent(worker.token)
     left = row.held_microusd if row else 0
     if left >= ENOUGH * request.budget_microusd:
@@ -143,29 +148,37 @@ def top_up(fleet: Fleet, worker: Worker, request: CellRequest) -> None:
     try:
         fleet.extend(worker.name, request.budget_microusd - left)
     except BudgetExceeded:
-        from cellferry.placement.plan import LEAST_S
-
         if left * 3600 < price * LEAST_S:
             raise
     except LinkError:
         pass  # whether the worker lives is seen in a moment; its own limit holds meanwhile
+    except LedgerUnavailable as error:
+        ends_s = worker.lease.ends_unix_s
+        left_s = 0.0 if ends_s is None else ends_s - now_for(worker.lease)
+        if left_s < LEAST_S:
+            raise
+        say(
+            f"worker {worker.name} gets no more money at the moment, what it has lasts for {left_s / 60:.0f} min: {error.what}"
+        )
     except LedgerError:
         if fleet.alive(worker):
             raise  # else it is seen in a moment that it has ended, and the cell gets another where it says ``retry=``
 
 
-def note_cost(fleet: Fleet, there: There, cell_id: str, run: str, began_unix_s: float, report: CellReport) -> CellReport:
-    """The report with what the cell came to; the ledger has its receipt. Free workers have neither."""
+def note_cost(fleet: Fleet, there: There, cell_id: str, run: str, watch: Stopwatch, report: CellReport) -> CellReport:
+    """The report with what the cell came to; the ledger has its receipt, or gets it as soon as it can be used (the line says so).
+    Free workers have neither. ``watch``: since the cell was sent. Raises nothing because of the ledger.
+    """
     worker = there.worker
     if not worker.token or worker.offer is None:
         return report
     from cellferry.fleet.bill import cost_line
 
-    now = time.time()
-    amount = fleet.purse.note_cell(worker, cell_id, began_unix_s, now, run)
+    now, seconds = time.time(), watch.seconds
+    amount = fleet.purse.note_cell(worker, cell_id, now - seconds, now, run)
     fleet.board.cost(amount)
     fleet.purse.note_traffic(worker, cell_id, now, report.received_bytes)
-    return replace(report, cost_microusd=amount, cost_line=cost_line(fleet, worker, now - began_unix_s, amount))
+    return replace(report, cost_microusd=amount, cost_line=cost_line(fleet, worker, seconds, amount))
 
 
 def why_stopped(request: CellRequest, there: There, returned: Returned) -> CellferryError | None:
@@ -189,7 +202,7 @@ def spent(error: WorkerError | None, worker: Worker) -> CellferryError | None:
     ``worker``: with its present lease.
     """
     ends_s = worker.lease.ends_unix_s
-    over = ends_s is not None and time.time() >= ends_s
+    over = ends_s is not None and now_for(worker.lease) >= ends_s
     died = isinstance(error, KernelDied) and "money was spent" in error.what
     if error is None or not (died or (over and error.again)):
         return error

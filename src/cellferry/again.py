@@ -17,6 +17,7 @@ from cellferry import errors
 from cellferry.accounts import why_stopped
 from cellferry.config import Cellferry
 from cellferry.fleet.asking import others_use
+from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import RENEW_S, Kept, result_order
@@ -43,7 +44,8 @@ class Tries:
     resumes: bool = False
     """An earlier try may have left a checkpoint."""
     worker: Worker | None = None
-    since_unix_s: float = 0.0
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    """Since the running try has its worker."""
     sent: str = ""
     """The run that the worker has been given for it; "" before."""
     spent: dict[str, int] = field(default_factory=dict)
@@ -101,7 +103,7 @@ class Again:
 
     def found(self, worker: Worker) -> None:
         """The running try has this worker."""
-        self._tries.worker, self._tries.since_unix_s, self._tries.sent = worker, time.time(), ""
+        self._tries.worker, self._tries.watch, self._tries.sent = worker, Stopwatch(), ""
 
     def words(self, there: There, request: CellRequest, run: str) -> dict[str, Any]:
         """What the frame of a cell says of its checkpoints, and of where the results of ``run`` go if nobody takes them."""
@@ -180,7 +182,8 @@ class Again:
         """Note what the try that has just failed came to."""
         worker = tries.worker
         if worker is not None and worker.token and worker.microusd_per_hour:
-            amount = self._fleet.purse.note_cell(worker, tries.label, tries.since_unix_s, time.time(), tries.sent)
+            now = time.time()
+            amount = self._fleet.purse.note_cell(worker, tries.label, now - tries.watch.seconds, now, tries.sent)
             tries.spent[worker.token] = tries.spent.get(worker.token, 0) + amount
 
     # -- checkpoints --------------------------------------------------------------------------------------------------

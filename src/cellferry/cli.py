@@ -91,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 def _status(words: argparse.Namespace) -> int:
     with _open() as (fleet, _config):
         rows = fleet.status(everyone=True)
+        if fleet.trouble:
+            print(f"workers that only the ledger knows are not seen: {fleet.trouble}", file=sys.stderr)
     heads = ["NAME", "PROVIDER", "STATE", "PID", "CLIENTS", "CELL", "ENDS IN", "MACHINE", "SPENT", "AT MOST"]
     cell = {None: "?", True: "running", False: "-"}
     _show(words, rows, heads, lambda r: [
@@ -144,6 +146,8 @@ def _down(words: argparse.Namespace) -> int:
     for each in ended:
         total = f" ({_seller(each.provider)}), {_usd(each.spent_microusd)} in all" if each.reserved_microusd else ""
         print(f"ended: {each.name}{total}")
+        for lost in each.dropped:
+            print(f"  dropped with it: {lost}")
     if not ended:
         print("no worker is running")
     return 0
@@ -201,6 +205,8 @@ def _reap(words: argparse.Namespace) -> int:
 def _cost(words: argparse.Namespace) -> int:
     with _open() as (fleet, _config):
         rows = fleet.purse.costs(words.by, everybody=words.everybody) if fleet.purse.kept else []
+        if fleet.purse.kept and fleet.purse.behind:
+            print(f"not everything is in the ledger yet, it is noted as soon as it can be: {fleet.purse.behind}", file=sys.stderr)
     if words.csv:
         table = csv.writer(sys.stdout)
         table.writerow([words.by, "machine_microusd", "estimated_microusd", "seconds", "cells"])

@@ -150,7 +150,10 @@ def from_environment(environ: dict[str, str] | None = None) -> Config:
     for name, trait in Cellferry.class_traits(config=True).items():
         text = values.get(f"CELLFERRY_{name.upper()}")
         if text is not None:
-            found.Cellferry[name] = _read(trait, text)
+            try:
+                found.Cellferry[name] = _read(trait, text)
+            except TraitError as error:
+                raise TraitError(f"CELLFERRY_{name.upper()} cannot be used: {error}; {trait.help}") from error
     return found
 
 

@@ -16,6 +16,7 @@ CellferryError                  anything below; ``.advice`` is the next thing to
 |  |- BudgetExceeded             the money that is left does not pay for it; who holds it is said
 |  '- BudgetSpent                the cell was stopped at its limit; what it had made came home
 |- LedgerError                  the ledger cannot be read or written; no machine was asked for
+|  '- LedgerUnavailable         it cannot be used at the moment; what is owed to it is noted later
 |- RunGone                      there is no such run, or nothing of it is left
 |- StaysThere                   a placeholder's value cannot come home; use it in a ``%%remote`` cell
 |- ParcelError                  bytes did not arrive as they were sent
@@ -130,6 +131,13 @@ class BudgetSpent(BudgetError):
 
 class LedgerError(CellferryError):
     """The ledger cannot be read or written; no machine was asked for."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's database does not answer, is locked by another process, or its file is not what it was.
+
+    Whoever wants to reserve money must give up; whoever only has something to note may do that later (``fleet.owed``).
+    """
 
 
 class RunGone(CellferryError):

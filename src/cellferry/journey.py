@@ -28,6 +28,7 @@ from cellferry.capture.request import OPTIONS, Command, check_supported, parse_c
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
+from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
@@ -112,7 +113,7 @@ class Session:
             request = replace(request, environment=packages.choice())
         clock.append(time.perf_counter())
         if known:
-            accounts.top_up(self.fleet, known.worker, request)
+            accounts.top_up(self.fleet, known.worker, request, self.host.screen.note)
         there = known or self._arrive(request)
         self._again.found(there.worker)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
@@ -134,7 +135,7 @@ class Session:
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
-        started_ns = time.time_ns()
+        started_ns, watch = time.time_ns(), Stopwatch()
         if there.worker.token:
             self.fleet.purse.watch(there.worker)
         order, building = packages.start(there, self.host.screen, parcel) if packages else ({}, None)
@@ -170,7 +171,7 @@ class Session:
         load_submodules(flow.imports)
         came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
-        report = accounts.note_cost(self.fleet, there, cell.word, frame["run"], started_ns / 1e9, report)
+        report = accounts.note_cost(self.fleet, there, cell.word, frame["run"], watch, report)
         self._finish(request, returned, report, there)
         return report
 
@@ -336,11 +337,11 @@ class Session:
         check_supported(request)
         return self._arrive(accounts.with_packages(request, self.config)).worker.name
 
-    def down(self, name: str | None = None) -> list[Ended]:
-        """End one worker, or all; says which ended, and what they came to."""
+    def down(self, name: str | None = None, *, by_hand: bool = False) -> list[Ended]:
+        """End one worker, or all; says which ended, and what they came to. ``by_hand``: see ``Fleet.down``."""
         for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
             self.forget(there)
-        return self.fleet.down(name)
+        return self.fleet.down(name, by_hand=by_hand)
 
     def get(self, path: str) -> list[str]:
         """Bring files home from every worker that has them, or from the artifact store; returns the names here."""

@@ -98,6 +98,9 @@ class Lease:
     ends_unix_s: float | None = None
     since_unix_s: float | None = None
     """Since when the money flows: at 80 % of the way to the end the user is warned."""
+    since_boot_s: float | None = None
+    """The same moment on the clock since the boot ``boot`` of the machine that gave the order (``fleet.clock``)."""
+    boot: str = ""
 
 
 LAST_S = 5.0
@@ -197,6 +200,8 @@ class Order:
     spot: bool = False
     token: str = ""
     owner: str = ""
+    ledger: str = ""
+    """The name of the ledger that pays; the machine carries it, so that no other ledger's ``reap`` ends it."""
     notebook: str = ""
     wait_s: float = 600.0
     """Give up with ``errors.StartTimeout`` when the worker is not reachable by then."""
@@ -219,6 +224,8 @@ class Machine:
     name: str = ""
     owner: str = ""
     started_unix_s: float = 0.0
+    ledger: str = ""
+    """The name of the ledger that pays for it, as its tag says; "" for one of a release without it."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +276,8 @@ class Worker:
     spot: bool = False
     machine: str = ""
     """The provider's own word for the machine: "i-0abc", "user@box"."""
+    ledger: str = ""
+    """The name of the ledger that pays, where its provider found it on the machine; "" otherwise."""
 
     @property
     def microusd_per_hour(self) -> int:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cellferry import errors
 from cellferry.config import Cellferry
 from cellferry.fleet import bill
+from cellferry.fleet.dropped import remembered
 from cellferry.fleet.fleet import Fleet
-from cellferry.fleet.runs import RunRow, all_runs, find_run, row_of
+from cellferry.fleet.runs import RunRow, find_run, look, not_heard, row_of
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results, stored_rows
 from cellferry.link.http import WorkerHttp
@@ -77,13 +78,14 @@ def attach(notebook: Notebook, run: str | None) -> RunRow:
     ParcelError, and the run's own exception as RemoteError.
     """
     try:
-        row = find_run(notebook.fleet, run, notebook.host.notebook)
-    except errors.RunGone:
+        row = find_run(notebook.fleet, run, notebook.host.notebook, notebook.host.screen.note)
+    except errors.RunGone as gone:
         wanted = run or next((kept.run for kept in reversed(stored(notebook.config)) if kept.notebook == notebook.host.notebook), "")
         kept = _from_store(notebook, wanted) if wanted and notebook.config.artifact_store else None
-        if kept is None:
-            raise
-        return kept
+        if kept is not None:
+            return kept
+        ended = next((row for row in remembered(notebook.config) if run and row.run.startswith(run)), None)
+        raise gone if ended is None else errors.RunGone(f"run {ended.run} was dropped: {ended.lost}", "run the cell again") from None
     follow = follower(notebook.fleet, row.worker, row.run, notebook.host.screen.progress)
     try:
         end = _watch(notebook, row.worker, follow)
@@ -105,7 +107,7 @@ def _note_cost(notebook: Notebook, ended: RunRow, token: str = "") -> None:
     screen = notebook.host.screen
     try:
         line = bill.note_run(notebook.fleet, bill.of_the_past(notebook.fleet, ended, token) if token else ended)
-    except errors.LedgerError as error:
+    except errors.LedgerError as error:  # only the ledger knows which worker it was
         screen.note(f"run {ended.run} is not in the bill yet: {error.what}; then once more: %remote attach {ended.run}")
         return
     if line:
@@ -122,14 +124,19 @@ def stored(config: Cellferry) -> list[RunRow]:
 
 
 def known_runs(fleet: Fleet, config: Cellferry, say: Callable[[str], None]) -> list[RunRow]:
-    """Every run that a worker can be asked about or the artifact store keeps, oldest first. ``say``: told when the store cannot be
-    asked. For doors that list them."""
-    rows = all_runs(fleet)
+    """Every run that a worker can be asked about, that the artifact store keeps, or that was dropped with its worker, oldest first.
+    ``say``: told when a worker, the ledger or the store cannot be asked. For doors that list them."""
+    looked = look(fleet)
+    for line in not_heard(fleet, looked):
+        say(line)
+    rows = list(looked.rows)
     known = {row.run for row in rows}
     try:
         rows += [row for row in stored(config) if row.run not in known]
     except (errors.CellferryError, OSError) as error:
         say(f"what is kept in the artifact store is not in this list: {getattr(error, 'what', error)}")
+    known = {row.run for row in rows}
+    rows += [row for row in remembered(config) if row.run not in known]
     return sorted(rows, key=lambda row: row.asked_unix_s)
 
 

@@ -88,6 +88,8 @@ class Faults:
                 stage.notice(fault.for_s)
             case "clock jump", DemoStage():
                 stage.jump(fault.ahead_s, fault.for_s)
+            case "ledger locked", DemoStage():
+                stage.lock_ledger(fault.for_s)
             case _:
                 raise NotImplementedError(fault.kind)
 

@@ -43,5 +43,5 @@ def play(schedule: Schedule, far: Far | None, truth: tuple[Truth, ...]) -> Told:
             stage = SshStage(far, place)
         else:
             clock = Clock(place) if any(fault.kind == CLOCK_JUMP for fault in schedule.faults) else None
-            stage = DemoStage(schedule, stack.enter_context(demo_place()), clock)
+            stage = DemoStage(schedule, stack.enter_context(demo_place()), clock, place / "state")
         return Drive(schedule, stage, place / "notebook", place / "state", truth).play()

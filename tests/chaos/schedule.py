@@ -20,6 +20,7 @@ LASTING_S: dict[str, tuple[float, float]] = {
     "worker stopped": (1.0, 6.0),
     "spot notice": (5.0, 10.0),
     "clock jump": (1.0, 6.0),
+    "ledger locked": (4.0, 15.0),
 }
 """Faults that last, and how long; those of a moment are not here. A spot notice comes so long before the end."""
 ALL = (NOTEBOOK_KILLED, "kernel killed", "server killed", "keeper killed", "notebook stopped", "partition", "disk full",
@@ -27,6 +28,8 @@ ALL = (NOTEBOOK_KILLED, "kernel killed", "server killed", "keeper killed", "note
 KINDS: dict[Provider, tuple[str, ...]] = {"ssh": (*ALL, "loss", "slow"), "demo": (*ALL, "spot notice")}
 CLOCK_JUMP = "clock jump"
 """Beside the others, in every third run of the simulated cloud, which takes place on this machine."""
+LEDGER_LOCKED = "ledger locked"
+"""Beside the others, in every sixth run of the simulated cloud: by somebody who looks into it and begins to write."""
 MOST_AHEAD_S = 7200
 LONG_S = 13.0
 """Longer than Linux keeps a TCP connection whose other end takes nothing; one notebook in four is stopped for so long."""
@@ -80,6 +83,8 @@ def schedule_of(seed: int, cells: int, ticks: int) -> Schedule:
         faults.append(_fault(chance, kind, cell, ticks))
     if provider == "demo" and seed % 6 == 0:
         faults.append(_jump(random.Random(f"clock {seed}"), cells, ticks))
+    if provider == "demo" and seed % 12 == 6:
+        faults.append(_lock(random.Random(f"ledger {seed}"), cells, ticks))
     tls = any(fault.kind == "partition" for fault in faults) or chance.random() < 0.5
     deadly = {fault.cell for fault in faults if fault.kind in DEADLY}
     detached = frozenset(cell for cell in range(1, cells + 1) if cell not in deadly and chance.random() < 0.15)
@@ -92,6 +97,11 @@ def _jump(chance: random.Random, cells: int, ticks: int) -> Fault:
     ahead_s = chance.choice((-1, 1)) * chance.choice((60, 600, MOST_AHEAD_S))
     for_s = round(chance.uniform(*LASTING_S[CLOCK_JUMP]), 1)
     return Fault(CLOCK_JUMP, chance.randint(1, cells), chance.randrange(ticks), for_s, ahead_s=ahead_s)
+
+
+def _lock(chance: random.Random, cells: int, ticks: int) -> Fault:
+    """Long enough that a cell ends under it; shorter than a machine waits for its money."""
+    return Fault(LEDGER_LOCKED, chance.randint(1, cells), chance.randrange(ticks), round(chance.uniform(*LASTING_S[LEDGER_LOCKED]), 1))
 
 
 def _fault(chance: random.Random, kind: str, cell: int, ticks: int) -> Fault:

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,10 +150,10 @@ class SshStage(Stage):
 
 class DemoStage(Stage):
     """The simulated cloud: workers are processes of this machine, their folders on a small file system of their own. ``clock``:
-    that of the machine, where it jumps."""
+    that of the machine, where it jumps; ``state``: the folder of the ledger."""
 
-    def __init__(self, schedule: Schedule, place: Path, clock: Clock | None) -> None:
-        self._clock = clock
+    def __init__(self, schedule: Schedule, place: Path, clock: Clock | None, state: Path) -> None:
+        self._clock, self._state = clock, state
         self.words = f"provider=demo cpus=2 budget=0.05{' spot' if schedule.spot else ''}"
         self._place = place
         self.settings = {
@@ -193,6 +194,13 @@ class DemoStage(Stage):
         self._clock.set_ahead(ahead_s)
         time.sleep(for_s)
         self._clock.set_ahead(0)
+
+    def lock_ledger(self, for_s: float) -> None:
+        """Somebody begins to write in it, and does not go on."""
+        with closing(sqlite3.connect(f"file:{self._state}/ledger.sqlite?mode=rw", uri=True, timeout=30, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(for_s)
+            other.execute("ROLLBACK")
 
     def notice(self, in_s: float) -> None:
         """The provider tells every machine that it takes it back."""

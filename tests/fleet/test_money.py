@@ -17,9 +17,11 @@ import pytest
 from cellferry.config import Cellferry
 from cellferry.errors import BudgetExceeded, LinkError, NoBudget, NothingToBeHad, RequestError
 from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.reap import payer
 from cellferry.fleet.states import candidates
-from cellferry.ledger import cost_microusd
-from cellferry.model import CellRequest, Hardware, Offer, Worker
+from cellferry.ledger import Ask, cost_microusd
+from cellferry.ledger.metering import reservation_for
+from cellferry.model import CellRequest, Hardware, Machine, Offer, Worker
 from cellferry.providers.local import LocalProvider
 from cellferry.testing import SimulatedCloud, Weather
 from cellferry.testing.contract import eventually
@@ -253,6 +255,7 @@ START = """
 import os, sys
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.reap import payer
 from cellferry.model import CellRequest, Hardware
 from cellferry.providers.local import LocalProvider
 from cellferry.testing import Weather
@@ -289,6 +292,26 @@ def test_what_a_dead_worker_held_is_free_at_once(make: Make) -> None:
     assert fleet.provider("demo").alive(worker) and [row.token for row in fleet.purse.open()] == [worker.token]
 
 
+def test_status_and_down_see_what_an_earlier_kernel_of_the_notebook_left(make: Make) -> None:
+    theirs = started_by_one_that_was_killed("work/a.ipynb")
+    other = make("work/other.ipynb")
+    assert other.status() == [] and other.down() == [], "it is another notebook's"
+    fleet = make("work/a.ipynb")
+    (row,) = fleet.status()
+    assert (row.id, row.ours, row.reserved_microusd) == (theirs, False, 5_000_000) and row.spent_microusd > 0
+    (ended,) = fleet.down()
+    assert ended.reserved_microusd == 5_000_000 and fleet.status() == [] and fleet.purse.open() == []
+
+
+def test_down_leaves_what_another_living_kernel_of_the_notebook_uses(make: Make) -> None:
+    one, two = make("work/a.ipynb"), make("work/a.ipynb")
+    worker, _ = one.acquire(with_budget(5), quiet)
+    assert [row.id for row in two.status()] == [worker.id] and two.down() == []
+    with pytest.raises(RequestError, match="may be in use") as caught:
+        two.down("default")
+    assert caught.value.advice.endswith("cellferry down default") and one.alive(worker)
+
+
 def test_down_everyone_ends_what_others_left(make: Make) -> None:
     started_by_one_that_was_killed("work/a.ipynb")
     fleet = make("work/b.ipynb")
@@ -322,6 +345,46 @@ def test_a_leak_is_reaped_and_its_cost_estimated(make: Make) -> None:
     assert all(each.microusd > 0 for each in reaped), "what they came to is told"
     assert list(cloud(fleet).machines()) == []
     assert any(receipt.estimated and receipt.microusd for receipt in fleet.purse.ledger.receipts())
+
+
+def test_machines_of_another_ledger_are_seen_and_left_alone(make: Make, tmp_path: Path) -> None:
+    """The same person on the same account, with another home or state folder: each ledger knows only its own machines."""
+    ours = make("a.ipynb")
+    worker, _ = ours.acquire(with_budget(5), quiet)
+    other = Fleet(Cellferry(state_dir=str(tmp_path / "another")), "b.ipynb")
+    try:
+        for _ in range(2):
+            (seen,) = other.reap()
+            assert seen.what == "another" and ours.purse.ledger.id[:8] in seen.why and "c.Cellferry.state_dir" in seen.why
+        assert ours.alive(worker)
+        (machine,) = cloud(other).machines()
+        assert machine.ledger == ours.purse.ledger.id != other.purse.ledger.id
+    finally:
+        other.close()
+    assert ours.reap() == []
+
+
+def test_a_machine_that_this_ledger_lost_is_reaped(make: Make, tmp_path: Path) -> None:
+    """Somebody made the ledger anew: it goes on under its name, which the machine carries."""
+    started_by_one_that_was_killed("work/a.ipynb")
+    for path in (tmp_path / "state").glob("ledger.sqlite*"):
+        if not path.name.endswith("-id"):
+            path.unlink()
+    fleet = make()
+    assert [each.what for each in fleet.reap()] == ["machine"] and list(cloud(fleet).machines()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "mark", "ledger", "expected"),
+    [
+        ("running", "", "mine", "paid"), ("reserved", "other", "mine", "paid"), ("ended", "", "mine", "nobody"),
+        ("", "mine", "mine", "nobody"), ("", "other", "mine", "another"), ("", "", "mine", "another"), ("", "", "", "another"),
+    ],
+)  # fmt: skip
+def test_who_pays(state: Any, mark: str, ledger: str, expected: str) -> None:
+    ask = Ask("t", "ana", "", "", "w", "demo", "", "", "", False, 0, 0, 0.0, "")
+    row = dataclasses.replace(reservation_for(ask), state=state) if state else None
+    assert payer(Machine("demo", "m", "", "t", ledger=mark), row, ledger) == expected
 
 
 def test_what_one_of_us_uses_is_not_reaped(make: Make) -> None:

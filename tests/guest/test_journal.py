@@ -113,6 +113,18 @@ def test_the_list_says_how_each_run_is(tmp_path: Path) -> None:
     assert one.folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_how_long_it_ran_is_no_matter_of_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is paid for; somebody sets the clock meanwhile, by hours in either direction."""
+    for run, set_to in (("back", 5.0), ("ahead", 4e9)):
+        journal = _new(tmp_path, run)
+        journal.began()
+        monkeypatch.setattr(room.time, "time", lambda now=set_to: now)
+        journal.end({"status": "ok"})
+        monkeypatch.undo()
+    for row in listing(tmp_path / "runs"):
+        assert 0 <= row["ran_s"] < 60 and row["status"] == "ok"
+
+
 def test_what_nobody_has_is_a_reason_to_live_on_until_it_is_claimed(tmp_path: Path) -> None:
     journal = _new(tmp_path)
     assert not any_kept(tmp_path / "runs")

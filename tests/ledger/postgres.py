@@ -40,6 +40,7 @@ class Server:
     """A server that runs; ``url`` makes a new, empty database in it."""
 
     def __init__(self, bin_folder: Path, *, fsync: bool = False) -> None:
+        self.bin_folder = bin_folder
         # Not below the tests' own folder: that is closed to the user that the server runs as.
         self.folder = Path(tempfile.mkdtemp(prefix="cfpg", dir="/tmp"))
         self.user: dict[str, object] = {}
@@ -51,26 +52,34 @@ class Server:
         try:
             self._run(bin_folder / "initdb", "-D", data, "-U", "owner", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
             self._allow_passwords(data / "pg_hba.conf")
-            options = {
-                "listen_addresses": "",
-                "unix_socket_directories": self.folder,
-                "unix_socket_permissions": "0700",
-                "fsync": "on" if fsync else "off",
-                "max_connections": 60,
-            }
-            told = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
             self.log = (self.folder / "log").open("wb")
-            self.process = subprocess.Popen(
-                [bin_folder / "postgres", "-D", data, *told],
-                stdout=self.log,
-                stderr=self.log,
-                preexec_fn=_end_with_parent,
-                **self.user,
-            )
+            self._command = [bin_folder / "postgres", "-D", data, *self._options(fsync=fsync)]
+            self.start()
         except BaseException:
             shutil.rmtree(self.folder)
             raise
+
+    def start(self) -> None:
+        """As the machine does at its boot; returns when it answers."""
+        self.process = subprocess.Popen(
+            self._command, stdout=self.log, stderr=self.log, preexec_fn=_end_with_parent, **self.user
+        )
         self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Whoever is connected is not; ``start`` begins again with what was committed."""
+        self.process.send_signal(signal.SIGINT)  # "fast shutdown"
+        self.process.wait(PATIENCE_S)
+
+    def _options(self, *, fsync: bool) -> list[str]:
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": self.folder,
+            "unix_socket_permissions": "0700",
+            "fsync": "on" if fsync else "off",
+            "max_connections": 60,
+        }
+        return [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
 
     def _run(self, *command: object) -> None:
         subprocess.run([str(word) for word in command], check=True, capture_output=True, cwd="/", **self.user)
@@ -126,8 +135,7 @@ class Server:
             family += family[0].children(recursive=True)
         except psutil.NoSuchProcess:
             family = []
-        self.process.send_signal(signal.SIGINT)  # "fast shutdown"
-        self.process.wait(PATIENCE_S)
+        self.stop()
         self.log.close()
         alive = psutil.wait_procs(family, timeout=PATIENCE_S)[1]
         shutil.rmtree(self.folder)

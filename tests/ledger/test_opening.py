@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from cellferry.config import Cellferry
-from cellferry.errors import LedgerError
+from cellferry.errors import LedgerError, LedgerUnavailable
 from cellferry.ledger import Ledger, Limit, open_ledger, opening
 from cellferry.ledger.failures import POSTGRES_ADVICE, Place
 from cellferry.ledger.schema import REVISIONS, metadata
@@ -69,6 +69,7 @@ def test_a_ledger_of_the_first_release_is_brought_up_to_date(database: Database)
     ledger = open_ledger(database.config)
     with ledger._writing() as connection:
         connection.execute(text("ALTER TABLE receipts DROP COLUMN run"))
+        connection.execute(text("DROP TABLE identity"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
         connection.execute(text(
             "INSERT INTO receipts (token, kind, person, notebook, cell, worker, started_unix_s, ended_unix_s, microusd, estimated, day)"
@@ -116,6 +117,11 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ledger.sqlite"
 
 
+def emptied(path: Path) -> None:
+    """As by `> ledger.sqlite`."""
+    path.write_bytes(b"")
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> Cellferry:
     return Cellferry(state_dir=str(tmp_path / "state"))
@@ -157,7 +163,52 @@ def test_a_file_that_is_no_database(own: Cellferry, tmp_path: Path) -> None:
     state(tmp_path).write_bytes(b"something else entirely" * 100)
     with pytest.raises(LedgerError, match="file is not a database") as caught:
         open_ledger(own)
-    assert "move it away" in caught.value.advice and caught.value.__cause__ is not None
+    assert "remove it" in caught.value.advice and caught.value.__cause__ is not None
+
+
+def test_an_emptied_file_is_not_filled_again_unasked(own: Cellferry, tmp_path: Path) -> None:
+    """Its limits, and what was spent under them, would be forgotten without a word."""
+    ledger = open_ledger(own)
+    ledger.set_limit(Limit("day", "", 5), "ana")
+    name = ledger.id
+    ledger.close()
+    emptied(state(tmp_path))
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="is empty") as caught:
+            open_ledger(own)
+        assert f"{state(tmp_path)}-wal" in caught.value.advice and "cellferry reap" in caught.value.advice
+    state(tmp_path).unlink()
+    again = open_ledger(own)
+    assert again.id == name and len(name) == 32, "it finds the machines of the one before"
+    assert again.limits("ana", "") == []
+    again.close()
+
+
+def test_a_file_that_is_emptied_under_an_open_ledger(own: Cellferry, tmp_path: Path) -> None:
+    ledger = open_ledger(own)
+    ledger.reserve(ask("t"), [], NOW)
+    ledger.close()  # what is in the log goes into the file
+    emptied(state(tmp_path))
+    with pytest.raises(LedgerUnavailable) as caught:
+        ledger.started("t", "", NOW)
+    assert "put it back from a copy" in caught.value.advice and not ledger.replaced
+    ledger.close()
+    for path in state(tmp_path).parent.glob("ledger.sqlite*"):
+        if not path.name.endswith("-id"):
+            path.unlink()
+    assert ledger.replaced
+    again = open_ledger(own)
+    assert again.get("t") is None and again.id
+    again.close()
+
+
+def test_a_database_of_something_else(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mine.db") as other:
+        other.execute("CREATE TABLE pictures (n)")
+    other.close()
+    with pytest.raises(LedgerError, match=r"something else \(its tables: pictures\)") as caught:
+        open_ledger(Cellferry(ledger=f"sqlite:///{tmp_path}/mine.db"))
+    assert "c.Cellferry.ledger" in caught.value.advice
 
 
 def test_a_full_disk(own: Cellferry) -> None:
@@ -308,7 +359,7 @@ def test_one_who_stands_still_in_a_transaction_is_not_waited_for(
 ) -> None:
     """A laptop that is put to sleep in the middle of a transaction."""
     server, name = team
-    monkeypatch.setattr(opening, "POSTGRES_LOCK", opening.POSTGRES_LOCK.replace("'15s'", "'300ms'"))
+    monkeypatch.setattr(opening, "POSTGRES_LOCK", opening.POSTGRES_LOCK.replace("{stalled_s}s", "300ms"))
     config = Cellferry(ledger=server.url(name))
     one, other = open_ledger(config), open_ledger(config)
     with pytest.raises(LedgerError), one._writing() as connection:
@@ -323,7 +374,7 @@ def test_one_who_stands_still_in_a_transaction_is_not_waited_for(
 
 def test_a_lock_that_somebody_keeps(team: tuple[Server, str], monkeypatch: pytest.MonkeyPatch) -> None:
     server, name = team
-    monkeypatch.setattr(opening, "POSTGRES_LOCK", opening.POSTGRES_LOCK.replace("'10s'", "'100ms'"))
+    monkeypatch.setattr(opening, "BUSY_S", 0.1)
     ledger = open_ledger(Cellferry(ledger=server.url(name)))
     with psycopg.connect(server.address(name)) as other:
         other.execute(f"SELECT pg_advisory_xact_lock({opening.LOCK_KEY})")

@@ -59,6 +59,18 @@ def test_the_last_dollar_goes_to_one(database: Database) -> None:
     with_winner.close()
 
 
+@pytest.mark.nightly
+def test_fifty_workers_that_start_at_once(database: Database) -> None:
+    """Nobody is overtaken for so long that it gives up; the processes also make the ledger together."""
+    words = [sys.executable, str(Path(RACER).with_name("crowd.py")), database.config.ledger, database.config.state_dir, "50"]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=10 * PATIENCE_S)
+    told = run.stdout.splitlines()
+    assert len(told) == 50 and all(line.startswith("ok ") for line in told), (told, run.stderr)
+    ledger = open_ledger(database.config)
+    assert ledger.open() == [] and len(ledger.receipts()) == 50
+    ledger.close()
+
+
 def check(ledger: Ledger) -> None:
     """Whoever died: the rows agree with each other, and the limit holds."""
     with ledger._reading() as connection:

@@ -73,6 +73,7 @@ def test_from_an_order_to_a_cell_and_back_to_nothing(provider: Make, cloud: Clou
     assert aws.alive(worker) and [each.id for each in aws.find()] == [worker.id]
     (machine,) = aws.machines()
     assert (machine.id, machine.token, machine.owner, machine.name) == (worker.machine, "t-1", "ann", "train")
+    assert machine.ledger == "l-1"
     told = describe(cloud, worker.machine)
     marks = {tag["Key"]: tag["Value"] for tag in told["Tags"]}
     assert marks["cellferry"] == "1" and marks["cellferry:notebook"] == "a/b.ipynb"

@@ -64,7 +64,8 @@ def test_what_every_machine_is(request_: dict[str, Any]) -> None:
     for each in request_["TagSpecifications"]:
         marks = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
         assert marks == {
-            "Name": "cellferry train", "cellferry": "1", "cellferry:owner": "ann", "cellferry:notebook": "a/b.ipynb",
+            "Name": "cellferry train", "cellferry": "1", "cellferry:owner": "ann", "cellferry:ledger": "l-1",
+            "cellferry:notebook": "a/b.ipynb",
             "cellferry:token": TOKEN, "cellferry:name": "train", "cellferry:deadline": "2000", "cellferry:made": "1000",
         }  # fmt: skip
     assert {each["ResourceType"] for each in request_["TagSpecifications"]} == {"instance", "volume"}

@@ -16,6 +16,7 @@ from cellferry.model import Lease
 from cellferry.worker.decisions import FILE, MOST_BYTES, Decisions
 from cellferry.worker.lease import (
     ABANDONED_S,
+    CLOCKS_AGREE_S,
     END_S,
     FIRST_LINK_S,
     KILL_S,
@@ -24,6 +25,7 @@ from cellferry.worker.lease import (
     TERM_S,
     Facts,
     LeaseWatch,
+    agreed_end,
     boottime,
     decide,
 )
@@ -264,3 +266,12 @@ def test_the_thread_acts_when_the_time_has_come(tmp_path: Path) -> None:
 
 def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
     assert boottime() > 0
+
+
+@given(st.floats(0, 1e6), st.floats(-1e8, 1e8))
+def test_a_longer_lease_is_as_long_as_it_is_meant_whatever_the_clocks_say(left_s: float, ahead_s: float) -> None:
+    """``ahead_s``: by how much the worker's clock is ahead of the notebook's."""
+    now = 1.8e9
+    ends = agreed_end(now + left_s, left_s, now + ahead_s)
+    assert abs(ends - (now + ahead_s) - left_s) <= CLOCKS_AGREE_S + 1e-3
+    assert agreed_end(5.0, None, now) == 5.0, "a notebook of an earlier release says only when"

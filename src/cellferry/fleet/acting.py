@@ -10,7 +10,9 @@ import socket
 from cellferry.config import Cellferry
 from cellferry.errors import RequestError
 from cellferry.fleet.adopt import tell_lease
+from cellferry.fleet.ending import account
 from cellferry.fleet.fleet import Fleet
+from cellferry.fleet.left import left_for
 from cellferry.fleet.states import Ended
 from cellferry.link.http import WorkerHttp, dial_http
 from cellferry.model import Lease, Worker
@@ -22,17 +24,17 @@ PATIENCE_S = 30.0
 def end(fleet: Fleet, worker: Worker) -> Ended:
     """End it, and say what it came to."""
     fleet.provider(worker.provider).stop(worker)
-    if not worker.token:
-        return Ended(worker.name, worker.provider)
-    fleet.purse.ended(worker.token)
-    row = fleet.purse.spent(worker.token)
-    return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
+    if worker.token:
+        fleet.purse.ended(worker.token)
+    return account(fleet, worker)
 
 
 def extend(config: Cellferry, fleet: Fleet, worker: Worker, more_microusd: int) -> Lease:
     """Let it run longer, for so much more of its own notebook's money. Raises RequestError, BudgetExceeded."""
     if not worker.microusd_per_hour:
-        raise RequestError(f"worker {worker.name!r} costs nothing: it ends by its idle time alone", "idle= on a cell changes that")
+        raise RequestError(
+            f"worker {worker.name!r} costs nothing: it ends by its idle time alone", "idle= on a cell changes that"
+        )
     row = fleet.purse.spent(worker.token)
     owner = Fleet(config, row.notebook if row else "")
     try:
@@ -46,7 +48,7 @@ def extend(config: Cellferry, fleet: Fleet, worker: Worker, more_microusd: int) 
 def hand_over(fleet: Fleet, worker: Worker) -> None:
     """The next kernel of its notebook may adopt it, although this process goes on living."""
     if worker.token:
-        fleet.purse.ledger.hand_over(worker.token, f"{socket.gethostname()}: left for its notebook")
+        fleet.purse.ledger.hand_over(worker.token, left_for(socket.gethostname()))
 
 
 def interrupt(worker: Worker) -> None:

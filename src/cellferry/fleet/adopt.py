@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from cellferry.errors import CellferryError
+from cellferry.fleet.clock import now_for
 from cellferry.fleet.purse import Purse
 from cellferry.fleet.reap import holder_lives
 from cellferry.ledger import worker_from_record
@@ -60,4 +61,6 @@ def named_here(local: Provider, request: CellRequest) -> Worker | None:
 
 def tell_lease(worker: Worker, lease: Lease) -> None:
     """Give a running worker another lease. Raises LinkError."""
-    WorkerHttp(worker.endpoint, timeout_s=LEASE_S).post("lease", {"idle_s": lease.idle_s, "ends_unix_s": lease.ends_unix_s})
+    ends = lease.ends_unix_s
+    told = {"idle_s": lease.idle_s, "ends_unix_s": ends, "ends_in_s": None if ends is None else ends - now_for(lease)}
+    WorkerHttp(worker.endpoint, timeout_s=LEASE_S).post("lease", told)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 
-from cellferry.errors import LedgerError
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.runs import RunRow
 from cellferry.model import Worker
@@ -14,7 +12,8 @@ from cellferry.screen import cell_word
 
 
 def cost_line(fleet: Fleet, worker: Worker, seconds: float, microusd: int) -> str:
-    """Which worker, for how long, and what it came to; for a worker with an offer. Raises LedgerError."""
+    """Which worker, for how long, and what it came to; for a worker with an offer. Where the ledger does not have it yet, that is
+    said."""
     from cellferry.ledger import dollars
 
     offer = worker.offer
@@ -24,7 +23,13 @@ def cost_line(fleet: Fleet, worker: Worker, seconds: float, microusd: int) -> st
     if worker.microusd_per_hour:
         row = fleet.purse.spent(worker.token)
         line += f", {dollars(microusd)}" + (f"; the worker so far {dollars(row.spent_microusd)}" if row else "")
-    return line
+    return line + behind(fleet)
+
+
+def behind(fleet: Fleet) -> str:
+    """What is to be said where notes of this process are not in the ledger yet; else ""."""
+    why = fleet.purse.behind
+    return f"; not in the ledger yet, it is noted as soon as it can be ({why})" if why else ""
 
 
 def note_run(fleet: Fleet, row: RunRow) -> str:
@@ -32,20 +37,26 @@ def note_run(fleet: Fleet, row: RunRow) -> str:
 
     Its time is that on the worker, by the worker's clock. Returns ``cost_line``; "" while it goes on, for one whose worker died
     (nobody knows when), on a free worker, and for a cell that somebody waits for, which is noted with its results.
-    Raises LedgerError.
     """
-    worker, began, ended = row.worker, row.began_unix_s, row.ended_unix_s
-    if not worker.token or worker.offer is None or not (row.detached or row.unclaimed) or began is None or ended is None:
+    worker, took_s, ended = row.worker, row.took_s, row.ended_unix_s
+    if (
+        not worker.token
+        or worker.offer is None
+        or not (row.detached or row.unclaimed)
+        or took_s is None
+        or ended is None
+    ):
         return ""
-    amount = fleet.purse.note_cell(worker, cell_word(row.cell_id, row.number), began, ended, row.run, row.notebook)
-    return cost_line(fleet, worker, max(0.0, ended - began), amount)
+    amount = fleet.purse.note_cell(
+        worker, cell_word(row.cell_id, row.number), ended - took_s, ended, row.run, row.notebook
+    )
+    return cost_line(fleet, worker, took_s, amount)
 
 
 def note_runs(fleet: Fleet, rows: Iterable[RunRow]) -> None:
-    """The same for a list that somebody looks at. Where the ledger cannot be used now, a later look notes it."""
+    """The same for a list that somebody looks at."""
     for row in rows:
-        with suppress(LedgerError):
-            note_run(fleet, row)
+        note_run(fleet, row)
 
 
 def of_the_past(fleet: Fleet, row: RunRow, token: str) -> RunRow:

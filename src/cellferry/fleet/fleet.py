@@ -6,17 +6,18 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellferry.config import Cellferry
-from cellferry.errors import CellferryError, LinkError, RequestError, WorkerError
+from cellferry.errors import CellferryError, LedgerError, LinkError, RequestError, WorkerError
 from cellferry.fleet import diagnosis
 from cellferry.fleet.asking import ask_status, is_full, noted_status, others_use
 from cellferry.fleet.board import Board
+from cellferry.fleet.clock import now_for
 from cellferry.fleet.once import once
 from cellferry.fleet.rows import worker_row
 from cellferry.fleet.states import Choice, Ended, Entry, WorkerRow, after, candidates, choose, set_up, where
@@ -36,7 +37,7 @@ SETTLE_S = 2.0
 """A link may break a moment before its kernel is seen dead: a well-looking worker is asked again for this long."""
 ASK_S = 1.0
 PAUSE_S = 0.05
-END_AT_ONCE = 32
+AT_ONCE = 16
 
 
 class Fleet:
@@ -57,6 +58,10 @@ class Fleet:
         self._providers: dict[str, Provider] = {}
         self.left: set[WorkerId] = set()
         """Workers on which cells go on without this process: its end does not end them."""
+        self.trouble = ""
+        """Why the last look may not have seen every worker; "" where it has."""
+        self.silent: set[WorkerId] = set()
+        """Workers that did not answer when they were asked last."""
         self.brought: set[str] = set()
         """Runs that were brought home here."""
         self._pid = os.getpid()
@@ -129,67 +134,52 @@ class Fleet:
         return self.provider(worker.provider).alive(worker)
 
     def status(self, *, everyone: bool = False) -> list[WorkerRow]:
-        """The workers of this process; with ``everyone`` also those that other processes of this user started."""
+        """The workers of this process, and those of its notebook that an earlier kernel has left; with ``everyone`` all that processes
+        of this user started. ``trouble`` says where some may be missing."""
         with self._changed:
             entries = list(self._entries.values())
-        rows = [worker_row(entry, self._spent) for entry in entries]
-        if everyone:
-            known = {entry.worker.id for entry in entries if entry.worker}
-            for worker in self.found():
-                if worker.id not in known:
-                    found = Entry(worker.name, worker.hardware, "ready", worker)
-                    rows.append(worker_row(found, self._spent, ours=False))
-        return rows
+        ours = {entry.worker.id for entry in entries if entry.worker}
+        found = self.found() if everyone else self._left(ours)
+        entries += [Entry(worker.name, worker.hardware, "ready", worker) for worker in found if worker.id not in ours]
+        with ThreadPoolExecutor(max(1, min(len(entries), AT_ONCE))) as pool:  # one that is silent holds up no other
+            return list(pool.map(lambda each: worker_row(each, self._spent, ours=not each.worker or each.worker.id in ours), entries))
 
-    def down(self, name: str | None = None, *, everyone: bool = False) -> list[Ended]:
-        """End the worker of that name, or all of them, and say which ended and what they came to.
+    def _left(self, ours: set[WorkerId]) -> list[Worker]:
+        from cellferry.fleet.left import left_workers
 
-        Only this process's workers, unless ``everyone``. Raises RequestError when no worker has the name.
-        """
+        self.trouble = ""
+        try:
+            return [each.worker for each in left_workers(self.purse, self.provider, ours)]
+        except LedgerError as error:
+            self.trouble = error.what
+            return []
+
+    def own_ids(self) -> set[WorkerId]:
+        """Of the workers of this process."""
         with self._changed:
-            entries = [entry for entry in self._entries.values() if entry.worker and name in (None, entry.name)]
-        ended = self._end(entries)
-        for worker in self.found() if everyone else ():
-            if name in (None, worker.name):
-                self.provider(worker.provider).stop(worker)
-                if worker.token:
-                    self.purse.ended(worker.token)
-                ended.append(self._account(worker))
+            return {entry.worker.id for entry in self._entries.values() if entry.worker}
+
+    def down(self, name: str | None = None, *, everyone: bool = False, by_hand: bool = True) -> list[Ended]:
+        """End the worker of that name, or all of them; say which ended, and what they came to.
+
+        ``by_hand``: a person wants it, so those of its notebook that an earlier kernel has left end as well, and the cells that are
+        dropped are named; else only this process's. ``everyone``: all of this user. Raises RequestError when none has the name.
+        """
+        from cellferry.fleet.ending import Which, end_named
+
+        with self._changed:
+            entries = {each.worker.id: each for each in self._entries.values() if each.worker and name in (None, each.name)}
+        ours = [entry.worker for entry in entries.values() if entry.worker]
+        which: Which = "everybody's" if everyone else "the notebook's" if by_hand else "ours"
+        ended = end_named(self, self._config, name, ours, lambda gone: self._remove(entries[gone.id], "stop"), which)
         if everyone and self.purse.kept:
             from cellferry.fleet.reap import settle_dead
 
             settle_dead(self.purse, self.provider)
-        if name is not None and not ended:
-            known = ", ".join(row.name for row in self.status(everyone=everyone)) or "none"
-            raise RequestError(
-                f"there is no worker {name!r}; running: {known}",
-                "see them with `%remote status`, or `cellferry status` in a terminal",
-            )
         return ended
-
-    def _end(self, entries: Sequence[Entry]) -> list[Ended]:
-        """End them all at once: each takes a second or more to leave, and may cost money until it has left.
-
-        An error is raised when every one was tried.
-        """
-
-        def end(entry: Entry) -> Ended:
-            assert entry.worker is not None
-            self._remove(entry, "stop")
-            return self._account(entry.worker)
-
-        if len(entries) < 2:
-            return [end(entry) for entry in entries]
-        with ThreadPoolExecutor(min(len(entries), END_AT_ONCE)) as pool:
-            ending = [pool.submit(end, entry) for entry in entries]
-        return [each.result() for each in ending]
 
     def _spent(self, token: str) -> Reservation | None:
         return self.purse.spent(token) if token else None
-
-    def _account(self, worker: Worker) -> Ended:
-        row = self._spent(worker.token)
-        return Ended(worker.name, worker.provider, row.spent_microusd if row else 0, row.reserved_microusd if row else 0)
 
     def diagnose(self, worker: Worker, *, generation: int | None = None, certain: bool = False) -> WorkerError | None:
         """Why the connection to this worker broke, within 10 s: KernelDied, DiskFull or WorkerLost, with advice.
@@ -214,7 +204,7 @@ class Fleet:
                 if now - answered > SETTLE_S and not certain:
                     return diagnosis.broken_link(worker.name)
             if certain:
-                return diagnosis.over(worker, time.time())
+                return diagnosis.over(worker, now_for(worker.lease))
             threading.Event().wait(PAUSE_S)
         if not provider.alive(worker):
             return self._explain_end(provider, worker)
@@ -367,13 +357,18 @@ class Fleet:
             return self._providers[name]
 
     def found(self) -> list[Worker]:
-        """Workers of this user that other processes started: local ones as they are found, others as the ledger knows."""
-        with self._changed:
-            ours = {entry.worker.id for entry in self._entries.values() if entry.worker}
+        """Workers of this user that other processes started: local ones as they are found, others as the ledger knows.
+
+        Where that cannot be asked, ``trouble`` says so, and the others are there.
+        """
         from cellferry.fleet.adopt import elsewhere
 
-        found = [*self.provider("local").find(), *elsewhere(self.purse, self.provider)]
-        return [worker for worker in found if worker.id not in ours]
+        ours, self.trouble, known = self.own_ids(), "", list[Worker]()
+        try:
+            known = list(elsewhere(self.purse, self.provider))
+        except LedgerError as error:
+            self.trouble = error.what
+        return [worker for worker in [*self.provider("local").find(), *known] if worker.id not in ours]
 
     def _explain_kernel(self, worker: Worker, generation: int | None) -> WorkerError | None:
         if is_full(worker.folder):  # its server may not be able to say so

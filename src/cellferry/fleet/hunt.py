@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from heapq import merge
 from itertools import groupby
 from typing import cast
 
 from cellferry.config import Cellferry
-from cellferry.errors import BudgetExceeded, CellferryError, Refused
+from cellferry.errors import BudgetExceeded, CellferryError, LedgerUnavailable, Refused
 from cellferry.fleet.purse import Purse
 from cellferry.fleet.states import candidates
 from cellferry.model import CellRequest, Offer, Order, Quota, Refusal, Standing, Worker
@@ -109,14 +110,15 @@ class Hunt:
                 offer.provider, offer.region, offer.zone, offer.instance, attempt.spot, refused.kind, refused.what,
                 self._clock(),
             )  # fmt: skip
-            purse.ledger.note_refusal(refusal)
+            with suppress(LedgerUnavailable):  # the next cell asks in vain once more
+                purse.ledger.note_refusal(refusal)
             progress(f"{offer.instance} in {offer.zone or offer.region}: {refused.what}")
             return refusal
         except BaseException:
             purse.ended(order.token, never_started=True)
             raise
         try:
-            purse.started(order, worker)
+            purse.started(order, worker, progress)
         except BaseException:
             self._find(offer.provider).stop(worker)  # it is not paid for
             raise
@@ -139,7 +141,9 @@ class Hunt:
     def _plan(self, request: CellRequest, offers: Sequence[Offer], standing: Standing) -> Plan:
         """One plan for real and simulated offers, each with the money that there is for it."""
         plans = []
-        for simulated, group in groupby(sorted(offers, key=lambda offer: offer.simulated), lambda offer: offer.simulated):
+        for simulated, group in groupby(
+            sorted(offers, key=lambda offer: offer.simulated), lambda offer: offer.simulated
+        ):
             most = self._purse.most(request, simulated)
             plans.append(plan(request, list(group), standing, most_microusd=most, now_unix_s=self._clock()))
         if len(plans) == 1:  # as nearly always; nothing is to be merged

@@ -12,11 +12,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cellferry.config import Cellferry, person_of, state_folder, user_name
-from cellferry.errors import LedgerError, NoBudget
+from cellferry.errors import LedgerError, LedgerUnavailable, NoBudget
+from cellferry.fleet.clock import now_for, since_now
+from cellferry.fleet.noting import NOTE_S, Noting
+from cellferry.fleet.owed import End, Note
 from cellferry.ledger import (
     Ask,
     Balance,
@@ -43,10 +47,18 @@ METER_S = 5.0
 LONGEST_S = 24 * 3600.0
 """Nothing is reserved for longer than this at once, whatever the limits allow; ``%remote extend`` adds to it."""
 SIMULATED = " (simulated)"
+STARTED_S = 90.0
+"""So long a machine that was just started waits for the ledger to know it; its money is reserved."""
+EXTEND_S = 10.0
+"""So long a cell waits for more money for a worker that has some; its own limit holds meanwhile."""
 
 
 class Purse:
-    """Opens the ledger with its first use. All methods may be called from every thread."""
+    """Opens the ledger with its first use. All methods may be called from every thread.
+
+    What reserves money, or asks for limits and sums, raises LedgerError where the ledger cannot be used. What only notes
+    something (``note_cell``, ``note_traffic``, ``ended``, ``in_vain``) never does: it is owed then, and ``behind`` says why.
+    """
 
     def __init__(
         self, config: Cellferry, notebook: str, alive: Callable[[Worker], bool], clock: Callable[[], float] = time.time
@@ -54,8 +66,10 @@ class Purse:
         """``alive``: asked by the meter; a worker that has ended gets no more money."""
         self._config, self.notebook, self._alive, self._clock = config, notebook, alive, clock
         self._who = person_of(config)
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), threading.Lock()
         self._ledger: Ledger | None = None
+        self._noting = Noting(lambda: state_folder(config), lambda: self.ledger)
+        self._seen: dict[str, Reservation] = {}
         self._running: dict[str, Worker] = {}
         self._closed = threading.Event()
         self._meter: threading.Thread | None = None
@@ -63,15 +77,24 @@ class Purse:
     @property
     def ledger(self) -> Ledger:
         """Raises LedgerError."""
-        with self._lock:
-            if self._ledger is None:
-                self._ledger = open_ledger(self._config)
-            return self._ledger
+        with self._opening:
+            if self._ledger is not None and self._ledger.replaced:
+                self._ledger.close()
+                self._ledger = None
+            if self._ledger is not None:
+                return self._ledger
+            ledger = self._ledger = open_ledger(self._config)
+        self._noting.catch_up(ledger)
+        return ledger
 
     @property
     def kept(self) -> bool:
         """Whether there is a ledger at all: what is only shown should not make one."""
-        return self._ledger is not None or bool(self._config.ledger) or (state_folder(self._config) / "ledger.sqlite").exists()
+        return (
+            self._ledger is not None
+            or bool(self._config.ledger)
+            or (state_folder(self._config) / "ledger.sqlite").exists()
+        )
 
     def person(self, simulated: bool) -> str:
         return self._who + SIMULATED if simulated else self._who
@@ -138,20 +161,37 @@ class Purse:
         self.ledger.reserve(ask, self.limits(offer.simulated), now)
         ends = now + max(LAST_S, seconds_for(amount, price) - LAST_S) if price else None
         return Order(
-            request, name, Lease(idle_s, None, ends, now), offer, spot, ask.token, self._who, self.notebook,
-            self._config.attempt_s,
+            request, name, since_now(Lease(idle_s, None, ends, now)), offer, spot, ask.token, self._who, self.ledger.id,
+            self.notebook, self._config.attempt_s,
         )  # fmt: skip
 
-    def started(self, order: Order, worker: Worker) -> None:
-        """The machine exists: its meter runs since the order was given, which is the dearer way to count."""
+    def started(self, order: Order, worker: Worker, progress: Callable[[str], None] = lambda _line: None) -> None:
+        """The machine exists: its meter runs since the order was given, which is the dearer way to count.
+
+        A ledger that cannot be used at the moment is waited for, ``STARTED_S`` at most. Raises LedgerError: a machine that the
+        ledger does not know must not run.
+        """
         since = order.lease.since_unix_s
-        self.ledger.started(order.token, worker_to_record(worker), self._clock() if since is None else since)
+        deadline, record = time.monotonic() + STARTED_S, worker_to_record(worker)
+        while True:
+            try:
+                row = self.ledger.started(order.token, record, self._clock() if since is None else since)
+                break
+            except LedgerUnavailable as error:
+                if time.monotonic() > deadline or self._closed.wait(1.0):
+                    raise
+                progress(f"worker {worker.name} is there and waits: {error.what}")
+        self._seen[order.token] = row
         self.watch(worker)
 
     def watch(self, worker: Worker) -> None:
         """Meter a worker that this process uses."""
         with self._lock:
             self._running[worker.token] = worker
+        self._run_meter()
+
+    def _run_meter(self) -> None:
+        with self._lock:
             if self._meter is None:
                 self._meter = threading.Thread(target=self._count, name="cellferry-meter", daemon=True)
                 self._meter.start()
@@ -160,64 +200,81 @@ class Purse:
         """The machine is gone: what it did not spend is free again. Returns what it came to; repeatable."""
         with self._lock:
             self._running.pop(token, None)
-        now = self._clock() if at_unix_s is None else at_unix_s
-        before = self.ledger.get(token)
-        row = self.ledger.end(token, now, spent_microusd=0 if never_started else None)
-        if before is not None and row is not None and before.state == "running":
-            self._note_storage(row)
-        return row.spent_microusd if row else 0
+        row = self.spent(token)
+        if row is not None and row.state == "ended":
+            return row.spent_microusd
+        now = at_unix_s if at_unix_s is not None else self._clock() if row is None else self._now(row)
+        self._note(End(token, now, 0 if never_started else None))
+        if never_started or row is None:
+            return 0
+        return at_meter_of(row, now).spent_microusd
 
     def in_vain(self, order: Order, kind: RefusalKind) -> None:
         """Nothing came of the order. A machine that was given and never became reachable was paid for until now."""
-        if kind == "timeout" and order.microusd_per_hour and order.lease.since_unix_s is not None:
-            self.ledger.started(order.token, "", order.lease.since_unix_s)
-            self.ledger.end(order.token, self._clock())
-        else:
-            self.ledger.end(order.token, self._clock(), spent_microusd=0)
-
-    def _note_storage(self, row: Reservation) -> None:
-        """The disk that the machine had, estimated."""
-        from cellferry.placement.extras import storage_microusd
-
-        worker = worker_from_record(row.record)
-        until = row.ended_unix_s or row.metered_unix_s
-        amount = 0
-        if worker.offer is not None:
-            amount = storage_microusd(worker.offer, worker.hardware.disk_bytes, until - row.started_unix_s)
-        if amount:
-            self.ledger.note_estimate(
-                Receipt(
-                    row.token, "storage", row.person, row.notebook, "", row.worker, row.started_unix_s, until, amount, True
-                )
-            )
+        since = order.lease.since_unix_s
+        spent = 0
+        if kind == "timeout" and order.microusd_per_hour and since is not None:
+            with suppress(LedgerError):  # else what it came to is told with its end
+                self.ledger.started(order.token, "", since)
+            spent = cost_microusd(order.microusd_per_hour, now_for(order.lease) - since)
+        self._note(End(order.token, now_for(order.lease), spent))
 
     def spent(self, token: str) -> Reservation | None:
-        """What a worker has cost until now."""
-        row = self.ledger.get(token)
-        return self.ledger.meter(token, self._clock()) if row is not None and row.state == "running" else row
+        """What a worker has cost until now; where the ledger cannot be used, reckoned from what was last known of it."""
+        row = self._seen.get(token)
+        if self._noting.worth_a_try:
+            try:
+                row = self.ledger.get(token)
+            except LedgerError as error:
+                self._noting.failed(error)
+        if row is None:
+            return None
+        self._seen[token] = row
+        return at_meter_of(row, self._now(row))
+
+    def _now(self, row: Reservation) -> float:
+        """Now, for what is counted since ``row`` began to cost money."""
+        with suppress(LedgerError):
+            return now_for(worker_from_record(row.record).lease)
+        return self._clock()
+
+    def _note(self, note: Note) -> None:
+        if not self._noting.note(note):
+            self._run_meter()  # it sees to what is owed
+
+    @property
+    def behind(self) -> str:
+        """Why notes of this process are not in the ledger yet; "" where they are."""
+        return self._noting.behind
 
     def extend(self, worker: Worker, more_microusd: int) -> Lease:
         """Hold more for a running worker; the lease that it may now have. Raises BudgetExceeded, LedgerError."""
         simulated = worker.simulated
-        now, price = self._clock(), worker.microusd_per_hour
-        row = self.ledger.extend(worker.token, more_microusd, self.limits(simulated), now)
+        now, price = now_for(worker.lease), worker.microusd_per_hour
+        row = self.ledger.hurried(EXTEND_S).extend(worker.token, more_microusd, self.limits(simulated), now)
         ends = row.started_unix_s + seconds_for(row.reserved_microusd, price) - LAST_S if price else None
         lease = replace(worker.lease, ends_unix_s=ends)
         renewed = replace(worker, lease=lease)
-        self.ledger.started(worker.token, worker_to_record(renewed), now)
+        self._seen[worker.token] = self.ledger.started(worker.token, worker_to_record(renewed), now)
         with self._lock:
             if worker.token in self._running:
                 self._running[worker.token] = renewed
         return lease
 
     def note_cell(
-        self, worker: Worker, cell: str, started_unix_s: float, ended_unix_s: float, run: str = "", notebook: str | None = None
+        self,
+        worker: Worker,
+        cell: str,
+        started_unix_s: float,
+        ended_unix_s: float,
+        run: str = "",
+        notebook: str | None = None,
     ) -> int:
         """A cell has run there: its share of the machine's price. Returns micro-dollars. ``run``: counts once; ``notebook``: its
         own, if it is not this purse's."""
         simulated = worker.simulated
         amount = cost_microusd(worker.microusd_per_hour, max(0.0, ended_unix_s - started_unix_s))
-        self.ledger.note_cell(
+        self._note(
             Receipt(
                 worker.token, "cell", self.person(simulated), self.notebook if notebook is None else notebook, cell, worker.name,
                 started_unix_s, ended_unix_s, amount, False, run,
@@ -232,7 +289,7 @@ class Purse:
         amount = egress_microusd(worker.offer, size_bytes) if worker.offer else 0
         if amount:
             simulated = worker.simulated
-            self.ledger.note_estimate(
+            self._note(
                 Receipt(
                     worker.token, "egress", self.person(simulated), self.notebook, cell, worker.name, at_unix_s, at_unix_s,
                     amount, True,
@@ -241,6 +298,7 @@ class Purse:
 
     def costs(self, by: By, *, everybody: bool = False) -> list[CostRow]:
         """What was spent: by this person, real money before simulated; or by everybody in the ledger."""
+        self._noting.catch_up()
         if everybody:
             return self.ledger.costs(by)
         rows = []
@@ -262,13 +320,21 @@ class Purse:
 
     def _count(self) -> None:
         while not self._closed.wait(METER_S):
+            self._noting.catch_up()
             with self._lock:
                 running = list(self._running.items())
             for token, worker in running:
                 try:
-                    if self._alive(worker):
-                        self.ledger.meter(token, self._clock())
-                    else:
+                    if not self._alive(worker):
                         self.ended(token)
-                except LedgerError:
-                    continue  # the next count takes it up; the worker's own limit holds meanwhile
+                    elif self._noting.worth_a_try:
+                        self._seen[token] = self.ledger.hurried(NOTE_S).meter(token, now_for(worker.lease))
+                except LedgerError as error:
+                    self._noting.failed(error)  # the next count takes it up; the worker's own limit holds meanwhile
+
+
+def at_meter_of(row: Reservation, now_unix_s: float) -> Reservation:
+    """The reservation as it is when its meter is read now, without a word to the ledger."""
+    from cellferry.ledger.metering import at_meter  # with the database behind it
+
+    return at_meter(row, now_unix_s)

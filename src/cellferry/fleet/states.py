@@ -90,6 +90,8 @@ class Ended:
     provider: str
     spent_microusd: int = 0
     reserved_microusd: int = 0
+    dropped: tuple[str, ...] = ()
+    """The cells that nobody waited for and that ended with it, in words."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Journal:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(self.folder / "run.json", {**about, "pid": os.getpid(), "asked_unix_s": time.time()})
         self.events = 0
+        self._began_s: float | None = None
         self.ended = False
         self.going_home = False
         """The cell is over: what it made is on its way, and nobody has to wait for it any more."""
@@ -74,6 +75,7 @@ class Journal:
 
     def began(self) -> None:
         """The cell starts to run now."""
+        self._began_s = _clock_s()
         self._mark("began")
 
     def orphan(self, yes: bool = True) -> None:
@@ -132,8 +134,9 @@ class Journal:
         """The cell has ended; ``outcome``: ``status`` and what else a later client should know."""
         with self._lock:
             self.ended = True
+        ran_s = None if self._began_s is None else _clock_s() - self._began_s
         try:
-            _write(self.folder / "end.json", {**outcome, "ended_unix_s": time.time(), "events": self.events})
+            _write(self.folder / "end.json", {**outcome, "ended_unix_s": time.time(), "ran_s": ran_s, "events": self.events})
         except OSError:
             self._mark("end.json")  # the disk is full: that it has ended is known all the same
 
@@ -191,6 +194,11 @@ def _read_event(path: Path, at: int, size: int, run: str) -> tuple[Meta, list[me
         return None
     meta, buffers, _size = frame
     return {"op": "event", "message": meta["message"], "run": run, "n": meta["n"]}, buffers
+
+
+def _clock_s() -> float:
+    """Of a clock that nobody can set, and that goes on while the machine sleeps: how long a cell ran is paid for."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _mark(path: Path) -> None:

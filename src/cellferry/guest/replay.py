@@ -32,7 +32,7 @@ def row_of(folder: Path, lives: Callable[[int], bool]) -> dict[str, Any]:
         "number": told.get("number") or 0, "owner": told.get("owner") or "", "detached": bool(told.get("detach")),
         "asked_unix_s": told.get("asked_unix_s", 0.0), "began_unix_s": _mtime(folder / "began"),
         "ended_unix_s": end.get("ended_unix_s") if end else _mtime(folder / "lost"), "status": status,
-        "events": (end or {}).get("events", 0),
+        "events": (end or {}).get("events", 0), "ran_s": (end or {}).get("ran_s"),
         "ename": (end or {}).get("ename") or "", "lost": (end or {}).get("lost") or "",
         "bytes": result.stat().st_size if result.exists() else 0, "claimed": claimed,
         "claimed_by": _text(folder / "claimed") if claimed else "",

@@ -22,20 +22,36 @@ def run_command(magics: RemoteMagics, line: str) -> Any:
 
 
 def _status(magics: RemoteMagics, _command: Command) -> Table:
-    session = magics.opened
-    rows = session.status() if session else ()
+    rows = magics.session.status()  # an earlier kernel of this notebook may have left one, as the ledger knows
+    _tell_trouble(magics)
     return Table(rows, purchases.status_columns(rows), "no worker is running; the first %%remote cell starts one")
 
 
 def _down(magics: RemoteMagics, command: Command) -> Table:
-    session = magics.opened
     name = command.args[0] if command.args else None
-    ended = session.down(name) if session else ()
+    ended = magics.session.down(name, by_hand=True)
     magics.screen.worker_lost(name)
+    _tell_trouble(magics)
+    lost = [words for row in ended for words in row.dropped]
+    if lost:
+        magics.screen.note(f"dropped with it: {'; '.join(lost)}")
     paid = any(row.reserved_microusd for row in ended)
-    total: purchases.Columns = [("came to", lambda row: dollars(row.spent_microusd)), ("where", lambda row: seller(row.provider))]
+    total: purchases.Columns = [
+        ("came to", lambda row: dollars(row.spent_microusd)),
+        ("where", lambda row: seller(row.provider)),
+    ]
     total = total if paid else []
     return Table(ended, [("ended", lambda row: row.name), *total], "no worker was running")
+
+
+def _tell_trouble(magics: RemoteMagics) -> None:
+    fleet = magics.session.fleet
+    if fleet.trouble:
+        magics.screen.note(f"workers that only the ledger knows are not seen: {fleet.trouble}")
+    if fleet.purse.behind:
+        magics.screen.note(
+            f"not everything is in the ledger yet, it is noted as soon as it can be: {fleet.purse.behind}"
+        )
 
 
 def _fetch(magics: RemoteMagics, command: Command) -> Table:

@@ -131,7 +131,7 @@ def attach(magics: RemoteMagics, command: Any) -> None:
         row = runs.attach(magics.session, command.args[0] if command.args else None)
     except RemoteError as error:
         raise magics.as_local(error) from None
-    took = f" after {duration_text(row.ended_unix_s - row.began_unix_s)}" if row.ended_unix_s and row.began_unix_s else ""
+    took = "" if row.took_s is None else f" after {duration_text(row.took_s)}"
     magics.screen.note(f"run {row.run} of worker {row.worker.name} is here{took}")
 
 
@@ -168,8 +168,8 @@ RUNS: list[tuple[str, Callable[[RunRow], str]]] = [
     ("cell", lambda row: f"In [{row.number}]" if row.number else ""),
     ("notebook", lambda row: row.notebook.rpartition("/")[2]),
     ("state", lambda row: _state(row)),
-    ("since", lambda row: duration_text(time.time() - (row.began_unix_s or row.asked_unix_s)) + " ago"),
-    ("took", lambda row: duration_text(row.ended_unix_s - row.began_unix_s) if row.ended_unix_s and row.began_unix_s else ""),
+    ("since", lambda row: duration_text(max(0.0, time.time() - (row.began_unix_s or row.asked_unix_s))) + " ago"),
+    ("took", lambda row: "" if row.took_s is None else duration_text(row.took_s)),
     ("results", lambda row: size_text(row.size_bytes) if row.size_bytes else row.lost),
 ]
 

@@ -46,7 +46,11 @@ def up(magics: RemoteMagics, command: Command) -> Table:
 def cost(magics: RemoteMagics, command: Command) -> Table:
     """What was spent, this person's or everybody's."""
     by: Any = command.options.get("by", "notebook")
-    return cost_table(magics.session.fleet.purse.costs(by, everybody="everybody" in command.flags), by)
+    purse = magics.session.fleet.purse
+    rows = purse.costs(by, everybody="everybody" in command.flags)
+    if purse.behind:
+        magics.screen.note(f"not everything is in the ledger yet, it is noted as soon as it can be: {purse.behind}")
+    return cost_table(rows, by)
 
 
 def budget(magics: RemoteMagics, command: Command) -> Table:

@@ -13,16 +13,23 @@ from urllib.parse import quote, quote_plus
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from cellferry.errors import LedgerError
+from cellferry.errors import LedgerUnavailable
 
 OWNER_ADVICE = "let the one who owns the database grant it: docs/how-to/share-a-ledger.md has the lines"
 LOOK_ADVICE = "look at c.Cellferry.ledger, and at the database server; then run the cell again"
+
+EMPTIED_ADVICE = (
+    "put it back from a copy, or begin anew: remove it and what lies beside it with its name ({place}-wal, {place}-shm), set the "
+    "limits again (`cellferry budget`), and type `cellferry reap`, which ends the machines that it paid for"
+)
+"""For a file without our tables. It is never filled again unasked: what was spent, and every limit, would be forgotten silently."""
 
 POSTGRES_ADVICE = {
     "28P01": "the password is wrong: put the right one into ~/.pgpass (mode 0600), or into c.Cellferry.ledger",
     "28000": "the server does not let this user in: ask for an entry in its pg_hba.conf",
     "3D000": "make the database first: `createdb NAME`, or correct its name in c.Cellferry.ledger",
     "42501": OWNER_ADVICE,
+    "42P01": "its tables are gone: put the database back from a copy, or open it once with `cellferry cost`, which makes them anew",
     "25006": "this server is a read-only copy: name the primary one in c.Cellferry.ledger",
     "53100": "the disk of the database server is full: make room there; no machine was asked for",
     "55P03": "somebody else keeps the ledger locked: try again; the one who does it is in pg_stat_activity",
@@ -34,8 +41,9 @@ SQLITE_ADVICE = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked: end that one (`fuser -v {place}` names it), or try again",
     sqlite3.SQLITE_FULL: "the disk is full: make room; no machine was asked for",
     sqlite3.SQLITE_IOERR: "the disk may be full or broken: make room, or set c.Cellferry.state_dir to another one",
-    sqlite3.SQLITE_NOTADB: "it is no database: move it away, and type `cellferry reap`, since what it knew of machines is lost",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: move it away, and type `cellferry reap`, since what it knew of machines is lost",
+    sqlite3.SQLITE_ERROR: f"its tables are not there any more, somebody has emptied or replaced it: {EMPTIED_ADVICE}",
+    sqlite3.SQLITE_NOTADB: f"it is no database; {EMPTIED_ADVICE}",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged; {EMPTIED_ADVICE}",
     sqlite3.SQLITE_READONLY: "it cannot be written: `chmod u+w {place}`, or set c.Cellferry.state_dir to a folder of yours",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: look at the rights of its folder, or set c.Cellferry.state_dir to one of yours",
 }
@@ -74,7 +82,7 @@ class Place:
 
 @contextmanager
 def mapped(place: Place) -> Iterator[None]:
-    """Raises LedgerError for everything that a database, its driver or its file raises."""
+    """Raises LedgerUnavailable for everything that a database, its driver or its file raises."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
@@ -84,10 +92,12 @@ def mapped(place: Place) -> Iterator[None]:
         raise error from exc
 
 
-def _error(exc: Exception, place: Place) -> LedgerError:
+def _error(exc: Exception, place: Place) -> LedgerUnavailable:
     original = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     words = " ".join(place.clean(str(original)).split())
-    return LedgerError(f"the ledger {place.text} cannot be used: {words}", _advice(original).format(place=place.text))
+    return LedgerUnavailable(
+        f"the ledger {place.text} cannot be used: {words}", _advice(original).format(place=place.text)
+    )
 
 
 def _advice(original: Any) -> str:

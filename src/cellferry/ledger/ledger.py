@@ -1,35 +1,39 @@
 """The ledger: money is reserved before a machine is asked for, metered while it runs, and given back when it ends.
 
 Every change is one transaction, and changes happen one after the other (SQLite: BEGIN IMMEDIATE, PostgreSQL: an advisory
-lock), so that of two who want the last dollar one gets it. Every method raises LedgerError when the database cannot be
-used; it may then be called again with the same arguments, but ``extend``, which would reserve twice.
+lock), so that of two who want the last dollar one gets it. Every method raises LedgerUnavailable when the database cannot
+be used; it may then be called again with the same arguments, but ``extend``, which would reserve twice.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from cellferry.errors import LedgerError
+from cellferry.errors import LedgerError, LedgerUnavailable
 from cellferry.ledger import limiting, reports
 from cellferry.ledger.counting import Who, balance, check_fits
 from cellferry.ledger.failures import Place, mapped
 from cellferry.ledger.metering import at_end, at_meter, book, reservation_for
 from cellferry.ledger.nouns import Ask, Balance, By, CostRow, Limit, Receipt, Reservation
-from cellferry.ledger.schema import reservations
+from cellferry.ledger.schema import identity, reservations
 from cellferry.model import Refusal
 
 
 class Ledger:
     """An open ledger; made by ``open_ledger``. Every method may be called from every thread, and after a fork."""
 
-    def __init__(self, engine: Engine, place: Place) -> None:
+    def __init__(self, engine: Engine, place: Place, path: Path | None = None) -> None:
+        """``path``: of a file."""
         self._engine = engine
+        self._path, self._inode, self._id = path, _inode(path), ""
         self._writer = engine.execution_options(cellferry_writes=True)
         self._reader = engine
         if engine.dialect.name == "postgresql":
@@ -41,6 +45,25 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"<Ledger {self.place}>"
+
+    def hurried(self, wait_s: float) -> Ledger:
+        """The same ledger, for notes that may also be made later: a transaction gives up its turn after ``wait_s``."""
+        other = copy.copy(self)
+        other._writer = self._writer.execution_options(cellferry_wait_s=wait_s)
+        return other
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another file lies in its place, or none: what is written here now is seen by nobody else."""
+        return self._path is not None and _inode(self._path) != self._inode
+
+    @property
+    def id(self) -> str:
+        """Its own name, which the machines that it pays for carry; "" where it may not be read (an old grant)."""
+        if not self._id:
+            with suppress(LedgerUnavailable), self._reading() as connection:
+                self._id = str(connection.scalar(select(identity.c.id)) or "")
+        return self._id
 
     def close(self) -> None:
         """Let go of the connections. Repeatable; what is running goes on being held."""
@@ -76,7 +99,7 @@ class Ledger:
             if row.state == "ended":
                 raise LedgerError(
                     f"the money for worker {row.worker} was given back before its machine had started, so it may not run",
-                    "type `cellferry reap`, which ends machines that nobody pays for, and run the cell again",
+                    "run the cell again: it reserves anew",
                 )
             if row.state == "reserved":
                 row = replace(row, state="running", started_unix_s=now, metered_unix_s=now)
@@ -242,6 +265,13 @@ class Ledger:
             # Connections do not survive a fork; they are left alone here, since the parent goes on using them.
             self._engine.dispose(close=False)
             self._pid = os.getpid()
+
+
+def _inode(path: Path | None) -> int:
+    try:
+        return path.stat().st_ino if path is not None else 0
+    except OSError:
+        return -1
 
 
 def _find(connection: Connection, token: str) -> Reservation | None:

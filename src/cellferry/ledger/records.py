@@ -39,7 +39,7 @@ def worker_from_record(record: str) -> Worker:
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise LedgerError(
             f"the ledger's record of a worker cannot be read: {type(exc).__name__}: {exc}",
-            "type `cellferry reap`: it asks the providers which machines exist, and ends those that nobody can reach",
+            "end that worker with the version of cellferry that started it: cellferry down NAME",
         ) from exc
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, I
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema, the newest last. Read before Alembic is loaded; a test compares it with the scripts."""
 
 
@@ -119,6 +119,9 @@ limits = Table(
     _words("key", primary_key=True),
     _money("microusd"),
 )
+
+identity = Table("identity", metadata, _words("id", primary_key=True))
+"""One row: the ledger's own name, which the machines that it pays for carry as a tag."""
 
 refusals = Table(
     "refusals",

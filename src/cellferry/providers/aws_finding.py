@@ -85,7 +85,7 @@ def machine_of(described: dict[str, Any], region: str) -> Machine:
     marks, launched = tags_of(described), described.get("LaunchTime")
     return Machine(
         "aws", described["InstanceId"], region, marks.get("token", ""), marks.get("name", ""), marks.get("owner", ""),
-        launched.timestamp() if launched else 0.0,
+        launched.timestamp() if launched else 0.0, marks.get("ledger", ""),
     )  # fmt: skip
 
 
@@ -96,7 +96,8 @@ def _left_behind(sessions: Sessions, region: str, owner: str) -> Iterable[Machin
     for thing, word in [*((g, g["GroupId"]) for g in groups), *((t, t["LaunchTemplateId"]) for t in templates)]:
         marks = tags_of(thing)
         if time.time() - float(marks.get("made") or 0) > LEFT_S:
-            yield Machine("aws", word, region, marks.get("token", ""), marks.get("name", ""), marks.get("owner", ""))
+            yield Machine("aws", word, region, marks.get("token", ""), marks.get("name", ""), marks.get("owner", ""),
+                          ledger=marks.get("ledger", ""))  # fmt: skip
 
 
 # -- the door of a machine --------------------------------------------------------------------------------------------

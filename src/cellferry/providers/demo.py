@@ -13,17 +13,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import NoCapacity, NoQuota, RequestError, StartTimeout
+from cellferry.errors import NoCapacity, NoQuota, StartTimeout
 from cellferry.model import CellRequest, Check, Hardware, Machine, Offer, Order, Quota, Worker
 from cellferry.placement.quotas_aws import NAMES
 from cellferry.placement.snapshot import snapshot_offers
 from cellferry.providers.base import Examined, Progress, Tagged
 from cellferry.providers.local import LocalProvider
-from cellferry.providers.weather import Sky, Weather
+from cellferry.providers.weather import Sky, Weather, weather_from
 
 NOTICE = "notice"
 """What a worker looks for in its folder (``worker.limits``)."""
@@ -36,7 +36,7 @@ class DemoProvider(LocalProvider, Tagged, Examined):
 
     def __init__(self, *args: Any, weather: Weather | None = None) -> None:
         super().__init__(*args)
-        self.weather = weather or _weather(self.config.demo_weather)
+        self.weather = weather or weather_from(self.config.demo_weather)
         self._tries: Counter[tuple[str, str, str, bool]] = Counter()
         self._timers: list[threading.Timer] = []
         self._quiet = threading.Lock()
@@ -105,7 +105,7 @@ class DemoProvider(LocalProvider, Tagged, Examined):
             found.append(
                 Machine(
                     self.name, worker.machine, "simulated", worker.token, worker.name, str(told.get("owner", "")),
-                    worker.started_unix_s,
+                    worker.started_unix_s, str(told.get("ledger", "")),
                 )
             )  # fmt: skip
         return found
@@ -167,13 +167,3 @@ def _settings(worker: Worker) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content
-
-
-def _weather(told: dict[str, Any]) -> Weather:
-    """Raises RequestError for a field that a weather does not have."""
-    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-    try:
-        return Weather(**known)
-    except TypeError as error:
-        names = ", ".join(field.name for field in fields(Weather))
-        raise RequestError(f"c.Cellferry.demo_weather cannot be used: {error}", f"its fields are {names}") from error

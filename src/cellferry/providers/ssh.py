@@ -262,7 +262,10 @@ class SshProvider(Provider, Market, Tagged, Examined):
 
     def machines(self) -> Sequence[Machine]:
         return [
-            Machine(self.name, worker.machine, _place(worker)[0], worker.token, worker.name, self.owner, worker.started_unix_s)
+            Machine(
+                self.name, worker.machine, _place(worker)[0], worker.token, worker.name, self.owner, worker.started_unix_s,
+                worker.ledger,
+            )
             for worker in self.find()
         ]
 
@@ -317,7 +320,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
             yield Worker(
                 worker_id, settings.get("name", "?"), self.name, Endpoint("tunnel", path=str(tunnel.path) if tunnel else ""),
                 Hardware(), lease=lease_in(settings), started_unix_s=settings.get("since_unix_s") or 0.0,
-                token=settings.get("token", ""), machine=f"{host} {folder}",
+                token=settings.get("token", ""), machine=f"{host} {folder}", ledger=settings.get("ledger", ""),
             )  # fmt: skip
 
     def _look(self, host: str) -> Look:

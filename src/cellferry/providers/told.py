@@ -28,6 +28,7 @@ def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str =
         "shared": bool(order.request.name),
         "token": order.token,
         "owner": order.owner,
+        "ledger": order.ledger,
         "notebook": order.notebook,
         "client_pid": os.getpid(),
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from cellferry.errors import BadValue
 from cellferry.model import Offer, Quota
 
 Fate = Literal["starts", "no_capacity", "price_too_high", "boot_failed", "leaked"]
@@ -30,6 +32,47 @@ class Weather:
     spot_life_s: float | None = 3600.0
     notice_s: float = 120.0
     boot_s: tuple[float, float] = (0.2, 1.0)
+
+
+EXAMPLE = "{'stock_out': 1.0, 'boot_s': (0, 2)}"
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_chance(value: object) -> bool:
+    return _is_time(value) and value <= 1  # type: ignore[operator]
+
+
+def _is_span(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_time, value)) and value[0] <= value[1]
+
+
+_CHANCE = (_is_chance, "a chance from 0 to 1")
+FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "stock_out": _CHANCE,
+    "no_quota": _CHANCE,
+    "boot_failure": _CHANCE,
+    "leak": _CHANCE,
+    "spot_life_s": (lambda value: value is None or _is_time(value), "seconds, or None for never"),
+    "notice_s": (_is_time, "seconds"),
+    "boot_s": (_is_span, "the least and the most seconds, as (0, 2)"),
+}
+"""What each field of a weather may be, and how people are told."""
+
+
+def weather_from(told: Mapping[str, Any]) -> Weather:
+    """The weather of the setting ``c.Cellferry.demo_weather``. Raises BadValue, which names the valid fields and what they take."""
+    read: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    for key, value in read.items():
+        if key not in FIELDS:
+            valid = "; ".join(f"{name}: {words}" for name, (_, words) in FIELDS.items())
+            raise BadValue(f"c.Cellferry.demo_weather has no field {key!r}", f"its fields are {valid} - for example {EXAMPLE}")
+        fits, words = FIELDS[key]
+        if not fits(value):
+            raise BadValue(f"c.Cellferry.demo_weather: {key} is {value!r}, and must be {words}", f"for example {EXAMPLE}")
+    return Weather(**read)
 
 
 SCARCE = {"a100": 1.0, "a100-80gb": 1.0, "h100": 1.0, "h200": 1.0, "b200": 1.0, "b300": 1.0, "v100": 0.6, "l40s": 0.5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from cellferry.worker.decisions import Decisions
 from cellferry.worker.keeper import ENDED, EXIT_CODES
 from cellferry.worker.kept import note_lost
 from cellferry.worker.kernel import Kernel, tail
-from cellferry.worker.lease import LeaseWatch, boottime
+from cellferry.worker.lease import LeaseWatch, agreed_end, boottime
 from cellferry.worker.limits import Limits
 from cellferry.worker.runs import listing
 from cellferry.worker.settings import WorkerSettings, write_atomically
@@ -112,10 +113,14 @@ class WorkerCore:
         }
 
     def extend(self, told: dict[str, Any]) -> None:
-        """Another lease from now on: ``idle_s``, ``ends_unix_s``; what is not told stays. Raises TypeError, ValueError."""
+        """Another lease from now on: ``idle_s``, ``ends_unix_s``; what is not told stays. Raises TypeError, ValueError.
+
+        ``ends_in_s``: the same end from now on, which counts where the clocks of both ends disagree: somebody set one.
+        """
         lease = self.lease.lease
         ends, idle_s = told.get("ends_unix_s", lease.ends_unix_s), told.get("idle_s", lease.idle_s)
-        self.lease.extend(replace(lease, idle_s=float(idle_s), ends_unix_s=None if ends is None else float(ends)))
+        ends = None if ends is None else agreed_end(float(ends), told.get("ends_in_s"), time.time())
+        self.lease.extend(replace(lease, idle_s=float(idle_s), ends_unix_s=ends))
         # for a watchdog of the machine's own, where the provider has one
         write_atomically(self.folder / "lease.json", {"ends_unix_s": ends})
 

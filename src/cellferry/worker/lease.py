@@ -22,6 +22,8 @@ LOOK_S = 1.0
 ABANDONED_S = 24 * 3600.0
 """A worker that costs nothing, and that a notebook has left with a cell running, is given up after this time: no money will
 end it."""
+CLOCKS_AGREE_S = 60.0
+"""A word takes its way, and the clocks of two machines differ by so much without anybody's doing."""
 END_S = LAST_S - 1.5
 """So long after its money is gone, a worker begins to end: ending takes up to 1.2 s."""
 TERM_S = LAST_S
@@ -118,6 +120,17 @@ def _limits(now_s: float, facts: Facts) -> Decision:
             return Decision("", "cell", over_s >= TERM_S, over_s >= KILL_S, min(left))
         left.append(-over_s)
     return Decision(look_again_s=min(left))
+
+
+def agreed_end(ends_unix_s: float, left_s: float | None, now_unix_s: float) -> float:
+    """When a lease ends by the clock of this machine, which reads ``now_unix_s``. Pure.
+
+    ``left_s``: how long it lasts from now on, as the notebook says; that counts where the two clocks disagree, because somebody has set
+    one of them since the worker started.
+    """
+    if left_s is None or abs(ends_unix_s - now_unix_s - left_s) <= CLOCKS_AGREE_S:
+        return ends_unix_s
+    return now_unix_s + left_s
 
 
 def boottime() -> float:
