@@ -23,6 +23,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from cellferry.guest.door import Door
 from cellferry.guest.files import WORK
+from cellferry.guest.saying import as_sent
 
 _FLUSH_S = 0.02
 _PIPE_BYTES = 1000
@@ -112,9 +113,8 @@ class CellSession(Session):
         kind = message["header"]["msg_type"]
         # the cell's own error travels in its reply; one that it shows itself (%tb, %run) is an output like any other
         if kind not in _NEVER_SENT and not (kind == "error" and door.own_error):
-            door.emit(message, list(buffers or ()))
+            door.emit(*as_sent(self, message, buffers or ()))
         return message
-
 
     def forward(self, frames: list[bytes]) -> bool:
         """Send a message of a forked process over the link; False if it is no client's."""
@@ -123,7 +123,7 @@ class CellSession(Session):
         if self.door is None or not self.door.owns(message["parent_header"]):
             return False
         if message["header"]["msg_type"] not in _NEVER_SENT:
-            self.door.emit(message, message.get("buffers") or [])
+            self.door.emit(*as_sent(self, message, message.get("buffers") or ()))
         return True
 
 

@@ -46,8 +46,8 @@ class Showing:
     def _publish(self, message: dict[str, Any], buffers: list[Any]) -> None:
         parent = message["parent_header"]
         event = {key: message[key] for key in _MESSAGE if key in message}
-        # it may be sent later, and the cell goes on: what it shows must be as it is now
-        buffers = [bytes(each) for each in buffers]
+        # it may be sent later, and the cell goes on: what it shows must be as it is now, in the order in which it lies in memory
+        buffers = [memoryview(each).tobytes(order="A") for each in buffers]
         journal, again = self.queue.of(parent), None
         head: dict[str, Any] = {"op": "event", "message": event}
         if journal is not None:

@@ -170,7 +170,7 @@ def plain_header(header: dict[str, Any]) -> dict[str, Any]:
     """
     plain = {key: value for key, value in header.items() if key != "subshell_id"}
     if hasattr(plain.get("date"), "isoformat"):
-        plain["date"] = plain["date"].isoformat()
+        plain["date"] = plain["date"].isoformat().replace("+00:00", "Z")  # as jupyter_client writes it
     return plain
 
 
