@@ -6,6 +6,7 @@ import os
 import sys
 import uuid
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry import errors
@@ -22,20 +23,40 @@ from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.placeholder import describe
+from cellferry.parcels.shell_parts import GONE, Key
+from cellferry.parcels.shell_state import SHELL
 from cellferry.screen import Cell, Host
 
 _MOST_TRIES = 200
 
 
-def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Container[str]) -> Parcel:
+@dataclass
+class Beside:
+    """What goes along with the values of every cell: states of modules, entries of the shell (``parcels.shell_state``).
+
+    ``left``: entries that cannot travel, and why.
+    """
+
+    ambient: Mapping[str, Any] = field(default_factory=dict)
+    shell: dict[Key, Any] = field(default_factory=dict)
+    left: dict[Key, Exception] = field(default_factory=dict)
+
+    def roots(self) -> dict[str, Any]:
+        """Those that there are, by the names under which they travel."""
+        found: dict[str, Any] = {AMBIENT: self.ambient, SHELL: self.travelling()}
+        return {name: value for name, value in found.items() if value}
+
+    def travelling(self) -> dict[Key, Any]:
+        return {key: value for key, value in self.shell.items() if key not in self.left}
+
+
+def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -> Parcel:
     """Everything the cell needs of the heap's namespace; called by ``journey`` and for an estimate.
 
     Raises CannotTravel, with the path to the culprit, before anything is sent.
     """
     namespace = heap.namespace
-    roots = {**needs.hints, **needs.roots}
-    if ambient:
-        roots[AMBIENT] = ambient
+    roots = {**needs.hints, **needs.roots, **beside.roots()}
     dropped = heap.sweep()
     skip: frozenset[int] = frozenset()
     left_out: set[str] = set()
@@ -48,7 +69,12 @@ def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Conta
             return pack(heap, dict(roots), plan, dropped)
         except RootFailed as failed:
             if failed.name == AMBIENT:
-                roots[AMBIENT] = plain_states(ambient)
+                roots[AMBIENT] = plain_states(beside.ambient)
+                continue
+            if failed.name == SHELL:
+                beside.left.update(_that_stay(beside.travelling(), namespace) or dict.fromkeys(beside.travelling(), failed.reason))
+                roots.pop(SHELL)
+                roots.update(beside.roots())
                 continue
             if failed.name in needs.roots or failed.name not in needs.hints:
                 raise _culprit(failed, namespace) from failed.reason
@@ -57,6 +83,18 @@ def pack_all(needs: Needs, heap: Heap, ambient: Mapping[str, Any], hidden: Conta
         except StateFailed as failed:
             skip |= failed.oids
     raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
+
+
+def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Key, Exception]:
+    """Which entries of the shell cannot travel, each tried by itself."""
+    found: dict[Key, Exception] = {}
+    for key, value in entries.items():
+        if value is not GONE:
+            try:
+                pack(Heap(namespace), {SHELL: value}, PackPlan(tolerate=True))
+            except RootFailed as failed:
+                found[key] = failed.reason
+    return found
 
 
 def refuse_secrets(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs
 from cellferry.again import Again
-from cellferry.baggage import frame_of, pack_all, refuse_secrets
+from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
@@ -28,6 +28,7 @@ from cellferry.capture.request import OPTIONS, Command, check_supported, parse_c
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
+from cellferry.everywhere import Everywhere
 from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
@@ -43,6 +44,7 @@ from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import Parcel, settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+from cellferry.parcels.shell_state import SHELL, advice
 from cellferry.screen import Cell, Host
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class Session:
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self.everywhere = Everywhere(config, namespace, host)
         self._again = Again(config, self.fleet, host.screen, self.down)
         self.failed_remotely = False
 
@@ -104,8 +107,9 @@ class Session:
             self.forget(known)
             known.link.tell_loss()
             known = None
-        ambient = (known.ambient if known else Ambient()).changed()
-        parcel = pack_all(needs, known.heap if known else Heap(self.namespace), ambient, self.host.hidden)
+        states = (known.ambient, known.shell) if known else (Ambient(), self.everywhere.shell_state())
+        beside = Beside(states[0].changed(), states[1].outgoing())
+        parcel = pack_all(needs, known.heap if known else Heap(self.namespace), beside, self.host.hidden)
         heap = known.heap if known else None
         secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self.namespace, self.host)
         packages = self._packages_for(request, flow, parcel)
@@ -116,11 +120,14 @@ class Session:
             accounts.top_up(self.fleet, known.worker, request, self.host.screen.note)
         there = known or self._arrive(request)
         self._again.found(there.worker)
+        self.everywhere.catch_up(there)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
-            parcel = pack_all(needs, there.heap, ambient, self.host.hidden)
+            parcel = pack_all(needs, there.heap, beside, self.host.hidden)
+        if beside.left:
+            self.host.screen.note(advice(beside.left))
         clock.append(time.perf_counter())
         try:
-            return self._there_and_back(there, request, cell, flow, parcel, ambient, clock, packages, secrets)
+            return self._there_and_back(there, request, cell, flow, parcel, beside, clock, packages, secrets)
         except (RemoteError, errors.PreflightError, errors.BudgetError, errors.DiskFull):
             if not there.link.agreed:
                 self.forget(there)
@@ -132,7 +139,7 @@ class Session:
             raise
 
     def _there_and_back(
-        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, ambient: dict[str, Any],
+        self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, beside: Beside,
         clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
     ) -> CellReport:  # fmt: skip
         started_ns, watch = time.time_ns(), Stopwatch()
@@ -152,8 +159,9 @@ class Session:
                 if packages and building is not None:
                     packages.wait(building, self.host.screen.progress)
                 return runs.let_go(self, there, frame["run"])
-            there.ambient.agree(ambient)
-            there.names |= {name for name in parcel.roots if name != AMBIENT}
+            there.ambient.agree(beside.ambient)
+            there.shell.agree(beside.shell, beside.left)
+            there.names |= {name for name in parcel.roots if not name.startswith("\x00")}
             parcel.sealed(there.heap)
             clock.append(time.perf_counter())
             if packages and building is not None:
@@ -212,7 +220,7 @@ class Session:
             config.file_limit, self.host.screen, config.artifact_store, inspect=kind_of_secret,
             data_only=config.trust == "data",
         )  # fmt: skip
-        there = There(worker, link, files, SourceSync(local_modules))
+        there = There(worker, link, files, SourceSync(local_modules), shell=self.everywhere.shell_state())
         link.open()
         if worker.id in self.fleet.left:
             there.kept |= link.names
@@ -262,6 +270,8 @@ class Session:
         result = roots.pop(RESULT, None)
         self.host.future_flags(frame["flags"])
         there.ambient.receive(roots.pop(AMBIENT, {}))
+        failed = advice(there.shell.receive(roots.pop(SHELL, {})), "here")
+        notes += [failed] if failed else []
         namespace.update(roots)
         there.names |= set(roots)
         there.kept |= set(frame["kept"])
@@ -297,11 +307,15 @@ class Session:
     def _estimate(self, needs: Needs, known: There | None, request: CellRequest, flow: Flow) -> CellReport:
         """What would be shipped, without starting, sending or running anything."""
         heap = known.heap if known is not None and known.link.lost is None else Heap(self.namespace)
-        parcel = pack_all(needs, heap, {}, self.host.hidden)
+        parcel = pack_all(needs, heap, Beside(), self.host.hidden)
         rows = shipped_rows(parcel, heap, self.namespace)
         packages = self._packages_for(request, flow, parcel, trial=True)
         name = known.worker.name if known else ""
         return CellReport(worker=name, status="ok", shipped=rows, packages=packages.planned() if packages else ())
+
+    def run_everywhere(self, cell: Cell, here: Callable[[], None]) -> None:
+        """Run the cell here, by ``here``, on every worker that there is, and on each that starts later, in order."""
+        self.everywhere.run(cell, here, self._there)
 
     def needs_fetch(self, source: str) -> list[str]:
         """Names of placeholders that a local cell would read; called before every local cell."""

@@ -68,6 +68,8 @@ class CellRequest:
     meanwhile: bool = False
     """Run on this machine while the one that was asked for is still being found."""
     estimate: bool = False
+    everywhere: bool = False
+    """Run here, and on every worker of the notebook, now and whenever one starts."""
     retry: int = 0
     """How often the cell is run again when its worker dies under it."""
     checkpoint_s: float | None = None

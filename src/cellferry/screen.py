@@ -35,6 +35,9 @@ class Screen(Protocol):
     def note(self, text: str) -> None:
         """Show one short line from cellferry itself under the cell."""
 
+    def show_text(self, text: str) -> None:
+        """Show text as the cell's standard error would be shown, its colours kept."""
+
     def progress(self, text: str) -> None:
         """Show ``text`` in the one line that tells how far a transfer is, in place of what stood there; "": take it away."""
 

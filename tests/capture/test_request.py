@@ -188,10 +188,16 @@ def test_any_line_parses_or_is_a_request_error(line: str) -> None:
             assert error.what and error.advice
 
 
-@given(st.lists(st.sampled_from([o.example for o in grammar.OPTIONS.values()]), unique=True))
+@given(st.lists(st.sampled_from([o.example for o in grammar.OPTIONS.values() if o.name != "everywhere"]), unique=True))
 def test_order_and_quoting_of_words_do_not_matter(words: list[str]) -> None:
     first, second = parse_request(" ".join(words)), parse_request(shlex.join(reversed(words)))
     assert dataclasses.replace(first, line="") == dataclasses.replace(second, line="")
+
+
+def test_everywhere_stands_alone() -> None:
+    assert parse_request("everywhere").everywhere and not parse_request("").everywhere
+    with pytest.raises(BadValue, match="stands alone"):
+        parse_request("everywhere name=train")
 
 
 @given(st.integers(1, 10**6), st.sampled_from("KMGT"), st.sampled_from(["", "B", "iB", "b"]))

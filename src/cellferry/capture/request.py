@@ -171,6 +171,7 @@ OPTIONS: Mapping[str, Option] = MappingProxyType({o.name: o for o in (
     Option("on_disconnect", "the notebook is gone while the cell runs: `keep` lets it go on, `stop` interrupts it",
            "on_disconnect=stop", _as("on_disconnect", lambda text: _one_of(text, ON_DISCONNECT))),
     Option("meanwhile", "run on this machine until the one that is asked for has been found", "meanwhile", None),
+    Option("everywhere", "run here and on every worker of this notebook, now and whenever one starts", "everywhere", None),
     Option("estimate", "show offers, price and what would be shipped; run nothing", "estimate", None),
 )})
 
@@ -192,6 +193,7 @@ COMMANDS: Mapping[str, CommandForm] = MappingProxyType({c.name: c for c in (
     CommandForm("fetch", "bring values home that stayed on the worker", "%remote fetch model", least=1, most=1000),
     CommandForm("put", "send a file to the worker", "%remote put data.csv", least=1, most=1000),
     CommandForm("get", "bring a file home", "%remote get model.pt", least=1, most=1000),
+    CommandForm("everywhere", "the cells that run on every worker; drop one, or `all`", "%remote everywhere drop 1", most=2),
     CommandForm("env", "the packages here and on the worker", "%remote env"),
     CommandForm("doctor", "check this installation", "%remote doctor"),
 )})
@@ -251,6 +253,8 @@ def _request(words: Iterable[str], line: str, door: str = "%%remote") -> CellReq
         seen.add(name)
         for key, read in _value(option, equals, value, door).items():
             (hardware if key in _HARDWARE else fields)[key] = read
+    if "everywhere" in seen and len(seen) > 1:
+        raise BadValue("`everywhere` stands alone: the cell runs here and on whatever workers there are.", f"{door} everywhere")
     request = CellRequest(**fields)  # type: ignore[arg-type]
     return replace(request, hardware=Hardware(**hardware)) if hardware else request  # type: ignore[arg-type]
 

@@ -22,6 +22,7 @@ from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import settle, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
+from cellferry.parcels.shell_state import SHELL, ShellState, advice
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
@@ -54,6 +55,8 @@ class Cells:
         self.heap = Heap(self.shell.user_ns)
         self.files = WorkFiles(folder / "work")
         self.ambient = Ambient()
+        self.shell_state = ShellState(self.shell)
+        self.shell_state.agree(link.door.shell_entries, link.door.shell_entries)
         self.worker = ""
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
@@ -99,6 +102,9 @@ class Cells:
             return
         namespace = self.shell.user_ns
         self.ambient.receive(arrived.roots.pop(AMBIENT, {}), meta["imports"])
+        failed = advice(self.shell_state.enter(arrived.roots.pop(SHELL, {})))
+        if failed:
+            self.link.send({"op": "say", "text": failed}, event=True)
         for name in meta["unbind"]:
             namespace.pop(name, None)
         namespace.update(arrived.roots)
@@ -110,7 +116,10 @@ class Cells:
         started = time.perf_counter()
         reply: dict[str, Any] = {}
         try:
+            own = self._shell_as_it_is() if meta.get("everywhere") else None
             reply = door.masking.whole(await self._execute(meta))
+            if own is not None:
+                door.shell_set_up(own.changed())
         finally:
             door.masking.end()
             door.show_rest()
@@ -122,6 +131,12 @@ class Cells:
         self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given, left=meta.get("left")))
         door.over(journal)
         door.set_busy(None)
+
+    def _shell_as_it_is(self) -> ShellState:
+        """A view of the shell from now on."""
+        made = ShellState(self.shell)
+        made.agree(made.changed())
+        return made
 
     def _unpack(
         self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
@@ -211,6 +226,10 @@ class Cells:
         if ambient:
             roots[AMBIENT] = ambient
         self.ambient.agree(ambient)
+        shell = {} if meta.get("detach") or self.data_only else self.shell_state.changed()
+        if shell:
+            roots[SHELL] = shell
+            self.shell_state.agree(shell)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         limited = self.link.door.why_limited(reply.get("ename") == "KeyboardInterrupt")
         done.frame = {
@@ -251,7 +270,7 @@ class Cells:
 
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
         if self.data_only:
-            roots = {name: value for name, value in load.roots.items() if name != AMBIENT}
+            roots = {name: value for name, value in load.roots.items() if name not in (AMBIENT, SHELL)}
             plain = PlainLoad(roots, load.given, load.limit, load.without)
             buffers = pack_plain(self.heap, plain)
             self.link.send({**frame, "stayed": plain.stayed, "lost": plain.lost}, buffers)
@@ -259,6 +278,9 @@ class Cells:
         parcel = pack_home(self.heap, load)
         self._send_parcel({**frame, "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost}, parcel)
         self.last = (frame, load, parcel)
+        if load.entries:
+            self.shell_state.agree({}, load.entries)
+            self.link.send({"op": "say", "text": advice(load.entries, "here")}, event=True)
 
     def again(self, stay: dict[str, str]) -> None:
         """The client could not make some of the values: send the rest once more. The empty name: what had changed."""

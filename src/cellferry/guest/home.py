@@ -11,6 +11,8 @@ from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.pickler import is_bound
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, quick_size
+from cellferry.parcels.shell_parts import Key
+from cellferry.parcels.shell_state import SHELL
 
 _MOST_TRIES = 50
 
@@ -66,10 +68,21 @@ class Load:
     stayed: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     skip: frozenset[int] = frozenset()
+    entries: dict[Key, Exception] = field(default_factory=dict)
+    """Entries of the shell that cannot travel, and why."""
 
     def stay(self, name: str, reason: str) -> None:
         """The root ``name`` becomes a placeholder."""
         self.stuck[id(self.roots[name])] = self.stayed[name] = reason
+
+    def leave_entries(self, heap: Heap) -> None:
+        """Take out of the shell's entries those that cannot travel; all, if each can by itself."""
+        entries = self.roots.pop(SHELL)
+        found = {key: why for key, value in entries.items() if (why := _why_not(heap, value)) is not None}
+        self.entries |= found or dict.fromkeys(entries, RuntimeError("it cannot be packed"))
+        rest = {key: value for key, value in entries.items() if key not in self.entries}
+        if rest:
+            self.roots[SHELL] = rest
 
     def give_up(self, heap: Heap, oids: frozenset[int]) -> None:
         """What changed of these known objects is not sent."""
@@ -95,6 +108,9 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
             if failed.name == AMBIENT:
                 load.roots[AMBIENT] = plain_states(load.roots[AMBIENT])
                 continue
+            if failed.name == SHELL:
+                load.leave_entries(heap)
+                continue
             load.stay(failed.name, _reason(failed.reason))
             continue
         except StateFailed as failed:
@@ -104,7 +120,7 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
         large = [
             n
             for n, size in parcel.sizes.items()
-            if limit is not None and size > limit and id(load.roots[n]) not in stuck and n != AMBIENT
+            if limit is not None and size > limit and id(load.roots[n]) not in stuck and n not in (AMBIENT, SHELL)
         ]
         if not large:
             return parcel
@@ -121,6 +137,14 @@ def _stuck_at_sight(heap: Heap, load: Load) -> None:
             load.stay(name, BOUND_TO_PROCESS)
         elif load.limit is not None and quick_size(value) > load.limit and not isinstance(value, (str, bytes)):
             load.stay(name, "")
+
+
+def _why_not(heap: Heap, value: Any) -> Exception | None:
+    try:
+        pack(Heap(heap.namespace), {SHELL: value}, PackPlan(going_home=True, tolerate=True))
+    except RootFailed as failed:
+        return failed.reason
+    return None
 
 
 def _reason(exc: Exception) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellferry.guest.masking import Masking
 from cellferry.guest.queue import Queue
+from cellferry.guest.set_up import SharedShell
 
 if TYPE_CHECKING:
     from cellferry.guest.door import Link
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 _MESSAGE = ("header", "parent_header", "metadata", "content", "msg_type")
 
 
-class Showing:
+class Showing(SharedShell):
     """What a ``Door`` does with outputs. Called from every thread."""
 
     masking: Masking
     queue: Queue
-    links: list[Link]
     _last_stream: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
 
     def emit(self, message: dict[str, Any], buffers: list[Any]) -> None:

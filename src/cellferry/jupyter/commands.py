@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cellferry.errors import BadValue
 from cellferry.fleet.states import seller
 from cellferry.journey import Command, parse_command
 from cellferry.jupyter import detached, purchases
@@ -73,6 +74,35 @@ def _env(magics: RemoteMagics, _command: Command) -> Table:
     return Table(magics.session.env(), _ENV_COLUMNS, "nothing is installed")
 
 
+def _everywhere(magics: RemoteMagics, command: Command) -> Table:
+    cells = magics.session.everywhere
+    rows: Any = list(enumerate(cells.cells.values(), 1))
+    if command.args:
+        rows = _dropped(magics, command.args)
+    return Table(rows, _EVERYWHERE_COLUMNS if not command.args else _EVERYWHERE_COLUMNS[:3], "no cell runs everywhere")
+
+
+def _dropped(magics: RemoteMagics, args: tuple[str, ...]) -> list[Any]:
+    """What ``%remote everywhere drop N|all`` has forgotten."""
+    cells = magics.session.everywhere
+    which = args[1] if len(args) == 2 and args[0] == "drop" else ""
+    try:
+        if which != "all" and not which.isdigit():
+            raise LookupError(which)
+        return list(enumerate(cells.drop(None if which == "all" else int(which)), 1))
+    except LookupError:
+        there = f"there are {len(cells.cells)}" if cells.cells else "there is none"
+        raise BadValue(f"`{' '.join(args)}` names no cell that runs everywhere; {there}.", "%remote everywhere lists them; then "
+                       "%remote everywhere drop 1, or drop all") from None
+
+
+_EVERYWHERE_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
+    ("", lambda row: str(row[0])),
+    ("cell", lambda row: f"In[{row[1].cell.number}]"),
+    ("begins with", lambda row: next((line for line in row[1].cell.source.splitlines() if line.strip()), "")[:60]),
+    ("ran on", lambda row: ", ".join(f"{name} ({failed})" if failed else name for name, failed in row[1].ran_on.items()) or "here alone"),
+]
+
 _ENV_COLUMNS: list[tuple[str, Callable[[Any], str]]] = [
     ("package", lambda row: row.name),
     ("here", lambda row: row.here),
@@ -90,6 +120,7 @@ _COMMANDS: dict[str, Callable[[RemoteMagics, Command], Any]] = {
     "fetch": _fetch,
     "put": _put,
     "get": _get,
+    "everywhere": _everywhere,
     "env": _env,
     "offers": purchases.offers,
     "up": purchases.up,

@@ -57,6 +57,22 @@ def as_shown_already(shell: Any, error: BaseException) -> None:
     shell.showtraceback = once
 
 
+def as_debugged_there(shell: Any, error: BaseException) -> None:
+    """After ``%pdb`` the worker has opened its debugger where the cell failed: none is opened here, in frames of ours."""
+    show = shell.showtraceback
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        shell.showtraceback = show
+        wanted = shell.call_pdb
+        try:
+            shell.call_pdb = wanted and sys.exc_info()[1] is not error
+            show(*args, **kwargs)
+        finally:
+            shell.call_pdb = wanted
+
+    shell.showtraceback = once
+
+
 def as_advice(error: BaseException) -> None:
     """Make IPython show this error of cellferry (or an interrupt) by its message alone, without our own frames."""
     lines = message_lines(error)

@@ -11,10 +11,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class
 
 from cellferry.errors import CellferryError, CellSyntaxError, WorkerError
 from cellferry.jupyter import failures, left
+from cellferry.jupyter.here import run_here
 from cellferry.jupyter.host import ShellHost
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def unload(shell: InteractiveShell) -> None:
     shell.events.unregister("pre_run_cell", magics.before_cell)
     registered = shell.magics_manager.magics
     registered["line"].pop("remote", None)
-    registered["cell"].pop("remote", None)
+    for name in ("remote", "everywhere"):
+        registered["cell"].pop(name, None)
     magics.close()
 
 
@@ -139,6 +141,11 @@ class RemoteMagics(Magics):
             failures.as_advice(error)
             raise
 
+    @cell_magic
+    def everywhere(self, line: str, cell: str) -> Any:
+        """Run a cell here and on every worker of this notebook, now and whenever one starts; as ``%%remote everywhere``."""
+        return self._shell.run_cell_magic("remote", f"everywhere {line}".rstrip(), cell)
+
     def run(self, line: str, body: str) -> Any:
         """Run ``body`` on the worker that ``line`` asks for; errors are made to look as the user expects."""
         request = read_request(line)
@@ -147,6 +154,8 @@ class RemoteMagics(Magics):
 
         host = self.host
         cell = Cell(body, host.lines_above(body), host.number, host.cell_id)
+        if request.everywhere:
+            return session.run_everywhere(cell, lambda: run_here(self._shell, cell))
         self._last_line = line
         self.last_report = None
         try:
@@ -203,6 +212,8 @@ class RemoteMagics(Magics):
         failures.as_the_users(error)
         if not error.traceback:
             failures.as_shown_already(self._shell, error)
+        elif self._shell.call_pdb:
+            failures.as_debugged_there(self._shell, error)
         return error
 
     def tell_offers(self, cell: str = "") -> None:

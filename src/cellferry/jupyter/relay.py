@@ -147,6 +147,10 @@ class KernelScreen:
         # in small steps: on a machine that is too busy to let us run, the other process was kept waiting as well
         return any(self._ending.wait(LEAVING_S / LEAVING_STEPS) for _ in range(LEAVING_STEPS))
 
+    def show_text(self, text: str) -> None:
+        """See ``screen.Screen``."""
+        print(text, end="", file=sys.stderr, flush=True)
+
     def note(self, text: str) -> None:
         """See ``screen.Screen``."""
         self._show(_note(text))
@@ -270,6 +274,10 @@ class TerminalScreen:
     def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
         """A terminal cannot change what it has shown."""
         return None
+
+    def show_text(self, text: str) -> None:
+        """See ``screen.Screen``."""
+        print(text, end="", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """See ``screen.Screen``."""

@@ -12,6 +12,7 @@ from cellferry.link.sources import SourceSync
 from cellferry.model import Worker
 from cellferry.parcels.ambient import Ambient
 from cellferry.parcels.heap import Heap
+from cellferry.parcels.shell_state import ShellState
 
 SourceOf = Callable[[str], tuple[int, str] | None]
 """Number and text of the notebook cell that was compiled under a file name; None if it was no cell."""
@@ -27,6 +28,7 @@ class There:
     sources: SourceSync
     names: set[str] = field(default_factory=set)
     ambient: Ambient = field(default_factory=Ambient)
+    shell: ShellState = field(default_factory=lambda: ShellState(None))
     kept: set[str] = field(default_factory=set)
     """Names that cells bound there and ``returns=`` left there: later cells on this worker find them."""
 

@@ -100,7 +100,9 @@ def quick_size(value: Any) -> int:
         if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "memory_usage"):
             usage = value.memory_usage(deep=False)
             return int(usage if isinstance(usage, int) else usage.sum())
-        size = getattr(value, "nbytes", 0)
+        if not hasattr(type(value), "nbytes"):  # an object that makes up attributes when asked is not asked
+            return 0
+        size = value.nbytes
         return size if isinstance(size, int) else 0
     except Exception:
         return 0

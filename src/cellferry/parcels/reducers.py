@@ -135,6 +135,13 @@ def _shell(packer: Packer, shell: Any) -> Reduced:
     return rebuild.current_shell, ()
 
 
+def _magics(packer: Packer, magics: Any) -> Reduced:
+    """What the notebook's own class of magics holds, without the settings of this process's application."""
+    state = magics.__getstate__()
+    values = {name: value for name, value in state["_trait_values"].items() if name not in ("config", "log")}
+    return copyreg.__newobj__, (type(magics),), {**state, "_trait_values": values}  # type: ignore[attr-defined, unused-ignore]
+
+
 def _new_type(packer: Packer, made: Any) -> Reduced:
     if by_cloudpickle._lookup_module_and_qualname(made) is not None:
         return packer.default(made)
@@ -301,6 +308,7 @@ _BY_BASE: dict[str, Reducer] = {
     "_io._IOBase": _file,
     "ipykernel.iostream.OutStream": _file,
     "IPython.core.interactiveshell.InteractiveShell": _shell,
+    "IPython.core.magic.Magics": _magics,
     "ipywidgets.widgets.widget.Widget": _bound("it is a widget, alive in that process"),
     "threading.Thread": _BY_NAME["threading.Thread"],
     "multiprocessing.pool.Pool": _bound("it is a pool of workers of this process"),
