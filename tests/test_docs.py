@@ -172,7 +172,7 @@ def test_the_words_on_the_wire_are_the_ones_in_the_code() -> None:
     for room in ("link", "guest", "parcels", "worker"):
         for path in (SOURCE / room).glob("*.py"):
             said |= set(re.findall(r'"op": "(\w+)"', path.read_text()))
-    elsewhere = {"ready", "state", "closed", "packages"}  # on the control socket; put into the link's own queue
+    elsewhere = {"ready", "state", "stop", "closed", "look", "packages"}  # on the control socket; put into the link's own queue
     table = [row for row in rows(ROOT / "docs/design/architecture.md") if len(row) == 4]
     told = {word for row in table for cell in (row[0], row[2]) for word in re.findall(r"`(\w+)`", cell)}
     assert told == said - elsewhere

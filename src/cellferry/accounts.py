@@ -24,7 +24,7 @@ from cellferry.fleet.clock import Stopwatch, now_for
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import candidates
 from cellferry.link.reports import end_of_worker
-from cellferry.link.session import Returned
+from cellferry.link.returned import Returned
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Offer, Worker
 from cellferry.placement.fit import Asked

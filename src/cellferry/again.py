@@ -21,7 +21,7 @@ from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import RENEW_S, Kept, result_order
-from cellferry.link.session import Returned
+from cellferry.link.returned import Returned
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Worker
 from cellferry.screen import Cell, Screen

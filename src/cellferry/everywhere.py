@@ -8,6 +8,7 @@ notebook's value counts. A worker that appears later, or a kernel that takes ano
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ class Everywhere:
         self._done: dict[Kernel, dict[str, int]] = {}
         self._entries: set[Key] = set()
         self._versions = 0
+        self.held: Callable[[Callable[[], object]], AbstractContextManager[None]] = lambda _wake: nullcontext()
+        """See ``presses.Presses.held``."""
 
     def shell_state(self) -> ShellState:
         """A new view of the shell that takes for granted what the set-up cells do on both sides."""
@@ -161,9 +164,11 @@ class Everywhere:
             there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), ())
             there.sources.send(there.link, flow.imports)
             frame = frame_of(apart, request, cell, flow, parcel, given, self._host, self._namespace, self._config)
+            link.pressed = there.link.pressed
             link.run({**frame, "stdin": False, "everywhere": True}, parcel)
             parcel.sealed(link.heap)
-            returned = _wait(link, Unpacking(self._namespace, worker=there.worker.name))
+            with self.held(link.wake):
+                returned = _wait(link, Unpacking(self._namespace, worker=there.worker.name))
             link.tell({"op": "claimed", "run": frame["run"]})
             return dict(returned["reply"])
         finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cellferry import accounts, errands, errors, runs
+from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
 from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
@@ -34,18 +34,20 @@ from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
 from cellferry.link.files import FileSync
 from cellferry.link.redial import When
-from cellferry.link.reports import RESULT, RemoteError, cell_report, shipped_rows
-from cellferry.link.session import KernelLink, Returned
+from cellferry.link.reports import RemoteError, cell_report, shipped_rows
+from cellferry.link.returned import Returned
+from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Message, PackageRow, Worker, WorkerId
-from cellferry.parcels.ambient import AMBIENT, Ambient
+from cellferry.parcels.ambient import Ambient
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.parcel import Parcel, settle
-from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
-from cellferry.parcels.shell_state import SHELL, advice
+from cellferry.parcels.parcel import Parcel
+from cellferry.parcels.shell_state import advice
+from cellferry.presses import ESCAPE, Presses
 from cellferry.screen import Cell, Host
+from cellferry.settling import take_home
 
 if TYPE_CHECKING:
     from cellferry.packages import Packages
@@ -82,6 +84,8 @@ class Session:
         self._deaths: dict[WorkerId, int] = {}
         self.everywhere = Everywhere(config, namespace, host)
         self._again = Again(config, self.fleet, host.screen, self.down)
+        self._presses = Presses()
+        self.everywhere.held = lambda wake: self._presses.held(wake)
         self.failed_remotely = False
 
     @accounts.on_the_board
@@ -92,7 +96,16 @@ class Session:
         RemoteError for the cell's own exception after what it had bound came home.
         """
         check_supported(request)
-        return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+        with self._counting():
+            return self._again.run(accounts.with_packages(request, self.config), cell, self._once)
+
+    def _pressed(self) -> bool:
+        return self._presses.take()
+
+    def _counting(self) -> Presses:
+        """Interrupts are counted from now on, see ``presses``."""
+        self._presses = Presses()
+        return self._presses
 
     def _once(self, request: CellRequest, cell: Cell) -> CellReport:
         clock = self.fleet.board.clock()
@@ -109,8 +122,14 @@ class Session:
             known = None
         states = (known.ambient, known.shell) if known else (Ambient(), self.everywhere.shell_state())
         beside = Beside(states[0].changed(), states[1].outgoing())
-        parcel = pack_all(needs, known.heap if known else Heap(self.namespace), beside, self.host.hidden)
         heap = known.heap if known else None
+        before = len(heap.objects) if heap is not None else 0
+        try:
+            parcel = pack_all(needs, Heap(self.namespace) if heap is None else heap, beside, self.host.hidden)
+        except KeyboardInterrupt:
+            if known and len(known.heap.objects) != before:  # in the moment in which they became known
+                self.forget(known)
+            raise
         secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self.namespace, self.host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
@@ -154,26 +173,27 @@ class Session:
         self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
-            sent += there.link.run(frame, parcel)
-            if request.detach:
+            with self._presses.held(there.link.wake):
+                sent += waited.send(self._presses, there, frame, parcel)
                 if packages and building is not None:
-                    packages.wait(building, self.host.screen.progress)
-                return runs.let_go(self, there, frame["run"])
-            there.ambient.agree(beside.ambient)
-            there.shell.agree(beside.shell, beside.left)
-            there.names |= {name for name in parcel.roots if not name.startswith("\x00")}
-            parcel.sealed(there.heap)
-            clock.append(time.perf_counter())
-            if packages and building is not None:
-                packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
-            returned = self._wait(there, request)
-            self._again.look(request, there, returned, frame["run"])
-            self.fleet.board.step("home")
-            if there.link.data_only:  # a module is no data; but the cell says itself what it imports
-                imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
-                returned.take_instead(imported)
-            notes = self._settle(there, returned)
-            there.link.tell({"op": "claimed", "run": frame["run"]})
+                    with self._presses.raising():
+                        packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
+                if request.detach:
+                    return runs.let_go(self, there, frame["run"])
+                there.ambient.agree(beside.ambient)
+                there.shell.agree(beside.shell, beside.left)
+                there.names |= {name for name in parcel.roots if not name.startswith("\x00")}
+                parcel.sealed(there.heap)
+                clock.append(time.perf_counter())
+                context = Unpacking(self.namespace, shell=lambda: getattr(self.host, "shell", None), worker=there.worker.name)
+                returned = waited.home(self.fleet, self.host.screen, there, context, request, frame["run"])
+                self._again.look(request, there, returned, frame["run"])
+                self.fleet.board.step("home")
+                if there.link.data_only:  # a module is no data; but the cell says itself what it imports
+                    imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
+                    returned.take_instead(imported)
+                notes = take_home(there, returned, self.namespace, self.host)
+                there.link.tell({"op": "claimed", "run": frame["run"]})
         finally:
             self._current = None
         load_submodules(flow.imports)
@@ -221,6 +241,7 @@ class Session:
             data_only=config.trust == "data",
         )  # fmt: skip
         there = There(worker, link, files, SourceSync(local_modules), shell=self.everywhere.shell_state())
+        link.pressed, link.asking = self._pressed, lambda: self._presses.raising()
         link.open()
         if worker.id in self.fleet.left:
             there.kept |= link.names
@@ -235,57 +256,6 @@ class Session:
         if isinstance(error, errors.KernelDied):
             self._deaths[worker.id] = generation
         return accounts.spent(error, self.fleet.latest(worker))
-
-    def _wait(self, there: There, request: CellRequest) -> Returned:
-        """The results, however often the user interrupts; a cell that does not listen is ended with its kernel."""
-        context = Unpacking(self.namespace, shell=lambda: getattr(self.host, "shell", None), worker=there.worker.name)
-        interrupts = 0
-        left_to_worker = request.timeout_s is None or there.worker.token
-        deadline = None if left_to_worker else time.monotonic() + (request.timeout_s or 0)
-        while True:
-            try:
-                return there.link.home(context, deadline)
-            except TimeoutError:
-                self.host.screen.note(f"timeout: this cell had {request.timeout_s:g} s; it is interrupted")
-                there.link.interrupt()
-                deadline = None
-            except KeyboardInterrupt:
-                if self.host.screen.leaving():  # a restart of this kernel interrupts first
-                    self.fleet.left.add(there.worker.id)
-                    raise
-                interrupts += 1
-                there.link.interrupted(interrupts)
-
-    def _settle(self, there: There, returned: Returned) -> list[str]:
-        """Give the notebook what came home: objects changed in place, names bound, names deleted."""
-        frame, namespace = returned.frame, self.namespace
-        notes = []
-        for old, new in settle(there.heap, returned.arrived):
-            names = [n for n, v in namespace.items() if v is old]
-            namespace.update(dict.fromkeys(names, new))
-            notes.append(
-                f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object"
-            )
-        roots = dict(returned.arrived.roots)
-        result = roots.pop(RESULT, None)
-        self.host.future_flags(frame["flags"])
-        there.ambient.receive(roots.pop(AMBIENT, {}))
-        failed = advice(there.shell.receive(roots.pop(SHELL, {})), "here")
-        notes += [failed] if failed else []
-        namespace.update(roots)
-        there.names |= set(roots)
-        there.kept |= set(frame["kept"])
-        for name in frame["deleted"]:
-            namespace.pop(name, None)
-            there.names.discard(name)
-        if result is not None:
-            self.host.result(result)
-        notes += [
-            f"{n} stayed on the worker: {why}"
-            for n, why in frame["stayed"].items()
-            if why and n != RESULT and why != BOUND_TO_PROCESS
-        ]
-        return notes + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
 
     def _finish(self, request: CellRequest, returned: Returned, report: CellReport, there: There) -> None:
         reply = returned.frame["reply"]
@@ -323,7 +293,18 @@ class Session:
 
     def fetch(self, names: Sequence[str]) -> None:
         """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
-        errands.fetch(names, self.namespace, list(self._there.values()))
+        all_ = list(self._there.values())
+        with self._counting() as presses, presses.held(lambda: waited.wake(all_)):
+            pressed = waited.twice(presses, self.host.screen, names)
+            for each in all_:
+                each.link.pressed = pressed
+            try:
+                errands.fetch(names, self.namespace, all_)
+            finally:
+                for each in all_:
+                    each.link.pressed = self._pressed
+                    if each.link.fetching:  # what was asked for may still be under way
+                        self.forget(each)
 
     def comm(self, message: Message) -> Any:
         """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
@@ -349,13 +330,15 @@ class Session:
     def up(self, request: CellRequest) -> str:
         """Start the worker that a cell with these words would use, or find it there; its name."""
         check_supported(request)
-        return self._arrive(accounts.with_packages(request, self.config)).worker.name
+        with self._counting():
+            return self._arrive(accounts.with_packages(request, self.config)).worker.name
 
     def down(self, name: str | None = None, *, by_hand: bool = False) -> list[Ended]:
         """End one worker, or all; says which ended, and what they came to. ``by_hand``: see ``Fleet.down``."""
-        for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
-            self.forget(there)
-        return self.fleet.down(name, by_hand=by_hand)
+        with self._counting() as presses, presses.held(patience=ESCAPE):  # what is half ended goes on unseen, and may cost money
+            for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
+                self.forget(there)
+            return self.fleet.down(name, by_hand=by_hand)
 
     def get(self, path: str) -> list[str]:
         """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
@@ -369,7 +352,8 @@ class Session:
         """Do something with every worker, one whose connection was cut included."""
         all_ = [self.connect(worker) for worker in self.fleet.workers()]
         try:
-            return act(all_)
+            with self._counting():
+                return act(all_)
         except BaseException as exc:
             for there in all_:
                 if there.link.lost is not None or not isinstance(exc, errors.CellferryError):

@@ -24,7 +24,8 @@ from cellferry.link.reports import RESULT, RemoteError, end_of_worker
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
-from cellferry.screen import Host
+from cellferry.presses import Presses
+from cellferry.screen import Host, Screen
 
 if TYPE_CHECKING:
     from cellferry.link.there import There
@@ -162,35 +163,72 @@ def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
 
 
 def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, Any]:
-    """Show the outputs; the row with which the run ended."""
+    """Show the outputs; the row with which the run ended. An interrupt is the run's: the third in a row ends its kernel. One that
+    waits for its turn is left waiting, and the user leaves. Raises KeyboardInterrupt then, and what ``follow`` says."""
     screen = notebook.host.screen
     show = _Shown(screen.parent(), worker.name)
     interrupts = 0
-    while True:
-        try:
-            for frame in follow.outputs():
-                if frame["op"] == "event":
-                    screen.publish(show.as_ours(frame["message"]))
-                elif frame["op"] == "cut":
-                    screen.note(f"... {frame['messages']} outputs were cut here: a run keeps its first and its last ones ...")
-                elif frame["op"] == "end":
-                    return frame
-        except KeyboardInterrupt:
-            follow.close()
-            if screen.leaving() or not worker.id:
-                raise
-            interrupts += 1
-            _interrupt(worker, hard=interrupts > 2)
+    with Presses() as presses:
+        while True:
+            with presses.held():
+                try:
+                    with presses.raising():
+                        for frame in follow.outputs():
+                            if frame["op"] == "event":
+                                screen.publish(show.as_ours(frame["message"]))
+                            elif frame["op"] == "cut":
+                                screen.note(f"... {frame['messages']} outputs were cut here: a run keeps its first and its last ones ...")
+                            elif frame["op"] == "beat":
+                                _tell_queued(screen, worker, frame)
+                            elif frame["op"] == "end":
+                                screen.progress("")
+                                return frame
+                except KeyboardInterrupt:
+                    follow.close()
+                    if screen.leaving() or not worker.id:
+                        raise
+                    interrupts += 1
+                    _pressed(notebook, worker, follow.run, interrupts)
+
+
+def _tell_queued(screen: Screen, worker: Worker, beat: dict[str, Any]) -> None:
+    queued = beat.get("status") == "queued"
+    screen.progress(f"the run waits for its turn on {worker.name}; an interrupt stops waiting for it here" if queued else "")
+
+
+def _pressed(notebook: Notebook, worker: Worker, run: str, times: int) -> None:
+    """The n-th interrupt of somebody who looks at a run. Raises KeyboardInterrupt where there is nothing to wait for."""
+    screen = notebook.host.screen
+    try:
+        status = _status_of(notebook.fleet, worker, run)
+        if status == "queued":
+            screen.note(f"run {run} still waits for its turn on {worker.name}; {AGAIN} {run}, or drop it: %remote interrupt {run}")
+            raise KeyboardInterrupt
+        if times == 2:
+            screen.note(f"run {run} goes on after an interrupt; a third ends the kernel of {worker.name}, with all that is in it")
+        _interrupt(worker, run, hard=times > 2)
+    except errors.LinkError as error:
+        screen.note(f"the interrupt did not arrive ({error.what}); run {run} goes on; {AGAIN} {run}")
+        raise KeyboardInterrupt from error
+
+
+def _status_of(fleet: Fleet, worker: Worker, run: str) -> str:
+    """How the run is now. Raises LinkError."""
+    rows = WorkerHttp(worker.endpoint).get("runs").get("runs", ())
+    return next((str(row["status"]) for row in rows if row["run"] == run), "")
 
 
 def interrupt(row: RunRow) -> None:
-    """Interrupt the run as the stop button would."""
-    _interrupt(row.worker, hard=False)
+    """Interrupt the run as the stop button would; one that has not begun is dropped."""
+    _interrupt(row.worker, row.run, hard=False)
 
 
-def _interrupt(worker: Worker, *, hard: bool) -> None:
+def _interrupt(worker: Worker, run: str, *, hard: bool) -> None:
     """``hard``: end the kernel, with all that is in it."""
-    WorkerHttp(worker.endpoint).post("kernel/restart" if hard else "kernel/interrupt")
+    if hard:
+        WorkerHttp(worker.endpoint).post("kernel/restart")
+    else:
+        WorkerHttp(worker.endpoint).post("kernel/interrupt", {"run": run})
 
 
 def decided(row: RunRow) -> list[str]:

@@ -18,7 +18,8 @@ import pytest
 
 from cellferry.config import Cellferry
 from cellferry.fleet.fleet import Fleet
-from cellferry.link.session import KernelLink, Returned
+from cellferry.link.returned import Returned
+from cellferry.link.session import KernelLink
 from cellferry.model import CellRequest, Endpoint, Worker
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.packing import PackPlan

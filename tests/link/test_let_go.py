@@ -46,10 +46,11 @@ def test_it_is_let_go_when_its_values_are_there(own: Callable[..., Notebook]) ->
     eventually(lambda: runs(notebook)[sent[0]]["status"] == "ok", "its end")
 
 
+@pytest.mark.parametrize("soon", [{"idle_s": 3.0}, {"grace_s": 3.0}], ids=["idle", "grace"])
 @pytest.mark.parametrize("detach", [False, True])
-def test_what_will_never_have_its_values_is_not_waited_for(own: Callable[..., Notebook], detach: bool) -> None:
-    """Its client is gone for good while they were on their way: the worker may end when it is unused."""
-    notebook = own(idle_s=3.0)
+def test_what_will_never_have_its_values_is_not_waited_for(own: Callable[..., Notebook], detach: bool, soon: dict[str, float]) -> None:
+    """Its client is gone for good while they were on their way: the worker may end when it is unused, or without its notebook."""
+    notebook = own(**soon)
     wire = wire_of(notebook)
     notebook.values["a"] = np.random.default_rng(0).random(4 * MEGABYTE)
     wire.cut_after(8 * MEGABYTE)

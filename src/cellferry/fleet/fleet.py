@@ -81,7 +81,8 @@ class Fleet:
             with self._changed:
                 choice = choose(request, self._entries)
                 if choice.action == "wait":
-                    self._changed.wait()
+                    progress(f"worker {choice.name} is being started by another cell")
+                    self._changed.wait(SETTLE_S)
                     continue
                 entry = self._entries.get(choice.name)
                 if choice.action == "start":
@@ -269,8 +270,6 @@ class Fleet:
 
         return reap(self.purse, self.provider, dict.fromkeys([*set_up(self._config), "demo"]))
 
-    # -- acting ---------------------------------------------------------------------------------------------------
-
     def _meanwhile(self, request: CellRequest, progress: Progress) -> tuple[Worker, bool]:
         wanted = replace(request, meanwhile=False)
         with self._changed:
@@ -283,9 +282,11 @@ class Fleet:
         if choice.action == "reuse":
             return self.acquire(wanted, progress)
         if choice.action == "start":
-            threading.Thread(
-                target=self._start_apart, args=(choice, wanted), name="cellferry-hunt", daemon=True
-            ).start()
+            try:
+                threading.Thread(target=self._start_apart, args=(choice, wanted), name="cellferry-hunt", daemon=True).start()
+            except BaseException:
+                self._entries.pop(choice.name)  # later cells would wait for it
+                raise
         here = CellRequest(providers=("local",), name=f"{choice.name}-meanwhile", env=request.env,
                            environment=request.environment, line=request.line)  # fmt: skip
         return self.acquire(here, progress)

@@ -21,6 +21,7 @@ from jupyter_client.session import Session
 from traitlets import Type, Unicode
 from zmq.eventloop.zmqstream import ZMQStream
 
+from cellferry.guest import forked
 from cellferry.guest.door import Door
 from cellferry.guest.files import WORK
 from cellferry.guest.saying import as_sent
@@ -133,6 +134,8 @@ class GuestKernel(IPythonKernel):
     door: Door | None = None
 
     def _input_request(self, prompt: str, ident: Any, parent: Any, password: bool = False) -> str:
+        if self.door is not None and forked.is_child(self.door):
+            raise EOFError("a forked process has no standard input")
         if self.door is None or not self.door.owns((parent or {}).get("header", {})):
             answer: str = super()._input_request(prompt, ident, parent, password)
             return answer
@@ -197,6 +200,8 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
 
     def showtraceback(*args: Any, running_compiled_code: bool = False, **kwargs: Any) -> None:
         leaving = kwargs.get("exception_only") and isinstance(sys.exc_info()[1], SystemExit)  # IPython's way for these
+        if (running_compiled_code or leaving) and forked.is_child(door) and forked.show_error():
+            return
         door.own_error = running_compiled_code or bool(leaving)
         try:
             with _one_interrupt_less():

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellferry.guest import forked
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
-from cellferry.guest.reserve import refusal
 from cellferry.guest.sources import install_modules, know_cells, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.checkpoint import PLACE, RUNS
@@ -66,6 +66,8 @@ class Cells:
         os.environ[PLACE] = str(folder / RUNS / "none")
         self.without_modules: OSError | None = None
         """Why sources that were sent for the coming cell could not be written."""
+        self.answered = False
+        """Whether the client has got what it waits for, as far as the last job went."""
         self.done: Done | None = None
         """The cell that ended last, until its client has it."""
 
@@ -83,6 +85,10 @@ class Cells:
     ) -> None:  # fmt: skip
         """One cell, from its parcel to its results. ``leaves``/``sums``: those of a bulk parcel, already checked."""
         door = self.link.door
+        if not door.stops.begin(journal.run):
+            door.stops.over(journal.run)
+            return
+        self.answered = False
         door.set_busy(self.link, meta.get("limit_s"))
         journal.began()
         try:
@@ -90,15 +96,12 @@ class Cells:
             if without is not None:
                 raise without
             door.importer.offer(meta.get("offers", ()))
-            door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links)
+            door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links and not door.stops.asked(journal.run))
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
             self.saver = self._saver(meta.get("checkpoint"))
         except (Exception, KeyboardInterrupt) as exc:
-            refused = refusal(exc)
-            self.link.send(refused)
-            journal.end({"status": "refused", "ename": refused["error"], "evalue": refused["what"]})
-            door.over(journal)
-            door.set_busy(None)
+            self.link.refuse(KeyboardInterrupt() if door.stops.asked(journal.run) else exc)
+            self.broke(journal, exc)
             return
         namespace = self.shell.user_ns
         self.ambient.receive(arrived.roots.pop(AMBIENT, {}), meta["imports"])
@@ -117,7 +120,7 @@ class Cells:
         reply: dict[str, Any] = {}
         try:
             own = self._shell_as_it_is() if meta.get("everywhere") else None
-            reply = door.masking.whole(await self._execute(meta))
+            reply = door.masking.whole(await self._execute(meta, journal.run))
             if own is not None:
                 door.shell_set_up(own.changed())
         finally:
@@ -138,6 +141,14 @@ class Cells:
         made.agree(made.changed())
         return made
 
+    def broke(self, journal: Journal, error: BaseException) -> None:
+        """Nothing more will come of the run."""
+        door = self.link.door
+        if not journal.ended:
+            journal.end({"status": "refused", "ename": type(error).__name__, "evalue": getattr(error, "what", str(error))})
+        door.over(journal)
+        door.set_busy(None)
+
     def _unpack(
         self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
     ) -> Any:
@@ -154,22 +165,29 @@ class Cells:
                     self.shell.user_ns[name] = new
         return arrived
 
-    async def _execute(self, meta: dict[str, Any]) -> dict[str, Any]:
+    async def _execute(self, meta: dict[str, Any], run: str) -> dict[str, Any]:
         """``do_execute`` in the frontend's own name: same header, same cell number, so that outputs need no rewriting."""
         kernel, shell = self.kernel, self.shell
         kernel.set_parent([b"cellferry"], meta["parent"])
         shell.execution_count = meta["number"]
         shell._last_traceback = None
         know_cells(shell, meta)
+        interrupted = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
+        stops, reply = self.link.door.stops, interrupted
         kernel.pre_handler_hook()
         try:
-            reply = await kernel.do_execute(
-                code=meta["code"], silent=False, store_history=True, user_expressions={}, allow_stdin=meta["stdin"],
-                cell_meta=meta["parent"].get("metadata") or {}, cell_id=meta.get("cell_id"),
-            )  # fmt: skip
-        except KeyboardInterrupt:  # between the cell's end and ours
-            reply = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
-        finally:
+            try:
+                stops.execute(run)
+                reply = await kernel.do_execute(
+                    code=meta["code"], silent=False, store_history=True, user_expressions={}, allow_stdin=meta["stdin"],
+                    cell_meta=meta["parent"].get("metadata") or {}, cell_id=meta.get("cell_id"),
+                )  # fmt: skip
+            finally:
+                forked.leave(self.link.door, reply)
+                stops.executed()
+                kernel.post_handler_hook()
+        except KeyboardInterrupt:  # between our beginning and the cell's, or between its end and ours
+            stops.executed()
             kernel.post_handler_hook()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -274,6 +292,7 @@ class Cells:
             plain = PlainLoad(roots, load.given, load.limit, load.without)
             buffers = pack_plain(self.heap, plain)
             self.link.send({**frame, "stayed": plain.stayed, "lost": plain.lost}, buffers)
+            self.answered = True
             return
         parcel = pack_home(self.heap, load)
         self._send_parcel({**frame, "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost}, parcel)
@@ -304,6 +323,7 @@ class Cells:
         if parcel.bulk:
             # hashed while the client copies
             self.link.send({"op": "sums"}, [parcel.sums])
+        self.answered = True
         parcel.sealed(self.heap)
 
     def _take_result(self, number: int) -> Any:

@@ -10,31 +10,33 @@ import queue
 import signal
 import socket
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cellferry.guest import forked
 from cellferry.guest.cells import Cells
 from cellferry.guest.files import FileWords
+from cellferry.guest.jobs import Failed, Job, Jobs
 from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
-from cellferry.guest.meeting import agreed, forsaken, join, known, turn_away, wait_for_client
+from cellferry.guest.meeting import wait_for_client
 from cellferry.guest.packages import Importer, Packages
 from cellferry.guest.queue import Queue
+from cellferry.guest.reception import Reception
 from cellferry.guest.reserve import refusal
+from cellferry.guest.room import beyond_the_limit, fullness
 from cellferry.guest.showing import Showing
-from cellferry.parcels import tls
+from cellferry.guest.stops import Stops, Verdict
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.outbox import Again
-from cellferry.parcels.wire import PREAMBLE, Channel, WireClosed
+from cellferry.parcels.wire import WireClosed
 
-Job = Callable[[], Any]
 _WORD_S = 0.1
+NEED_S = 30.0
+"""A client that has been away for so long is not waited for by an import that only it could make possible."""
 
 
 class Link(FileWords):
@@ -76,6 +78,12 @@ class Link(FileWords):
         """Whether its client is there at the moment."""
         return self.channel.attached
 
+    @property
+    def gone_s(self) -> float:
+        """How long its client has been away; 0 while it is there."""
+        since_s = self.channel.broken_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
     def serve(self) -> None:
         """Read until the client says goodbye, or has been gone for too long."""
         try:
@@ -86,8 +94,13 @@ class Link(FileWords):
                     self._handle(handler, meta, buffers)
         except WireClosed:
             pass
+        except Exception as exc:  # no memory for a frame, for one: its client waits
+            with beyond_the_limit():
+                self.refuse(exc)
+            raise
         finally:
-            self.door.forget(self)
+            with beyond_the_limit():
+                self.door.forget(self)
 
     def _handle(self, handler: Any, meta: dict[str, Any], buffers: list[Any]) -> None:
         """A frame that cannot be served is answered, for the client waits; the link goes on."""
@@ -96,7 +109,29 @@ class Link(FileWords):
         except WireClosed:
             raise
         except Exception as exc:
-            self.send(refusal(exc))
+            self.refuse(exc)
+
+    def refuse(self, error: BaseException, stage: str = "values") -> None:
+        """Tell the client, which waits for an answer, that there will be none. ``stage``: what failed, the way of the "values" to
+        the cell or that of its "results"."""
+        self.send({**refusal(error), "stage": stage, "memory": fullness()})
+
+    def _post(self, job: Job) -> None:
+        """A job that answers with ``home``; whatever it raises is the answer otherwise."""
+
+        def answer() -> Any:
+            self.cells.answered = False
+            return job()
+
+        self.door.post(answer, lambda error: None if self.cells.answered else self.refuse(error, "results"))
+
+    def _post_run(self, meta: dict[str, Any], buffers: list[Any], leaves: Any, sums: Any, journal: Journal) -> None:
+        def failed(error: BaseException) -> None:
+            if not self.cells.answered:
+                self.refuse(error, "results")
+            self.cells.broke(journal, error)
+
+        self.door.post(lambda: self.cells.run(meta, buffers, leaves, sums, journal), failed)
 
     def send(self, meta: dict[str, Any], buffers: Any = (), *, event: bool = False, again: Again | None = None) -> None:
         """Send a frame, or keep it for a client that is away. ``event``: an output, which never waits for the network."""
@@ -118,7 +153,7 @@ class Link(FileWords):
         self.stop_after_s = math.inf if meta.get("stop_after_s") is None else float(meta["stop_after_s"])
         journal = self.door.queue.take(self, meta)
         if not meta["parcel"]["bulk"]:
-            self.door.post(lambda: self.cells.run(meta, buffers, None, None, journal))
+            self._post_run(meta, buffers, None, None, journal)
             return
         try:
             self.inbox, self.waiting = Inbox(meta["parcel"]), (meta, buffers, journal)
@@ -142,9 +177,9 @@ class Link(FileWords):
             sums = inbox.check(bytes(buffers[0]))
         except Exception as exc:
             self.door.queue.never(journal)
-            self.send(refusal(exc))
+            self.refuse(exc)
             return
-        self.door.post(lambda: self.cells.run(meta, before, inbox.values, sums, journal))
+        self._post_run(meta, before, inbox.values, sums, journal)
         self.channel.acknowledge()  # who lets its cell go waits for that
 
     def _on_claimed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
@@ -152,29 +187,37 @@ class Link(FileWords):
         self.door.queue.claimed(self, str(meta["run"]))
 
     def _on_fetch(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.door.post(lambda: self.cells.fetch(meta))
+        self._post(lambda: self.cells.fetch(meta))
 
     def _on_pull(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         stream(self.outbox, meta.get("claims", []), self.send)
         self.send({"op": "leaves"})
 
     def _on_again(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.door.post(lambda: self.cells.again(meta["stay"]))
+        self._post(lambda: self.cells.again(meta["stay"]))
 
     def _on_got(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.outbox = []
 
     def _on_interrupt(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.interrupt()
+        run = str(meta.get("run", ""))  # a client of an earlier release means whatever runs
+        self.send({"op": "stopping", "run": run, "how": self.interrupt(run)})
 
-    def interrupt(self) -> None:
-        self.answers.put({"interrupted": True})
-        self.door.interrupt()
+    def interrupt(self, run: str = "") -> Verdict:
+        """Interrupt a run of this client, wherever it is on its way; says what comes of that."""
+        journal = self.door.queue.waiting(run)
+        how = self.door.stops.stop(run, waits=journal is not None) if run else "signal"
+        if how == "signal":
+            self.answers.put({"interrupted": True})
+            self.door.interrupt()
+        elif how == "dropped" and journal is not None:
+            self.door.queue.never(journal)
+        return how
 
     def need(self, name: str) -> bool:
         """Ask the client for the package behind a module, while its cell runs; whether it is here now."""
         self.send({"op": "need", "module": name})
-        while self in self.door.links:
+        while self in self.door.links and self.gone_s < NEED_S:
             try:
                 return self.grown.get(timeout=0.2)
             except queue.Empty:
@@ -193,7 +236,7 @@ class Link(FileWords):
         self.door.post(lambda: self.cells.comm(message))
 
     def _on_modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.door.post(lambda: self.cells.modules(meta, buffers))
+        self.door.post(lambda: self.cells.modules(meta, buffers), self.refuse)
 
 
 class Door(Showing):
@@ -215,21 +258,24 @@ class Door(Showing):
         self.packages = Packages()
         self.importer = Importer()
         self._streams = streams
-        self._control = socket.socket(fileno=control)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
-        self._meeting = threading.Lock()
+        self.control = socket.socket(fileno=control)
+        self.stops = Stops()
+        self._jobs = Jobs()
         settings = json.loads((folder / "worker.json").read_text())
         self.keep_s = float(settings.get("idle_s", 600))
         """How long a link without a client and without a cell is kept."""
-        self._pinned = settings.get("client_cert_pem") if settings.get("transport") == "tls" else None
+        grace_s = settings.get("grace_s")
+        self.grace_s = math.inf if grace_s is None else float(grace_s)
+        """How long the worker outlives its notebook."""
+        pinned = settings.get("client_cert_pem") if settings.get("transport") == "tls" else None
+        self._reception = Reception(self, self.control, pinned)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to take connections; jobs run on ``loop``, which is the kernel's."""
-        self._loop = loop
-        loop.create_task(self._work())
-        threading.Thread(target=self._take, name="cellferry-door", daemon=True).start()
-        self._tell({"op": "ready"})
+        forked.watch(self)
+        self._jobs.open(loop)
+        self._reception.open()
+        self.tell({"op": "ready"})
 
     def serves(self, stream: Any) -> bool:
         return any(stream is known for known in self._streams)
@@ -254,6 +300,8 @@ class Door(Showing):
             try:
                 answer = link.answers.get(timeout=0.2)
             except queue.Empty:
+                if link.gone_s > self.keep_s:
+                    raise EOFError("nobody is there to answer") from None
                 continue
             if answer.get("interrupted"):
                 raise KeyboardInterrupt("Interrupted by user")
@@ -261,10 +309,9 @@ class Door(Showing):
                 raise EOFError
             return str(answer["value"])
 
-    def post(self, job: Job) -> None:
-        """Run ``job`` (plain or returning a coroutine) on the kernel's main thread, after those before it."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._jobs.put_nowait, job)
+    def post(self, job: Job, failed: Failed | None = None) -> None:
+        """Run ``job`` on the kernel's main thread, see ``Jobs``."""
+        self._jobs.post(job, failed)
 
     def set_busy(self, link: Link | None, limit_s: float | None = None) -> None:
         """``link``: whose cell begins, None: it is over. ``limit_s``: how long the worker lets it run."""
@@ -282,6 +329,7 @@ class Door(Showing):
 
     def over(self, journal: Journal) -> None:
         """That run has ended, well or not: the next one may be told that it is its turn."""
+        self.stops.over(journal.run)
         self.queue.over(journal)
 
     def interrupt(self) -> None:
@@ -290,6 +338,17 @@ class Door(Showing):
             os.killpg(os.getpid(), signal.SIGINT)
         else:
             os.kill(os.getpid(), signal.SIGINT)
+
+    def stop(self, run: str) -> None:
+        """Somebody else than its client interrupts a run."""
+        owner = self.queue.owner(run)
+        if owner is not None:
+            owner.send({"op": "stopping", "run": run, "how": owner.interrupt(run)}, event=True)
+        elif (journal := self.queue.waiting(run)) is not None:
+            if (how := self.stops.stop(run, waits=True)) == "signal":
+                self.interrupt()
+            elif how == "dropped":
+                self.queue.never(journal)
 
     def forget(self, link: Link) -> None:
         """The client is gone for good: what it started stays until the lease says otherwise."""
@@ -308,42 +367,19 @@ class Door(Showing):
         if self.queue.left(link):  # its cell has ended and was not fetched, or is about to
             self.post(link.cells.keep)
 
-    async def _work(self) -> None:
-        while True:
-            job = await self._jobs.get()
-            try:
-                result = job()
-                if asyncio.iscoroutine(result):
-                    await result
-            except BaseException:  # one broken job must not end the kernel
-                traceback.print_exc(file=sys.__stderr__)
+    def hear(self, data: bytes) -> None:
+        """A message of the worker. Raises for one that cannot be understood."""
+        message = json.loads(data)
+        if message.get("op") == "packages":
+            self.packages.told(message)
+        elif message.get("op") == "stop":
+            self.stop(str(message["run"]))
+        elif message.get("op") == "say":
+            self._say(message)
 
-    def _take(self) -> None:
-        """Wait for connections from the acceptor; the end of the control socket is the end of the worker."""
-        while True:
-            try:
-                data, fds, _flags, _address = socket.recv_fds(self._control, 4096, 4)
-            except OSError:
-                data, fds = b"", []
-            if not data:
-                os.killpg(os.getpgid(0), signal.SIGKILL)
-            if not fds:
-                self._hear(data)
-            for fd in fds:
-                self._tell({"op": "taken"})  # from here on it ends with this kernel, and not before
-                threading.Thread(
-                    target=self._connect, args=(socket.socket(fileno=fd),), name="cellferry-link", daemon=True
-                ).start()
-
-    def _hear(self, data: bytes) -> None:
-        try:
-            message = json.loads(data)
-            if message.get("op") == "packages":
-                self.packages.told(message)
-            elif message.get("op") == "say":
-                self._say(message)
-        except Exception:  # this thread takes all connections: it must live
-            traceback.print_exc(file=sys.__stderr__)
+    def new_link(self, hello: dict[str, Any]) -> Link:
+        """For a client that is new here."""
+        return Link(self, hello)
 
     def _say(self, message: dict[str, Any]) -> None:
         """A word of the worker to whoever is connected; ``why``: and it interrupts the running cell for that."""
@@ -352,48 +388,12 @@ class Door(Showing):
         for link in list(self.links):
             link.send({"op": "say", "text": str(message["text"])}, event=True)
 
-    def _connect(self, sock: socket.socket) -> None:
-        """A client that is new here, or one that comes back to its link."""
-        try:
-            channel = Channel(tls.taken(sock, PREAMBLE, self.folder, self._pinned))
-            hello = channel.recv()[0]
-            if agreed(hello) is None:
-                turn_away(channel)
-                return
-            with self._meeting:
-                link = self._meet(channel, hello)
-        except (OSError, WireClosed, ValueError, TypeError):
-            sock.close()
-            return
-        if link is not None:
-            self.tell_state()
-            link.serve()
-
-    def _meet(self, channel: Channel, hello: dict[str, Any]) -> Link | None:
-        """The new link for this client; None if it came back to one that it has."""
-        link, attempt = known(self.links, hello), int(hello.get("attempt", 0))
-        if link is not None:
-            if attempt <= link.attempt:
-                channel.close()  # an older attempt than the one that it goes on with
-                return None
-            link.attempt = attempt
-            if not join(link, channel, hello, resumed=True):
-                channel.close()
-                link.channel.close()  # they do not agree about what was sent: next time the client is a new one
-            return None
-        for other in forsaken(self.links, hello):
-            other.channel.close()
-        link = Link(self, hello)
-        join(link, channel, {**hello, "got": 0}, resumed=False)
-        self.links.append(link)
-        return link
-
     def tell_state(self) -> None:
         linked = sum(link.channel.attached for link in self.links)
-        self._tell({"op": "state", "busy": self.busy, "links": linked, "limit_s": self.limit_s})
+        self.tell({"op": "state", "busy": self.busy, "links": linked, "limit_s": self.limit_s})
 
-    def _tell(self, what: dict[str, Any]) -> None:
+    def tell(self, what: dict[str, Any]) -> None:
         try:
-            self._control.send(json.dumps(what).encode())
+            self.control.send(json.dumps(what).encode())
         except OSError:
             pass

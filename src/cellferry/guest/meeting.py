@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -50,14 +51,16 @@ def known(links: Sequence[Link], hello: dict[str, Any]) -> Link | None:
 def forsaken(links: Sequence[Link], hello: dict[str, Any]) -> list[Link]:
     """Links that the same process had before and will not come back to: nothing of them is wanted any more."""
     same = [link for link in links if link.client and link.client == hello.get("client")]
-    return [link for link in same if not link.channel.attached and not link.at_work and not link.channel.waiting]
+    gone = [link for link in same if not link.channel.attached]
+    return [link for link in gone if link.waiting is not None or not (link.at_work or link.channel.waiting)]
 
 
 def wait_for_client(door: Door, link: Link) -> None:
     """Called in the link's own thread when its connection is gone; returns when there is another one.
 
     Meanwhile its cell goes on, or is interrupted if the user wants that. A link that nobody comes back to is closed after
-    the time that the lease gives to an unused worker; then this raises WireClosed.
+    the time that the lease gives to an unused worker, or to one whose notebook is gone where the values of a cell have come only
+    in part; then this raises WireClosed.
     """
     since_s = time.monotonic() if link.channel.broken_s is None else link.channel.broken_s
     interrupt_s, left = since_s + link.stop_after_s, False
@@ -70,7 +73,13 @@ def wait_for_client(door: Door, link: Link) -> None:
         if link.at_work and now_s >= interrupt_s:
             interrupt_s = now_s + _INTERRUPT_AGAIN_S
             link.interrupt()
-        if (not link.at_work or link.waiting is not None) and now_s - since_s > door.keep_s:
+        if now_s - since_s > _kept_s(door, link):
             link.channel.close()
     door.queue.back(link)
     door.tell_state()
+
+
+def _kept_s(door: Door, link: Link) -> float:
+    if link.waiting is not None:
+        return min(door.keep_s, door.grace_s)
+    return math.inf if link.at_work else door.keep_s

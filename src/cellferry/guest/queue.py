@@ -52,6 +52,11 @@ class Queue:
             link.send({"op": "say", "text": _FULL}, event=True)
         return journal
 
+    def waiting(self, run: str) -> Journal | None:
+        """The run of that name, if it has not ended: it waits for its turn, or has it."""
+        with self._lock:
+            return next((each for each in self._waiting if each.run == run and not each.going_home), None)
+
     def of(self, header: dict[str, Any] | None) -> Journal | None:
         """The run whose outputs have this parent."""
         return self._journals.get(str((header or {}).get("msg_id", "")))
@@ -104,8 +109,10 @@ class Queue:
             journal.orphan(False)
 
     def left(self, link: Link) -> bool:
-        """Its client is gone: what it asked for and did not get belongs to nobody. Whether there is anything."""
-        mine = self._of(link)
+        """Its client is gone: what it asked for and did not get belongs to nobody. Whether there is anything. A run whose values
+        have not all come is none: it cannot run without its client."""
+        uploading = link.waiting[2] if link.waiting is not None else None
+        mine = [journal for journal in self._of(link) if journal is not uploading]
         for journal in mine:
             journal.orphan()
         return bool(mine)

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from cellferry.errors import BudgetSpent, CellferryError, SpotTaken
-from cellferry.link.session import Returned
+from cellferry.link.returned import Returned
 from cellferry.link.there import There
 from cellferry.model import CellReport, Shipped
 from cellferry.parcels.heap import Heap

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from cellferry.errors import LinkError, ParcelError, RunGone, WorkerLost
 from cellferry.link.checkpoints import UNTOLD
 from cellferry.link.dial import dial
-from cellferry.link.session import Returned
+from cellferry.link.returned import Returned
 from cellferry.model import Endpoint
 from cellferry.parcels.bulk import Inbox
 from cellferry.parcels.context import Unpacking
@@ -90,9 +90,10 @@ class Follower:
 
     def claim(self, by: str) -> None:
         """Tell the worker that its results are with the notebook ``by``: it does not keep them any longer."""
-        channel = self._open()
-        channel.send({"op": "claimed", "run": self.run, "by": by})
-        channel.recv()
+        with suppress(WireClosed, LinkError):  # then it keeps them in vain, until it ends
+            channel = self._open()
+            channel.send({"op": "claimed", "run": self.run, "by": by})
+            channel.recv()
 
     def close(self) -> None:
         """Leave; the run goes on. From any thread."""
@@ -173,6 +174,9 @@ class _FileStream:
 
     def recv_into(self, target: memoryview) -> int:
         return self._file.readinto(target)  # type: ignore[attr-defined, no-any-return]
+
+    def abandon(self) -> None:
+        self._file.close()
 
     def close(self) -> None:
         self._file.close()

@@ -7,46 +7,36 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from cellferry.errors import LinkError, WorkerLost
+from cellferry.link.copying import copy_home, copy_out
 from cellferry.link.dial import dial
-from cellferry.link.http import WorkerHttp
+from cellferry.link.pressing import Pressing
 from cellferry.link.redial import Alive, Redial
-from cellferry.link.refused import why_refused
+from cellferry.link.refused import NeverRan, why_refused
+from cellferry.link.returned import Returned
+from cellferry.link.silence import Silence
 from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
-from cellferry.parcels.parcel import Arrived, Parcel, Refused, split_digests, unpack, verify
-from cellferry.parcels.plain_parcel import PlainArrived, checked_frame, unpack_plain
+from cellferry.parcels.parcel import Parcel, Refused, split_digests, unpack, verify
+from cellferry.parcels.plain_parcel import checked_frame, unpack_plain
 from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
 from cellferry.screen import Screen
 
 _BEAT_S = 0.5
+_UNDUE = frozenset({"home"})
+"""What may take as long as it likes: the user's code runs."""
 _ARRIVED_S = 0.01
 _MOST_WAITING_BYTES = 64 << 20
 """So much is read from disk, or packed, ahead of a connection that is lost."""
 _PYTHON = list(sys.version_info[:2])
-
-
-@dataclass
-class Returned:
-    """What came back for a cell or a fetch; ``arrived`` is not applied yet."""
-
-    frame: dict[str, Any]
-    arrived: Arrived | PlainArrived
-    received_bytes: int
-
-    def take_instead(self, values: dict[str, Any]) -> None:
-        """Bind these here, for values of that name that stayed on the worker."""
-        self.arrived.roots.update(values)
-        for name in values:
-            self.frame["stayed"].pop(name, None)
 
 
 class KernelLink:
@@ -85,7 +75,16 @@ class KernelLink:
         self._channel = self._redial.channel
         self._first: Channel | None = None
         self._told_loss = False
-        self._at_work = False
+        self.at_work = False
+        """Whether a cell is under way there whose ``home`` has not come."""
+        self.fetching = False
+        """Whether values that stayed there are on their way."""
+        self.pressed: Callable[[], bool] = lambda: False
+        """Asked while this waits: whether the user interrupts; then the wait raises KeyboardInterrupt."""
+        self.asking: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Around what this thread does meanwhile that the user may interrupt in the middle."""
+        self._run, self._silence = "", Silence(name)
+        self._pressing = Pressing(endpoint, name, screen, self._redial, self._silence, lambda: self._run, self.interrupt)
         self._last = 0  # the frame with which the values of the running cell were complete; 0: its first frame had them
 
     @property
@@ -96,7 +95,10 @@ class KernelLink:
     def open(self) -> None:
         """Connect and wait for the kernel's welcome; raises LinkError, IdentityError or what ``alive`` says."""
         self._first = dial(self._endpoint)
-        self._redial.hello(self._first)
+        try:
+            self._redial.hello(self._first)
+        except WireClosed as exc:
+            raise LinkError(f"worker {self.name!r} hung up ({exc})", "run the cell again") from exc
         threading.Thread(target=self._read, args=(self._first,), name="cellferry-read", daemon=True).start()
         welcome, _buffers = self.wait("welcome")
         if not OLDEST_PROTOCOL <= welcome["protocol"] <= PROTOCOL:
@@ -108,13 +110,19 @@ class KernelLink:
         self.heap.by_source = welcome["python"][:2] != _PYTHON
         self.names = frozenset(map(str, welcome.get("names", ())))
         self.vm, self.pid, self.work = self._copies, welcome["pid"], welcome["work"]
+        self._silence.pid = self.pid if self._endpoint.kind == "unix" else 0
 
     def run(self, frame: dict[str, Any], parcel: Parcel) -> int:
-        """Send one cell with its parcel; returns the bytes sent. The results are taken with ``home``."""
+        """Send one cell with its parcel; returns the bytes sent. The results are taken with ``home``.
+
+        After KeyboardInterrupt the cell may have been sent if ``at_work`` is true: then ``home`` tells what has become of it.
+        """
         before = self._channel.sent_bytes
-        self.acknowledged = ""
+        self.acknowledged, self._run = "", str(frame.get("run", ""))
         extra = [parcel.sums] if parcel.bulk and not self.vm else []
-        self._at_work = True
+        self.at_work = not parcel.bulk
+        self._silence.pressed(0)
+        self._silence.asked()
         self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
         copied = self._deliver(parcel) if parcel.bulk else 0
         self._last = self._channel.number if parcel.bulk else 0
@@ -125,26 +133,14 @@ class KernelLink:
         want, _buffers = self.wait("want")
         copied = 0
         if self.vm and want["addresses"]:
-            copied = self._copy_out(parcel, want["addresses"])
+            self.vm = copy_out(self.pid, parcel, want["addresses"])
+            copied = parcel.leaf_bytes if self.vm else 0
         if not copied:
             stream(parcel.leaves, want["claims"], self._send)
-        self._send({"op": "leaves"}, [parcel.sums])
+        sums = parcel.sums
+        self.at_work = True
+        self._send({"op": "leaves"}, [sums])
         return copied
-
-    def _copy_out(self, parcel: Parcel, addresses: Sequence[int]) -> int:
-        """Write straight into the kernel's memory, hashing meanwhile; 0 if this system does not allow it."""
-        rows = [
-            (vm.address(leaf.memory), there, leaf.memory.nbytes)
-            for leaf, there in zip(parcel.leaves, addresses, strict=True)
-        ]
-        with ThreadPoolExecutor(1) as pool:
-            sums = pool.submit(lambda: parcel.sums)
-            try:
-                vm.write(self.pid, rows)
-            except OSError:
-                self.vm = False
-            sums.result()
-        return parcel.leaf_bytes if self.vm else 0
 
     def home(self, context: Unpacking, deadline: float | None = None) -> Returned:
         """Wait for the results of the running cell and make the values; raises WorkerLost, ChunkMismatch, KeyboardInterrupt,
@@ -155,8 +151,11 @@ class KernelLink:
         before = self._channel.received_bytes
         while True:
             frame, buffers = self.wait("home", deadline)
-            self._at_work = False
+            self.at_work = False
+            self._silence.pressed(0)
+            self._silence.show(self.screen)
             if self.data_only:
+                self.fetching = False
                 return Returned(checked_frame(frame), unpack_plain(self.heap, buffers, self.name), self._channel.received_bytes - before)
             meta = frame["parcel"]
             beside = 0
@@ -175,6 +174,7 @@ class KernelLink:
                     {"op": "again", "stay": {refused.name: f"{type(refused.reason).__name__}: {refused.reason}"}}
                 )
             else:
+                self.fetching = False
                 return Returned(frame, arrived, self._channel.received_bytes - before + beside)
 
     def _bring(self, frame: dict[str, Any]) -> tuple[list[Any], list[bytes], int]:
@@ -182,7 +182,8 @@ class KernelLink:
         inbox = Inbox(frame["parcel"])
         beside = 0
         if self.vm and frame["addresses"]:
-            beside = self._copy_home(inbox, frame["addresses"])
+            self.vm = copy_home(self.pid, inbox, frame["addresses"])
+            beside = sum(map(len, inbox.views)) if self.vm else 0
         sums = bytes(self.wait("sums")[1][0])
         if not beside:
             self._inbox = inbox
@@ -192,20 +193,9 @@ class KernelLink:
         self._send({"op": "got"})
         return inbox.values, inbox.check(sums), beside
 
-    def _copy_home(self, inbox: Inbox, addresses: Sequence[int]) -> int:
-        rows = [
-            (here, there, len(view))
-            for here, there, view in zip(inbox.addresses(), addresses, inbox.views, strict=True)
-        ]
-        try:
-            vm.read(self.pid, rows)
-        except OSError:
-            self.vm = False
-            return 0
-        return sum(map(len, inbox.views))
-
     def fetch(self, oids: Sequence[int]) -> None:
         """Ask for values that stayed there; take them with ``home``."""
+        self.fetching, self._run = True, ""
         self._send({"op": "fetch", "oids": list(oids)})
 
     def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
@@ -224,28 +214,23 @@ class KernelLink:
         return self._channel.has_arrived(number)
 
     def interrupt(self) -> None:
-        """Interrupt the running cell, as the stop button does; from any thread."""
-        self._send({"op": "interrupt"})
+        """Interrupt the running cell, as the stop button does; from any thread, and at once: it waits for nobody."""
+        self._silence.asked()
+        try:
+            self._channel.send({"op": "interrupt", "run": self._run}, event=True)
+        except WireClosed:  # whoever waits for the cell is told so there
+            pass
 
     def interrupted(self, times: int) -> None:
         """The user interrupts for the n-th time while this thread waits for a cell: a cell that does not listen is ended with
-        its kernel. Raises WorkerLost for one who interrupts twice while the worker cannot be reached, LinkError."""
-        away = self._redial.away
-        if away is not None and away.warned:
-            error = self._redial.give_up()
+        its kernel. Raises WorkerLost for one who interrupts twice while the worker cannot be reached."""
+        self._pressing.press(times)
+        if self.lost is not None:
             self._check()
-            raise error
-        self.interrupt()
-        if away is not None:
-            away.warned = True
-            self.screen.note(
-                f"the connection to {self.name} is lost and the cell goes on there; the interrupt is delivered as soon as the "
-                "worker can be reached. Interrupt once more to stop waiting for that"
-            )
-        elif times == 2:
-            WorkerHttp(self._endpoint).post("kernel/interrupt")
-        elif times > 2:
-            WorkerHttp(self._endpoint).post("kernel/restart")
+
+    def wake(self) -> None:
+        """Have the thread that waits look around; from a signal's handler, too."""
+        self._frames.put(({"op": "look"}, []))
 
     def comm(self, message: Message) -> Future[None]:
         """Pass a comm message of the frontend on; the future is done when the worker has handled it. From any thread."""
@@ -271,26 +256,33 @@ class KernelLink:
 
     def wait(self, op: str, deadline: float | None = None) -> tuple[dict[str, Any], list[Any]]:
         """The next ``op`` frame; questions of the cell are answered on the way."""
+        if op not in _UNDUE:
+            self._silence.asked(boots=op == "welcome")
         while True:
             frame, buffers = self._next(deadline)
             if frame["op"] == op:
                 return frame, buffers
             if frame["op"] == "ask":
-                self._answer(frame)
+                with self.asking():
+                    self._answer(frame)
             elif frame["op"] == "need":
-                self._send({"op": "grown", "ok": self.on_need(str(frame["module"]))})
+                with self.asking():
+                    grown = self.on_need(str(frame["module"]))
+                self._send({"op": "grown", "ok": grown})
             elif frame["op"] in ("taken", "place"):
                 self._note_place(frame)
             elif frame["op"] == "refused":
-                self.agreed = False
+                self.agreed = self.at_work = self.fetching = False
                 raise why_refused(self.name, frame)
+            elif frame["op"] == "stopping" and (frame["how"], frame["run"]) == ("dropped", self._run):
+                raise NeverRan
 
     def taken(self, *, whole: bool = False) -> None:
         """Wait until the worker has the run on its disk; ``whole``: and all of its values. Raises as ``home`` does."""
         if not self.acknowledged:
             self._note_place(self.wait("taken")[0])
         while whole and not self.has_arrived(self._last):
-            self._redial.show(self.screen, self._at_work)
+            self._redial.show(self.screen, self.at_work)
             self._check()
             time.sleep(_ARRIVED_S)
 
@@ -308,17 +300,25 @@ class KernelLink:
 
     def _next(self, deadline: float | None) -> tuple[dict[str, Any], list[Any]]:
         while True:
-            self._redial.show(self.screen, self._at_work)
+            self._redial.show(self.screen, self.at_work)
+            if self.pressed():
+                raise KeyboardInterrupt
             try:
                 frame = self._frames.get(timeout=_BEAT_S)
             except queue.Empty:
+                if self._redial.away is None:
+                    self._silence.show(self.screen)
                 self._check()
                 if deadline is not None and time.monotonic() > deadline:
                     raise TimeoutError from None
                 continue
+            if frame[0]["op"] == "look":
+                continue
+            self._silence.heard()
             if frame[0]["op"] == "closed":
                 self._check(closed=True)
-            self._redial.show(self.screen, self._at_work)
+            self._silence.show(self.screen)
+            self._redial.show(self.screen, self.at_work)
             return frame
 
     def _check(self, closed: bool = False) -> None:
@@ -330,7 +330,7 @@ class KernelLink:
             if reason is None and not closed:
                 return
             self._redial.lost = reason or WorkerLost("the connection to the worker ended", "run the cell again")
-        self._redial.show(self.screen, self._at_work)
+        self._redial.show(self.screen, self.at_work)
         self.close()
         assert self.lost is not None
         self._told_loss = True
@@ -354,7 +354,7 @@ class KernelLink:
             self._channel.send(meta, buffers)
             while self._channel.waiting_bytes > _MOST_WAITING_BYTES and not self._channel.wait_attached(_BEAT_S):
                 self._check()
-                self._redial.show(self.screen, self._at_work)
+                self._redial.show(self.screen, self.at_work)
         except WireClosed:
             self._check(closed=True)
 
@@ -376,6 +376,7 @@ class KernelLink:
                 frame, buffers = self._channel.recv(self._allocate)
                 op = frame["op"]
                 if op == "event":
+                    self._silence.heard()
                     message = frame["message"]
                     message["buffers"] = buffers
                     message["worker"] = self.name

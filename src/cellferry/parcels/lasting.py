@@ -123,6 +123,15 @@ class Lasting:
         if channel is not None:
             channel.close()
 
+    def abandon(self) -> None:
+        """In a process that was forked off: this link is the other one's. Nothing is said, and no lock is waited for."""
+        self._lock = threading.RLock()
+        self._state, self._work = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._closed, self._writing = True, False
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.stream.abandon()
+
     # -- connections ------------------------------------------------------------------------------------------------
 
     @property
@@ -313,6 +322,17 @@ class Lasting:
         self._work.notify()
 
     def _tend(self) -> None:
+        """Whoever waits for an acknowledgement, or for outputs, waits for this thread: it lives as long as the link."""
+        while not self._closed:
+            try:
+                self._tend_on()
+            except Exception:  # no memory, or an output that cannot be read back: over a new connection it is tried again
+                channel = self._channel
+                if channel is not None:
+                    self._lose(channel)
+                time.sleep(TEND_S)
+
+    def _tend_on(self) -> None:
         while True:
             with self._lock:
                 if not self._woken:

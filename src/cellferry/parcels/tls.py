@@ -150,6 +150,9 @@ class TlsStream:
             except ssl.SSLZeroReturnError:
                 return done
 
+    def abandon(self) -> None:
+        self._sock.close()
+
     def close(self) -> None:
         try:
             self._sock.shutdown(SHUT_RDWR)

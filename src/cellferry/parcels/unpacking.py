@@ -153,6 +153,11 @@ class Refused(Exception):
         super().__init__(name, reason)
         self.name, self.reason = name, reason
 
+    @property
+    def what(self) -> str:
+        """For whoever waits on the other side."""
+        return f"{self.name or 'what has changed'} ({type(self.reason).__name__}: {str(self.reason).strip()})"
+
 
 def _load_roots(unpickler: pickle.Unpickler, names: Sequence[str], namespace: dict[str, Any]) -> dict[str, Any]:
     """All roots. Classes, functions and modules can be found by name while the rest is made, for making may call them."""

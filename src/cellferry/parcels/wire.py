@@ -63,6 +63,8 @@ class Stream(Protocol):
     def set_timeout(self, seconds: float | None) -> None: ...
     def recv_into(self, target: memoryview) -> int: ...
     def close(self) -> None: ...
+    def abandon(self) -> None:
+        """Let go of it in this process alone: another one goes on with it."""
 
 
 def notice_dead_peers(sock: socket.socket) -> None:
@@ -109,6 +111,9 @@ class PlainStream:
 
     def recv_into(self, target: memoryview) -> int:
         return self.sock.recv_into(target)
+
+    def abandon(self) -> None:
+        self.sock.close()
 
     def close(self) -> None:
         try:

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Literal
 
@@ -177,20 +178,28 @@ class Acceptor:
         self._waker.send(b"c")
 
     def _run(self) -> None:
+        """Everybody comes in through this thread: no client may end it, whatever it does."""
         while not self._closed.is_set():
-            for key, _ in self._selector.select(PARTIAL_S if self._partial else FIRST_BYTES_S):
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.fileobj, socket.socket) and key.fileobj is not self._woken:
-                    self._look(key.fileobj)
-            partial, self._partial = self._partial, []
-            for connection in partial:
-                self._selector.register(connection, selectors.EVENT_READ)
-                self._look(connection)
-            self._turn_away_silent()
+            try:
+                self._serve()
+            except Exception:
+                traceback.print_exc()
+                self._closed.wait(NO_FILES_S)
         self._listener.close()
         for connection in [*self._pending, *self._early]:
             connection.close()
+
+    def _serve(self) -> None:
+        for key, _ in self._selector.select(PARTIAL_S if self._partial else FIRST_BYTES_S):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket) and key.fileobj is not self._woken:
+                self._look(key.fileobj)
+        partial, self._partial = self._partial, []
+        for connection in partial:
+            self._selector.register(connection, selectors.EVENT_READ)
+            self._look(connection)
+        self._turn_away_silent()
 
     def _accept(self) -> None:
         try:
@@ -201,7 +210,11 @@ class Acceptor:
             self._closed.wait(NO_FILES_S)  # this process has no file left: the client stays in the backlog for now
             return
         connection.setblocking(True)
-        if len(self._pending) >= MOST_PENDING or not (self._tls or same_user(connection)):
+        try:
+            welcome = len(self._pending) < MOST_PENDING and (self._tls or same_user(connection))
+        except OSError:
+            welcome = False  # it is gone already
+        if not welcome:
             connection.close()
             return
         self._pending[connection] = time.monotonic() + FIRST_BYTES_S
@@ -221,14 +234,18 @@ class Acceptor:
             self._partial.append(connection)
             return
         del self._pending[connection]
-        if verdict == "kernel":
-            self._to_kernel(connection)
-        elif verdict == "packages":
-            self._to_packages(connection)
-        elif verdict == "server":
-            self._give_to_server(connection)
-        else:
+        try:
+            if verdict == "kernel":
+                self._to_kernel(connection)
+            elif verdict == "packages":
+                self._to_packages(connection)
+            elif verdict == "server":
+                self._give_to_server(connection)
+            else:
+                connection.close()
+        except Exception:  # no thread for it, for one: who is not served must not be left waiting
             connection.close()
+            raise
 
     def _give_to_server(self, connection: socket.socket) -> None:
         with self._lock:

@@ -82,6 +82,14 @@ class WorkerCore:
         """The answer of ``GET /cellferry/v1/runs``: see ``worker.runs.listing``."""
         return listing(self.folder / "runs")
 
+    def interrupt(self, run: str = "") -> None:
+        """Interrupt what the kernel runs, or ``run`` alone, wherever that is on its way."""
+        status = next((row["status"] for row in self.runs() if row["run"] == run), "") if run else "running"
+        if status == "running":
+            self.kernel.interrupt()  # from here: it arrives also while a C call holds the interpreter
+        elif status == "queued":
+            self.kernel.stop_run(run)
+
     def _kernel_status(self) -> dict[str, Any]:
         view = self.kernel.view()
         end = view.last_end

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,11 @@ class Kernel:
         with self._changed:
             self._send({"op": "say", "text": text, "why": why})
 
+    def stop_run(self, run: str) -> None:
+        """Have the kernel interrupt a run that has not begun, as far as is known here."""
+        with self._changed:
+            self._send({"op": "stop", "run": run})
+
     def interrupt(self) -> None:
         """SIGINT to the kernel and what it started in its group: arrives also while a C call holds the interpreter.
 
@@ -195,6 +201,13 @@ class Kernel:
     # -- the supervising thread ---------------------------------------------------------------------------------
 
     def _supervise(self) -> None:
+        try:
+            self._supervise_all()
+        except BaseException:  # nobody would start a kernel again, nor say that there is none: the keeper ends the rest
+            traceback.print_exc()
+            os._exit(1)
+
+    def _supervise_all(self) -> None:
         while True:
             self._follow()
             self._note_end()

@@ -9,6 +9,7 @@ import os
 import select
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,14 +268,21 @@ class LeaseWatch:
                 self._note("end", decision.end)
                 self._end(decision.end)
                 return
-            self._act(decision)
+            self._guarded(lambda: self._act(decision))  # noqa: B023 - called at once
             ready, _, _ = select.select(lines, [], [], decision.look_again_s)
             if self._woken in ready:
                 os.read(self._woken, 4096)
             if self._line in ready:
                 # A byte is the keeper asking; the end of the pipe is the keeper gone.
                 self.ask_end("signal" if os.read(self._line, 1) else "keeper")
-            self._on_tick()
+            self._guarded(self._on_tick)
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Whatever goes wrong: without this thread the worker would never end."""
+        try:
+            act()
+        except Exception:
+            traceback.print_exc()
 
     def _act(self, decision: Decision) -> None:
         for step, due, act in (("kill", decision.kill, self._kill), ("terminate", decision.terminate, self._terminate)):

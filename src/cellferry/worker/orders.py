@@ -117,7 +117,10 @@ class Order:
             self._end(error)
             return
         self._at_work = True
-        threading.Thread(target=self._work, name="cellferry-build", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="cellferry-build", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            self._end(error)
 
     def _work(self) -> None:
         try:

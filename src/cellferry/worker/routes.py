@@ -70,12 +70,14 @@ class RunsRoute(_Route):
 
 
 class Interrupt(_Route):
-    """``POST kernel/interrupt``: SIGINT to the kernel's process group."""
+    """``POST kernel/interrupt``: SIGINT to the kernel's process group. ``{"run": ...}``: only if that run has it; one that waits
+    for its turn is taken out of the queue instead."""
 
     @authenticated
     async def post(self) -> None:
         if self.first_time():
-            self.core.kernel.interrupt()
+            told = self.get_json_body() or {}
+            self.core.interrupt(str(told.get("run", "")) if isinstance(told, dict) else "")
         self.finish({})
 
 

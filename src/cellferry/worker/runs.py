@@ -62,7 +62,8 @@ class Runs:
 
     def _follow(self, channel: Channel, run: Path, after: int, *, wait: bool) -> None:
         """Every output after number ``after``, then those to come, then how the run ended."""
-        events, last_said = Events(run, after), time.monotonic()
+        events = Events(run, after)
+        last_said = 0.0 if _row(run).get("status") == "queued" else time.monotonic()  # it shows nothing: that is said at once
         while True:
             row = _row(run)  # asked before looking
             ended = row.get("status") not in _GOING_ON

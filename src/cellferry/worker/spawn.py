@@ -10,6 +10,9 @@ import subprocess
 OOM_SCORE = "300"
 """When memory runs out, Linux should end the remote kernel rather than its server or the user's own notebook."""
 
+KERNEL_ROOM_BYTES = 64 << 20
+"""Above the limit of its cells: for the kernel's own work when they have filled theirs (``guest.room``)."""
+
 
 def spawn_kernel(folder: str, argv: list[str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start ``argv FOLDER --control FD`` in its own process group, with the folder's ``work`` as its directory.
@@ -81,7 +84,7 @@ def limit(pid: int, folder: str) -> None:
     if memory_bytes:
         import resource
 
-        resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes + KERNEL_ROOM_BYTES))
 
 
 def prefer_for_oom(pid: int) -> None:

@@ -1,0 +1,51 @@
+"""Step 10 of the journey: give the notebook what came home. Beside ``journey``, see decision 007."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cellferry.link.reports import RESULT
+from cellferry.link.returned import Returned
+from cellferry.link.there import There
+from cellferry.parcels.ambient import AMBIENT
+from cellferry.parcels.parcel import settle
+from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
+from cellferry.parcels.shell_state import SHELL, advice
+from cellferry.screen import Host
+
+
+def take_home(there: There, returned: Returned, namespace: dict[str, Any], host: Host) -> list[str]:
+    """Change objects in place, bind names, delete others; returns notes for the user. What cannot be done is in the notes."""
+    frame = returned.frame
+    notes = _changed_in_place(there, returned, namespace)
+    roots = dict(returned.arrived.roots)
+    result = roots.pop(RESULT, None)
+    host.future_flags(frame["flags"])
+    there.ambient.receive(roots.pop(AMBIENT, {}))
+    failed = advice(there.shell.receive(roots.pop(SHELL, {})), "here")
+    notes += [failed] if failed else []
+    namespace.update(roots)
+    there.names |= set(roots)
+    there.kept |= set(frame["kept"])
+    for name in frame["deleted"]:
+        namespace.pop(name, None)
+        there.names.discard(name)
+    if result is not None:
+        host.result(result)
+    return notes + _what_stayed(frame)
+
+
+def _changed_in_place(there: There, returned: Returned, namespace: dict[str, Any]) -> list[str]:
+    notes = []
+    for old, new in settle(there.heap, returned.arrived):
+        names = [n for n, v in namespace.items() if v is old]
+        namespace.update(dict.fromkeys(names, new))
+        notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
+    return notes
+
+
+def _what_stayed(frame: dict[str, Any]) -> list[str]:
+    stayed = [
+        f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT and why != BOUND_TO_PROCESS
+    ]
+    return stayed + [f"a {kind} changed on the worker in a way that cannot travel; it is as it was here" for kind in frame["lost"]]
