@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from cellferry.capture.mentions import submodules_used
 from cellferry.capture.needs import Needs, function_globals, written_globals
 from cellferry.capture.preflight import find_culprit
 from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
+from cellferry.capture.unseen import Unseen
 from cellferry.config import Cellferry, person_of
 from cellferry.link.there import There
 from cellferry.model import CellRequest
@@ -61,12 +62,11 @@ def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -
     skip: frozenset[int] = frozenset()
     left_out: set[str] = set()
     for _try in range(_MOST_TRIES):
-        plan = PackPlan(
-            tolerate=True, skip_states=skip,
-            more=lambda functions: {n: v for n, v in function_globals(functions, namespace, hidden).items() if n not in left_out},
-        )  # fmt: skip
+        unseen = Unseen(needs.texts, namespace, hidden, set(roots))
+        further = _Further(unseen, left_out)
+        plan = PackPlan(tolerate=True, skip_states=skip, more=further)
         try:
-            return pack(heap, dict(roots), plan, dropped)
+            return pack(heap, {**further.of_cell(needs.roots.values()), **roots}, plan, dropped)
         except RootFailed as failed:
             if failed.name == AMBIENT:
                 roots[AMBIENT] = plain_states(beside.ambient)
@@ -76,7 +76,7 @@ def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -
                 roots.pop(SHELL)
                 roots.update(beside.roots())
                 continue
-            if failed.name in needs.roots or failed.name not in needs.hints:
+            if failed.name in needs.roots or failed.name not in needs.hints.keys() | further.hinted:
                 raise _culprit(failed, namespace) from failed.reason
             left_out.add(failed.name)
             roots.pop(failed.name, None)
@@ -95,6 +95,27 @@ def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Ke
             except RootFailed as failed:
                 found[key] = failed.reason
     return found
+class _Further:
+    """What goes along with the values of a cell: what functions among them use, and names ``hinted`` at by texts."""
+
+    def __init__(self, unseen: Unseen, left_out: Container[str]) -> None:
+        self._unseen, self._left_out = unseen, left_out
+        self.hinted: set[str] = set()
+
+    def of_cell(self, values: Iterable[object]) -> dict[str, Any]:
+        """What the cell's own texts name, for whoever looks them up."""
+        return self._hints(values, (), first=True)
+
+    def __call__(self, functions: list[Any]) -> dict[str, Any]:
+        found = function_globals(functions, self._unseen.namespace, self._unseen.hidden)
+        self._unseen.found |= found.keys() - self.hinted
+        hints = self._hints(found.values(), functions)
+        return {name: value for name, value in {**hints, **found}.items() if name not in self._left_out}
+
+    def _hints(self, values: Iterable[object], functions: Sequence[Any], *, first: bool = False) -> dict[str, Any]:
+        hints = self._unseen.look(values, functions, first=first)
+        self.hinted |= hints.keys()
+        return {name: value for name, value in hints.items() if name not in self._left_out}
 
 
 def refuse_secrets(
@@ -171,8 +192,9 @@ def frame_of(
         # the notebook's own line numbers: what stood above becomes a comment
         above = f"#%%remote {request.line}".rstrip() + "\n" * cell.lineno_offset
     stale = {n for n in there.names if n not in namespace} | set(flow.binds) | written_globals(parcel.functions)
+    stale.update(there.rebound())  # whoever looks one of them up there asks for it; what it meant before is wrong
     there.kept -= set(namespace)
-    unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads)
+    unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads and name not in host.hidden)
     there.names -= set(unbind)
     screen = host.screen
     return {

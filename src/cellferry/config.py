@@ -49,6 +49,11 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
     secrets = List(
         Unicode(), help="Environment variables here that every remote cell may read there (`secrets=` adds more)."
     ).tag(config=True)
+    names_in_texts = List(
+        Unicode(),
+        help="Further functions whose texts name variables of their caller, as those of df.query() and ols() do: what a text in "
+        "reach of such a call names travels with the cell.",
+    ).tag(config=True)
     trust = Enum(
         ["code", "data"],
         "code",

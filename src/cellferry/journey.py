@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
+from cellferry.answers import Answers
 from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed
 from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
+from cellferry.capture.scripts import with_their_imports
 from cellferry.capture.secrets import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from cellferry.packages import Packages
 
 T = TypeVar("T")
+DISK = Disk(os.walk, text_of, module_file)
 
 __all__ = ["OPTIONS", "Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
 
@@ -66,7 +69,7 @@ def read_request(line: str) -> CellRequest:
 
 def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
     """Those of ``names`` that are modules of the project, with what they pull in."""
-    return local_sources(names, sys.modules, places_here(), Disk(os.walk, text_of, module_file))
+    return local_sources(names, sys.modules, places_here(), DISK)
 
 
 class Session:
@@ -113,7 +116,10 @@ class Session:
         known = self._there.get(self.fleet.peek(request))
         if known is None and self.fleet.shared(request):
             known = self._arrive(request)  # before anything is packed: the cell may read what others have left there
-        needs = needed(flow, self.namespace, self.host.hidden, known.kept if known else ())
+        needs = needed(
+            flow, self.namespace, self.host.hidden, known.kept if known else (),
+            alone=request.detach, looks_up=self.config.names_in_texts, rebound=known.rebound() if known else (),
+        )  # fmt: skip
         if request.estimate:
             return self._estimate(needs, known, request, flow)
         if known is not None and known.link.lost is not None:
@@ -166,10 +172,13 @@ class Session:
             self.fleet.purse.watch(there.worker)
         order, building = packages.start(there, self.host.screen, parcel) if packages else ({}, None)
         given = [self.namespace.get(name) for name in parcel.roots]
-        sent = there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), request.files)
+        named = with_their_imports(paths_named(flow, given, parcel.functions), DISK, os.path.isfile)
+        sent = there.files.send(there.link, Path.cwd(), named, request.files)
         there.sources.send(there.link, flow.imports)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        frame.update(order, **secrets, limit_s=accounts.limit_s(request, there.worker), **self._again.words(there, request, frame["run"]))
+        there.link.on_names = answers = Answers(self, there, request, cell, flow, parcel)
+        frame.update(order, **answers.frame(), **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(self._again.words(there, request, frame["run"]))
         self.fleet.board.name_run(frame["run"])
         self._current = there
         try:
@@ -182,8 +191,8 @@ class Session:
                     return runs.let_go(self, there, frame["run"])
                 there.ambient.agree(beside.ambient)
                 there.shell.agree(beside.shell, beside.left)
-                there.names |= {name for name in parcel.roots if not name.startswith("\x00")}
                 parcel.sealed(there.heap)
+                there.note(name for name in parcel.roots if not name.startswith("\x00"))
                 clock.append(time.perf_counter())
                 context = Unpacking(self.namespace, shell=lambda: getattr(self.host, "shell", None), worker=there.worker.name)
                 returned = waited.home(self.fleet, self.host.screen, there, context, request, frame["run"])

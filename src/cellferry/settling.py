@@ -25,7 +25,7 @@ def take_home(there: There, returned: Returned, namespace: dict[str, Any], host:
     failed = advice(there.shell.receive(roots.pop(SHELL, {})), "here")
     notes += [failed] if failed else []
     namespace.update(roots)
-    there.names |= set(roots)
+    there.note(roots)
     there.kept |= set(frame["kept"])
     for name in frame["deleted"]:
         namespace.pop(name, None)
@@ -40,6 +40,7 @@ def _changed_in_place(there: There, returned: Returned, namespace: dict[str, Any
     for old, new in settle(there.heap, returned.arrived):
         names = [n for n, v in namespace.items() if v is old]
         namespace.update(dict.fromkeys(names, new))
+        there.note(there.names.intersection(names))
         notes.append(f"{', '.join(names) or 'a value'} ({describe(old)[0]}) cannot change in place: rebound to a new object")
     return notes
 

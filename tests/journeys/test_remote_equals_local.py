@@ -41,7 +41,7 @@ KNOWN_LIMITS = {
 difference is reported as expected. A notebook leaves this list with the limit that it shows."""
 
 
-MIXED_EVERY_TIME: set[str] = {"display_bytes.py", "shell_state.py"}
+MIXED_EVERY_TIME: set[str] = {"display_bytes.py", "names_at_run_time.py", "shell_state.py"}
 """Notebooks whose mixed ways are part of every run; those of the others are nightly."""
 
 

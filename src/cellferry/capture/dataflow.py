@@ -47,6 +47,8 @@ class Flow:
     """Words in queries and in arguments of magics that may be names of variables (``df.query('a > @limit')``), and names
     that are bound in a ``with`` whose context manager may have swallowed an exception before it: worth sending where
     they exist and can travel, no error where not."""
+    fragments: tuple[str, ...] = ()
+    """The literal parts of f-strings: no file names, but they may name variables."""
     attributes: frozenset[str] = frozenset()
     """Every attribute that is looked up by name; some may be submodules (``scipy.stats``)."""
 
@@ -75,7 +77,8 @@ def _analyse(source: str, expand: Expand | None, filename: str) -> Flow:
     return Flow(
         frozenset(names.reads), frozenset(names.required), frozenset(names.binds), frozenset(names.deletes),
         frozenset(visitor.imports), frozenset(visitor.star_imports), visitor.dynamic, awaits,
-        tuple(visitor.strings), frozenset(visitor.hints | names.maybe), frozenset(visitor.attributes),
+        tuple(visitor.strings), frozenset(visitor.hints | names.maybe), tuple(visitor.fragments),
+        frozenset(visitor.attributes),
     )
 
 

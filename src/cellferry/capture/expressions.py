@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 from cellferry.capture import magics
 from cellferry.capture.names import Names, fork, join
 from cellferry.capture.scopes import COMPREHENSIONS, Frame, Kind, bind_names, comprehension_frame, function_frame
+from cellferry.capture.unseen import LOOKS_UP, identifiers
 
 ParseNested = Callable[[str, int], ast.Module]
 """Text in IPython's syntax and the cell's line before it, to a tree; raises SyntaxError or ValueError."""
 
-# Calls whose string arguments name variables of the caller: pandas (`@x`), numexpr, duckdb, polars.
-_QUERYING = frozenset({"query", "eval", "evaluate", "sql", "execute", "read_sql"})
 # Attributes of the shell that reach its whole namespace.
 _NAMESPACE = frozenset({"user_ns", "user_global_ns", "user_module", "run_cell", "run_cell_async", "safe_execfile"})
 _SHELL_ONLY = frozenset({"ev", "ex", "push", "drop_by_id", "del_var"})
@@ -32,6 +31,7 @@ class Expressions:
         self.star_imports: set[str] = set()
         self.dynamic = False
         self.strings: dict[str, None] = {}
+        self.fragments: dict[str, None] = {}
         self.hints: set[str] = set()
         self.attributes: set[str] = set()
         self._parse_nested = parse_nested
@@ -95,6 +95,7 @@ class Expressions:
                 self.strings[node.value] = None
 
     def _joined(self, node: ast.JoinedStr) -> None:
+        self.fragments.update((str(part.value), None) for part in node.values if isinstance(part, ast.Constant))
         self.each(value for value in node.values if not isinstance(value, ast.Constant))
 
     def annotation(self, node: ast.AST | None) -> None:
@@ -189,7 +190,7 @@ class Expressions:
         elif isinstance(function, ast.Attribute):
             if self._ipython(function, node):
                 return
-            if function.attr in _QUERYING:
+            if function.attr in LOOKS_UP:
                 self._query(node)
             elif function.attr == "import_module":
                 self._import_by_text(node)
@@ -229,7 +230,7 @@ class Expressions:
         for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
             for part in ast.walk(argument):
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    self.hints.update(_identifiers(part.value))
+                    self.hints.update(identifiers(part.value))
 
     def _text(self, text: str, statements: bool = False) -> None:
         """Walk Python that is given as text and may be evaluated."""
@@ -271,7 +272,7 @@ class Expressions:
             self._text(expression)
         for word in magic.words:
             self.strings[word] = None
-            self.hints.update(_identifiers(word))
+            self.hints.update(identifiers(word))
         certain, names.certain = names.certain, names.certain and magic.certain
         self._bodies(magic, [tree for code in magic.code for tree in self._parsed(code, line, magic)])
         names.certain = False
@@ -315,12 +316,6 @@ def _is_shell(node: ast.AST) -> bool:
 
 def _last_word(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def _identifiers(text: str) -> set[str]:
-    """Words of ``text`` that could be names."""
-    spaced = "".join(c if c.isalnum() or c == "_" else " " for c in text)
-    return {word for word in spaced.split() if word.isidentifier()}
 
 
 _H = Expressions

@@ -85,6 +85,9 @@ def line_magic(name: str, line: str) -> Magic:
     expressions, words = expanded(line), _words(line)
     if name in _INSPECT:
         return Magic(expressions=expressions, reads=tuple(word.partition(".")[0] for word in words))
+    if name == "run":
+        script = next((word for word in words if not word.startswith("-")), "")
+        words = (*words, f"{script}.py") if script and "." not in script else words
     if name == "xdel":
         return Magic(deletes=words[-1:])
     return Magic(expressions=expressions, words=words, reads=_inputs(words), binds=_outputs(words),

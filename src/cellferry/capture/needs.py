@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from cellferry.capture.dataflow import Flow
 from cellferry.capture.globals_of import code_globals, code_stores
+from cellferry.capture.unseen import Texts, may_be_bound
 from cellferry.errors import UndefinedName
 
 _READABLE = frozenset(["In", "Out", "_ih", "_oh", "_dh", "_i", "_ii", "_iii"])
 """The shell's records: they travel when a cell reads them, and never come back."""
 
 
+_SMALL_BYTES = 4096
+_SCALARS = frozenset({int, float, complex, bool, type(None)})
+
+
 @dataclass(frozen=True)
 class Needs:
-    """``roots``: name -> value that the cell reads; ``hints``: names worth sending where they can travel."""
+    """``roots``: name -> value that the cell reads; ``hints``: names worth sending where they can travel; ``texts``: what else
+    it says, by which further names may be meant."""
 
     roots: Mapping[str, Any]
     hints: Mapping[str, Any]
+    texts: Texts = field(default_factory=Texts)
 
 
-def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str], elsewhere: Container[str] = ()) -> Needs:
+def needed(
+    flow: Flow, namespace: Mapping[str, Any], hidden: Container[str], elsewhere: Container[str] = (), *, alone: bool = False,
+    looks_up: Iterable[str] = (), rebound: Iterable[str] = (),
+) -> Needs:  # fmt: skip
     """The notebook's values that the cell reads; everything if it uses names that are not in its text.
 
-    ``elsewhere``: names that only the worker has.
+    ``elsewhere``: names that only the worker has. ``alone``, ``looks_up``: see ``Texts``. ``rebound``: names that mean something
+    else on the worker than here: those that are small go along, for a thread or callback there that goes on reading them.
 
     Raises UndefinedName for a name that is certainly read and exists nowhere.
     """
+    texts = Texts(
+        flow.strings + flow.fragments, flow.attributes | flow.reads | _parts(flow.imports), flow.imports, alone, frozenset(looks_up)
+    )
     missing = [
         name
         for name in sorted(flow.required)
@@ -40,26 +55,45 @@ def needed(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str], els
     if missing and not (
         flow.star_imports or flow.calls_dynamic or "builtins" in flow.imports or "__main__" in flow.reads | flow.imports
     ):
-        made = _made_by_calls(flow, namespace, hidden)
+        made = _made_by_calls(flow, namespace, hidden) | _perhaps_bound(missing, flow, texts, namespace, hidden)
         for name in missing:
             if name not in made:
                 raise _undefined(name, namespace)
     roots = {name: namespace[name] for name in flow.reads if name in namespace and name not in hidden}
     shells_own = {name: namespace[name] for name in flow.reads & _READABLE if name in namespace}
-    hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints
+    hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints.union(n for n in rebound if _is_small(namespace[n]))
     hints = {
         name: namespace[name]
         for name in list(hinted)
         if name in namespace and name not in roots and name not in hidden
         if not (flow.calls_dynamic and name.startswith("_"))
     }
-    return Needs(roots, {**hints, **shells_own})
+    return Needs(roots, {**hints, **shells_own}, texts)
 
 
 def _made_by_calls(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> set[str]:
     """Globals that functions of the notebook may bind when the cell calls them."""
     functions = (namespace[name] for name in read_through(flow, namespace, hidden))
     return {name for f in functions if isinstance(f, FunctionType) for name in code_stores(f.__code__)}
+
+
+def _is_small(value: object) -> bool:
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) <= _SMALL_BYTES  # type: ignore[arg-type]
+    return kind in _SCALARS or isinstance(value, (type, FunctionType, ModuleType))
+
+
+def _perhaps_bound(
+    missing: Iterable[str], flow: Flow, texts: Texts, namespace: Mapping[str, Any], hidden: Container[str]
+) -> set[str]:
+    values = [namespace[name] for name in read_through(flow, namespace, hidden)]
+    functions = [f for f in values if isinstance(f, FunctionType) and f.__globals__ is namespace]
+    return may_be_bound(missing, texts, values, functions, sys.modules)
+
+
+def _parts(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(part for name in names for part in name.split("."))
 
 
 def _undefined(name: str, namespace: Mapping[str, Any]) -> UndefinedName:

@@ -24,6 +24,8 @@ from zmq.eventloop.zmqstream import ZMQStream
 from cellferry.guest import forked
 from cellferry.guest.door import Door
 from cellferry.guest.files import WORK
+from cellferry.guest.main_module import NotebookMain
+from cellferry.guest.notebook_builtins import without_own_frames
 from cellferry.guest.saying import as_sent
 
 _FLUSH_S = 0.02
@@ -186,6 +188,7 @@ def start(folder: str, control: int, *, foreign: bool = False) -> None:
     CellStream.logs = staticmethod(lambda: not door.masking.active)
     app.iopub_thread.forward = app.session.forward
     app.kernel.door = door
+    app.kernel.shell.user_module.__class__ = NotebookMain
     _mark_own_errors(app.kernel.shell, door)
     _stay(app.kernel.shell)
     loop = asyncio.new_event_loop()
@@ -203,6 +206,8 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
         if (running_compiled_code or leaving) and forked.is_child(door) and forked.show_error():
             return
         door.own_error = running_compiled_code or bool(leaving)
+        if (error := sys.exc_info()[1]) is not None:
+            without_own_frames(error)
         try:
             with _one_interrupt_less():
                 show(*args, running_compiled_code=running_compiled_code, **kwargs)

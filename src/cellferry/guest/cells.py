@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cellferry.guest import forked
+from cellferry.guest import forked, notebook_builtins
+from cellferry.guest.asking import Asking
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
 from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
-from cellferry.guest.sources import install_modules, know_cells, load_modules
+from cellferry.guest.sources import install_modules, know_cells, know_texts, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
@@ -57,6 +58,7 @@ class Cells:
         self.ambient = Ambient()
         self.shell_state = ShellState(self.shell)
         self.shell_state.agree(link.door.shell_entries, link.door.shell_entries)
+        self.asking = Asking(link, self.shell.user_ns, self.shell.user_ns_hidden, self._supplied)
         self.worker = ""
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
@@ -91,6 +93,7 @@ class Cells:
         self.answered = False
         door.set_busy(self.link, meta.get("limit_s"))
         journal.began()
+        notebook_builtins.install(self.shell.user_ns)  # before functions are made: each keeps those that it finds
         try:
             without, self.without_modules = self.without_modules, None
             if without is not None:
@@ -116,6 +119,7 @@ class Cells:
         door.masking.begin(meta.get("secrets", {}), meta.get("masked", {}))
         if self.saver:
             self.saver.start(lambda: self._made(before, arrived.roots, meta["checkpoint"]["names"]))
+        self.asking.begin(before, arrived.roots, meta)
         started = time.perf_counter()
         reply: dict[str, Any] = {}
         try:
@@ -124,6 +128,7 @@ class Cells:
             if own is not None:
                 door.shell_set_up(own.changed())
         finally:
+            self.asking.end()
             door.masking.end()
             door.show_rest()
             if self.saver:
@@ -164,6 +169,16 @@ class Cells:
                 if value is old:
                     self.shell.user_ns[name] = new
         return arrived
+
+    def _supplied(
+        self, meta: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
+    ) -> dict[str, Any]:
+        """Values that the running cell has asked for, by name; in the thread that asked."""
+        self.link.door.masking.begin({}, meta["masked"])
+        know_texts(self.shell, meta["cells"])
+        roots: dict[str, Any] = self._unpack(meta["parcel"], buffers, leaves, sums).roots
+        load_modules(meta["submodules"])
+        return roots
 
     async def _execute(self, meta: dict[str, Any], run: str) -> dict[str, Any]:
         """``do_execute`` in the frontend's own name: same header, same cell number, so that outputs need no rewriting."""
@@ -215,7 +230,7 @@ class Cells:
         if names:
             return {name: now[name] for name in names if name in now}
         bound = Home(before, now, (), frozenset(self.shell.user_ns_hidden), self._unders()).bound(None)
-        changed = {n: v for n, v in given.items() if now.get(n) is v and n != AMBIENT and self._differs(v)}
+        changed = {n: v for n, v in list(given.items()) if now.get(n) is v and n != AMBIENT and self._differs(v)}
         return changed | bound
 
     def _differs(self, value: Any) -> bool:

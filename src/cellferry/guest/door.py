@@ -22,6 +22,7 @@ from cellferry.guest.journal import Journal
 from cellferry.guest.masking import Masking
 from cellferry.guest.meeting import wait_for_client
 from cellferry.guest.packages import Importer, Packages
+from cellferry.guest.questions import Questions
 from cellferry.guest.queue import Queue
 from cellferry.guest.reception import Reception
 from cellferry.guest.reserve import refusal
@@ -35,16 +36,16 @@ from cellferry.parcels.outbox import Again
 from cellferry.parcels.wire import WireClosed
 
 _WORD_S = 0.1
-NEED_S = 30.0
-"""A client that has been away for so long is not waited for by an import that only it could make possible."""
 
 
-class Link(FileWords):
+class Link(FileWords, Questions):
     """One client, whether it is connected at the moment or not. Its frames are read in a thread of its own; cells and comms
     go to the kernel's main thread.
 
     ``session``: the client's secret, by which it comes back; ``client``: the same for all sessions of its process.
     """
+
+    door: Door
 
     def __init__(self, door: Door, hello: dict[str, Any]) -> None:
         self.door = door
@@ -57,8 +58,7 @@ class Link(FileWords):
         self.stop_after_s = math.inf
         """How long its client may be gone before its running cell is interrupted."""
         self.sessions: set[str] = set()
-        self.answers: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.grown: queue.Queue[bool] = queue.Queue()
+        self.begin_questions()
         self.inbox: Inbox | None = None
         self.waiting: tuple[dict[str, Any], list[Any], Journal] | None = None
         self.outbox: list[Leaf] = []
@@ -71,7 +71,7 @@ class Link(FileWords):
     @property
     def at_work(self) -> bool:
         """Whether a cell of this client runs, or waits for its turn."""
-        return self.door.queue.has(self)
+        return bool(self.door.queue.has(self))
 
     @property
     def connected(self) -> bool:
@@ -168,6 +168,8 @@ class Link(FileWords):
 
     def _on_leaves(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """All leaves of the parcel in waiting are here; ``buffers[0]``: their digests."""
+        if self.all_supplied(bytes(buffers[0])):
+            return
         inbox, waiting = self.inbox, self.waiting
         self.inbox = self.waiting = None
         if inbox is None or waiting is None:
@@ -213,22 +215,6 @@ class Link(FileWords):
         elif how == "dropped" and journal is not None:
             self.door.queue.never(journal)
         return how
-
-    def need(self, name: str) -> bool:
-        """Ask the client for the package behind a module, while its cell runs; whether it is here now."""
-        self.send({"op": "need", "module": name})
-        while self in self.door.links and self.gone_s < NEED_S:
-            try:
-                return self.grown.get(timeout=0.2)
-            except queue.Empty:
-                continue
-        return False
-
-    def _on_grown(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.grown.put(bool(meta["ok"]))
-
-    def _on_answer(self, meta: dict[str, Any], buffers: list[Any]) -> None:
-        self.answers.put(meta)
 
     def _on_comm(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         message = {**meta["message"], "buffers": buffers}

@@ -43,6 +43,13 @@ def load_modules(names: Sequence[str]) -> None:
             continue
 
 
+def know_texts(shell: Any, cells: Mapping[str, Any]) -> None:
+    """Know the text of notebook cells: file name -> (number, text)."""
+    for file, (number, text) in cells.items():
+        shell.compile._filename_map[file] = number
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+
+
 def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
     """Compile the coming cell under its file name at home, and know the text of the cells that its functions are from.
 
@@ -50,9 +57,7 @@ def know_cells(shell: Any, meta: Mapping[str, Any]) -> None:
     """
     compiler = shell.compile
     compiler.flags |= meta["flags"]
-    for file, (number, text) in meta["cells"].items():
-        compiler._filename_map[file] = number
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    know_texts(shell, meta["cells"])
     above, transform = meta["above"], type(shell).transform_cell
 
     def transformed(raw: str) -> str:

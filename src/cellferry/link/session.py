@@ -55,6 +55,7 @@ class KernelLink:
         self.screen = screen
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
+        self.on_names: Callable[[dict[str, Any]], None] = lambda _question: None  # in the same thread; see ``There.supply``
         self.acknowledged = ""
         """The run that the worker has written down last."""
         self.waits = False
@@ -119,17 +120,19 @@ class KernelLink:
         """
         before = self._channel.sent_bytes
         self.acknowledged, self._run = "", str(frame.get("run", ""))
-        extra = [parcel.sums] if parcel.bulk and not self.vm else []
         self.at_work = not parcel.bulk
         self._silence.pressed(0)
         self._silence.asked()
-        self._send({"op": "run", **frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
-        copied = self._deliver(parcel) if parcel.bulk else 0
+        copied = self.supply({"op": "run", **frame}, parcel)
         self._last = self._channel.number if parcel.bulk else 0
         return self._channel.sent_bytes - before + copied
 
-    def _deliver(self, parcel: Parcel) -> int:
-        """Bring the leaves of a bulk parcel over; returns bytes that went beside the channel."""
+    def supply(self, frame: dict[str, Any], parcel: Parcel) -> int:
+        """Send a frame with a parcel and all its leaves; returns bytes that went beside the channel."""
+        extra = [parcel.sums] if parcel.bulk and not self.vm else []
+        self._send({**frame, "parcel": parcel.meta()}, [*parcel.buffers(), *extra])
+        if not parcel.bulk:
+            return 0
         want, _buffers = self.wait("want")
         copied = 0
         if self.vm and want["addresses"]:
@@ -197,9 +200,6 @@ class KernelLink:
         """Ask for values that stayed there; take them with ``home``."""
         self.fetching, self._run = True, ""
         self._send({"op": "fetch", "oids": list(oids)})
-
-    def send_modules(self, files: Sequence[str], contents: Sequence[bytes]) -> None:
-        self._send({"op": "modules", "files": list(files)}, contents)
 
     def tell(self, meta: dict[str, Any], buffers: Sequence[Any] = ()) -> int:
         """Send one frame; answers are taken with ``wait``. For what has a room of its own (``link.chunked``).
@@ -269,6 +269,8 @@ class KernelLink:
                 with self.asking():
                     grown = self.on_need(str(frame["module"]))
                 self._send({"op": "grown", "ok": grown})
+            elif frame["op"] in ("names", "unnamed"):
+                self.on_names(frame)
             elif frame["op"] in ("taken", "place"):
                 self._note_place(frame)
             elif frame["op"] == "refused":

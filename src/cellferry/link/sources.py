@@ -64,7 +64,7 @@ class SourceSync:
                     files.append(file)
                     contents.append(path.read_bytes())
         if files:
-            link.send_modules(files, contents)
+            link.tell({"op": "modules", "files": files}, contents)
         return sum(map(len, contents))
 
     def _look(self, imports: Iterable[str]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
+from typing import Any
 
 from cellferry.link.files import FileSync
 from cellferry.link.session import KernelLink
@@ -12,6 +13,7 @@ from cellferry.link.sources import SourceSync
 from cellferry.model import Worker
 from cellferry.parcels.ambient import Ambient
 from cellferry.parcels.heap import Heap
+from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.shell_state import ShellState
 
 SourceOf = Callable[[str], tuple[int, str] | None]
@@ -27,6 +29,7 @@ class There:
     files: FileSync
     sources: SourceSync
     names: set[str] = field(default_factory=set)
+    _meanings: dict[str, tuple[int | None, Any]] = field(default_factory=dict)
     ambient: Ambient = field(default_factory=Ambient)
     shell: ShellState = field(default_factory=lambda: ShellState(None))
     kept: set[str] = field(default_factory=set)
@@ -41,6 +44,36 @@ class There:
     @property
     def heap(self) -> Heap:
         return self.link.heap
+
+    def supply(self, answer: dict[str, Any], parcel: Parcel | None) -> None:
+        """Answer a running cell that asked for names of the notebook, with what there is of them."""
+        if parcel is None:
+            self.link.tell({"op": "named", **answer})
+        else:
+            self.link.supply({"op": "named", **answer}, parcel)
+
+    def note(self, names: Iterable[str]) -> None:
+        """These names are bound there to what the notebook holds under them at this moment."""
+        for name in names:
+            self.names.add(name)
+            self._meanings[name] = self._meaning(name)
+
+    def rebound(self) -> list[str]:
+        """Names that mean another object here than they still do there; an object that only changed is not another one."""
+        namespace = self.heap.namespace
+        found = []
+        for name in self.names & self._meanings.keys() & namespace.keys():
+            oid, value = self._meanings[name]
+            oid_now, value_now = self._meaning(name)
+            if oid != oid_now or value is not value_now:
+                found.append(name)
+        return found
+
+    def _meaning(self, name: str) -> tuple[int | None, Any]:
+        """The number of an object that both ends know; any other object itself, which is small."""
+        value = self.heap.namespace.get(name)
+        oid = self.heap.oid_of.get(id(value))
+        return oid, value if oid is None else None
 
     def new_submodules(self, used: Sequence[str]) -> list[str]:
         """Those of ``used`` that the worker has not been told to load."""

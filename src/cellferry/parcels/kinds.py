@@ -140,6 +140,8 @@ def _by_layout(obj: Any, kind: type) -> Kind:
 
 def _classify(obj: Any, kind: type) -> Kind:
     module, top = kind.__module__, kind.__module__.partition(".")[0]
+    if isinstance(obj, types.ModuleType):
+        return UNTRACKED
     if isinstance(obj, (enum.Enum, int, float, complex, str, bytes)):
         return FROZEN if isinstance(obj, (str, bytes)) and len(obj) >= _LARGE_TEXT else LOOSE
     if module in _UNTRACKED_MODULES or any(base.__name__ == "InteractiveShell" for base in kind.__mro__):

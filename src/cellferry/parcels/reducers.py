@@ -234,6 +234,14 @@ def _enum(reduced: Reduced, kind: Any) -> Reduced:
     return (reduced[0], (*reduced[1][:3], members, *reduced[1][4:]), (attributes, slots), *reduced[3:])
 
 
+def _module(packer: Packer, module: types.ModuleType) -> Reduced:
+    """An instance of a subclass: by name, as any module that can be imported."""
+    known = sys.modules.get(module.__name__)
+    if known is None or type(known) is not type(module):
+        return _object(packer, module)
+    return by_cloudpickle._module_reduce(known)
+
+
 def _listed(packer: Packer, obj: Any) -> Reduced:
     return NotImplemented  # in the dispatch table of cloudpickle or copyreg
 
@@ -302,6 +310,7 @@ _BY_NAME: dict[str, Reducer] = {
 _BY_BASE: dict[str, Reducer] = {
     "builtins.type": _class,
     "builtins.BaseException": _exception,
+    "builtins.module": _module,
     "numpy.ndarray": arrays.reduce_subclass,
     "logging.Logger": _logger,
     "io.IOBase": _file,
