@@ -55,7 +55,7 @@ class CellferryCell:
             "file": self.file, "small": self.small,
         }
         self._environ = os.environ | {"CELLFERRY_LOCAL_TRANSPORT": transport, "CELLFERRY_FETCH_LIMIT": NO_LIMIT,
-                                      "CELLFERRY_FILE_LIMIT": "0"}  # fmt: skip
+                                      "CELLFERRY_FILE_LIMIT": "0", "CELLFERRY_LOCAL_FOLDER": "own"}  # fmt: skip
         self._notebook: Notebook | None = None
         self._turn = 0
 

@@ -133,7 +133,7 @@ class Answers:
         try:
             parcel = pack_all(needs, heap, Beside(), notebook.host.hidden)
             refuse_secrets(
-                self._request, notebook.config.secrets, self._cell, parcel, heap, notebook.namespace, notebook.host
+                self._request, notebook.config.secrets, self._cell, self._flow, parcel, heap, notebook.namespace, notebook.host
             )
         except errors.PreflightError as error:
             return error

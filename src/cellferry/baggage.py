@@ -15,11 +15,13 @@ from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import submodules_used
 from cellferry.capture.needs import Needs, function_globals, written_globals
 from cellferry.capture.preflight import find_culprit
-from cellferry.capture.secrets import find_in_functions, find_in_source, find_in_values, secret_variables
+from cellferry.capture.secrets import Suspect, find_in_functions, find_in_source, find_in_values, secret_variables
+from cellferry.capture.typed import reads_inputs
 from cellferry.capture.unseen import Unseen
 from cellferry.config import Cellferry, person_of
+from cellferry.link.same_folder import where_this_runs
 from cellferry.link.there import There
-from cellferry.model import CellRequest
+from cellferry.model import CellRequest, Worker
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
@@ -29,6 +31,8 @@ from cellferry.parcels.shell_state import SHELL
 from cellferry.screen import Cell, Host
 
 _MOST_TRIES = 200
+_LOOKED_AT = 100
+"""So many texts of a list are surely looked at when one asks for secrets in it."""
 
 
 @dataclass
@@ -119,12 +123,13 @@ class _Further:
 
 
 def refuse_secrets(
-    request: CellRequest, setting: Sequence[str], cell: Cell, parcel: Parcel, heap: Heap | None, namespace: Mapping[str, Any],
-    host: Host,
-) -> dict[str, dict[str, str]]:  # fmt: skip
+    request: CellRequest, setting: Sequence[str], cell: Cell, flow: Flow, parcel: Parcel, heap: Heap | None,
+    namespace: Mapping[str, Any], host: Host,
+) -> dict[str, Any]:  # fmt: skip
     """Refuse a cell that would send what looks like a credential; returns what the worker's kernel is to be given apart.
 
-    ``secrets``: the environment variables that the request and the setting name; ``masked``: what else must not be shown.
+    ``secrets``: the environment variables that the request and the setting name; ``masked``: what else must not be shown;
+    ``inputs``: what was typed before, for a cell that looks at it.
     Raises LooksSecret, or BadValue for a variable that is not set here. Called before a worker is asked for.
     """
     missing = next((name for name in request.secrets if name not in os.environ), None)
@@ -138,17 +143,25 @@ def refuse_secrets(
     allowed = {name: values.pop(name) for name in request.allow if name in values}
     functions = [f for f in parcel.functions if f.__name__ not in request.allow and f is not allowed.get(f.__name__)]
     certain = [*secret_variables(os.environ).values(), *secrets.values()]
+    inputs = host.inputs() if reads_inputs(flow, parcel.functions, host.transform(cell.source)) else None
     suspect = (
         find_in_source(host.transform(cell.source), cell.lineno_offset, certain)
         or find_in_values(values, certain)
         or find_in_functions(functions, certain)
         or find_in_values(_changed(parcel, heap, namespace, request.allow), certain)
     )
+    if suspect is None and inputs is not None and "In" not in request.allow:
+        suspect = _typed_secret(inputs[0][:-1], certain)
     if suspect is not None:
         raise suspect.error()
     masked = {name: value for name, value in allowed.items() if isinstance(value, str)}
-    found = {"secrets": secrets, "masked": masked}
+    found = {"secrets": secrets, "masked": masked, "inputs": inputs}
     return {key: named for key, named in found.items() if named}
+
+
+def _typed_secret(typed: Sequence[str], certain: Sequence[str]) -> Suspect | None:
+    parts = (typed[at : at + _LOOKED_AT] for at in range(0, len(typed), _LOOKED_AT))
+    return next((found for part in parts if (found := find_in_values({"In": part}, certain))), None)
 
 
 def _changed(
@@ -182,6 +195,21 @@ def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.Cellfer
     )  # fmt: skip
 
 
+def shares_folder(worker: Worker, config: Cellferry) -> bool:
+    """Whether cells on this worker run in the notebook's own folder. Not where files that a cell writes are to stay from it:
+    with ``trust = "data"``, or a store that they go to instead. Pure."""
+    return (
+        worker.provider == "local" and config.local_folder == "notebook" and config.trust == "code" and not config.artifact_store
+    )
+
+
+def _nobody_answers(request: CellRequest, config: Cellferry) -> str:
+    """Why a cell elsewhere may not look into the notebook's folder while it runs; "" if it may. Pure."""
+    if config.trust == "data":
+        return "a worker that is trusted with data alone is given what the cell names"
+    return "nobody waits for a cell that was let go" if request.detach else ""
+
+
 def frame_of(
     there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, given: Sequence[Any], host: Host,
     namespace: Mapping[str, Any], config: Cellferry,
@@ -197,7 +225,9 @@ def frame_of(
     unbind = sorted(name for name in stale if name not in parcel.roots and name not in there.kept & flow.reads and name not in host.hidden)
     there.names -= set(unbind)
     screen = host.screen
+    place = where_this_runs(same_environment=not request.env) if there.same_folder else {"home_folder": _nobody_answers(request, config)}
     return {
+        **place,
         "run": uuid.uuid4().hex[:12],
         "notebook": host.notebook,
         "owner": person_of(config),

@@ -25,6 +25,12 @@ class Cellferry(Configurable):  # type: ignore[misc, unused-ignore]
         "unix",
         help="How the local worker is reached: a unix socket in a private folder, or mutual TLS 1.3 on loopback.",
     ).tag(config=True)
+    local_folder = Enum(
+        ["notebook", "own"],
+        "notebook",
+        help="Where cells on the local worker run: in the notebook's own folder, or in an isolated one, to and from which files "
+        "are copied as for a worker elsewhere (always so with trust = 'data' or an artifact store).",
+    ).tag(config=True)
     fetch_limit = Integer(
         64 * MIB,
         help="A new value larger than this (bytes) stays on the worker as a placeholder until it is named at home.",

@@ -92,9 +92,9 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
 
     Returns the names here. Raises BadValue, listing what there is, when nobody has them; DiskFull, LinkError.
     """
-    folder, found = Path.cwd(), list[str]()
+    found = list[str]()
     for there in workers:
-        found += there.files.get(there.link, folder, path)
+        found += there.files.get(there.link, there.folder, path)
     if found:
         return list(dict.fromkeys(found))
     places = {there.worker.name: there.files.listing(there.link) for there in workers}
@@ -105,7 +105,7 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
         progress = Progress(f"files from {store.url}", sum(wanted.values()), screen.progress)
         try:
             for name in wanted:
-                store.fetch(name, folder / name, progress.moved)
+                store.fetch(name, Path(name), progress.moved)
         finally:
             progress.done()
         if wanted:
@@ -115,7 +115,7 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
 
 def put(patterns: Sequence[str], workers: Sequence[There]) -> int:
     """Send files to every worker now, whatever their size; returns the bytes."""
-    return sum(there.files.send(there.link, Path.cwd(), (), patterns) for there in workers)
+    return sum(there.files.send(there.link, there.folder, (), patterns) for there in workers)
 
 
 def comm(message: Message, all_: Sequence[There]) -> Any:

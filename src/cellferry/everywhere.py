@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellferry import errors
@@ -30,6 +29,7 @@ from cellferry.screen import Cell, Host
 if TYPE_CHECKING:
     from cellferry.config import Cellferry
 
+_NOBODY_ANSWERS = "it runs everywhere, and gets what its text names, and no more"
 Kernel = tuple[str, int]
 """A worker and the process of its kernel: what has run there is gone with either."""
 
@@ -152,19 +152,24 @@ class Everywhere:
         request = CellRequest(returns=(), line="everywhere")
         flow = analyse(self._host.transform(cell.source), self._host.transform)
         link = KernelLink(there.worker.endpoint, heard, self._namespace, there.worker.name, lambda _when: None)
-        apart = There(there.worker, link, there.files, there.sources, shell=self.shell_state())
+        apart = There(
+            there.worker, link, there.files, there.sources, shell=self.shell_state(), same_folder=there.same_folder
+        )
         link.open()
         try:
             beside = Beside(Ambient().changed(), apart.shell.outgoing())
             parcel = pack_all(
                 needed(flow, self._namespace, self._host.hidden, ()), link.heap, beside, self._host.hidden
             )
-            refuse_secrets(request, (), cell, parcel, None, self._namespace, self._host)
+            refuse_secrets(request, (), cell, flow, parcel, None, self._namespace, self._host)
             given = [self._namespace.get(name) for name in parcel.roots]
-            there.files.send(there.link, Path.cwd(), paths_named(flow, given, parcel.functions), ())
-            there.sources.send(there.link, flow.imports)
+            there.files.send(there.link, there.folder, paths_named(flow, given, parcel.functions), ())
+            there.sources.send(there.link, flow.imports, in_place=there.same_folder)
             frame = frame_of(apart, request, cell, flow, parcel, given, self._host, self._namespace, self._config)
             link.pressed = there.link.pressed
+            frame["unasked"] = _NOBODY_ANSWERS
+            if "home_folder" in frame:
+                frame["home_folder"] = _NOBODY_ANSWERS
             link.run({**frame, "stdin": False, "everywhere": True}, parcel)
             parcel.sealed(link.heap)
             with self.held(link.wake):

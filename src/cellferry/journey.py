@@ -13,14 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
 from cellferry.answers import Answers
-from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets
+from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets, shares_folder
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
@@ -34,10 +33,12 @@ from cellferry.everywhere import Everywhere
 from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.fleet.states import Ended
+from cellferry.link.at_home import AtHome
 from cellferry.link.files import FileSync
 from cellferry.link.redial import When
 from cellferry.link.reports import RemoteError, cell_report, shipped_rows
 from cellferry.link.returned import Returned
+from cellferry.link.same_folder import SameFolder, follow
 from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
@@ -136,7 +137,7 @@ class Session:
             if known and len(known.heap.objects) != before:  # in the moment in which they became known
                 self.forget(known)
             raise
-        secrets = refuse_secrets(request, self.config.secrets, cell, parcel, heap, self.namespace, self.host)
+        secrets = refuse_secrets(request, self.config.secrets, cell, flow, parcel, heap, self.namespace, self.host)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -165,7 +166,7 @@ class Session:
 
     def _there_and_back(
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, beside: Beside,
-        clock: list[float], packages: Packages | None, secrets: Mapping[str, Mapping[str, str]],
+        clock: list[float], packages: Packages | None, secrets: Mapping[str, Any],
     ) -> CellReport:  # fmt: skip
         started_ns, watch = time.time_ns(), Stopwatch()
         if there.worker.token:
@@ -173,10 +174,11 @@ class Session:
         order, building = packages.start(there, self.host.screen, parcel) if packages else ({}, None)
         given = [self.namespace.get(name) for name in parcel.roots]
         named = with_their_imports(paths_named(flow, given, parcel.functions), DISK, os.path.isfile)
-        sent = there.files.send(there.link, Path.cwd(), named, request.files)
-        there.sources.send(there.link, flow.imports)
+        sent = there.files.send(there.link, there.folder, named, request.files)
+        there.sources.send(there.link, flow.imports, in_place=there.same_folder and not request.env)
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
-        there.link.on_names = answers = Answers(self, there, request, cell, flow, parcel)
+        answers = Answers(self, there, request, cell, flow, parcel)
+        there.link.asked |= {"names": answers, "unnamed": answers}
         frame.update(order, **answers.frame(), **secrets, limit_s=accounts.limit_s(request, there.worker))
         frame.update(self._again.words(there, request, frame["run"]))
         self.fleet.board.name_run(frame["run"])
@@ -205,8 +207,10 @@ class Session:
                 there.link.tell({"op": "claimed", "run": frame["run"]})
         finally:
             self._current = None
+        if there.same_folder:
+            follow(returned.frame.get("cwd"), frame.get("cwd"))
         load_submodules(flow.imports)
-        came, file_notes = there.files.bring(there.link, Path.cwd(), returned.frame["files"], started_ns)
+        came, file_notes = there.files.bring(there.link, there.folder, returned.frame["files"], started_ns)
         report = cell_report(there, parcel, returned, sent, [*notes, *file_notes], came, clock)
         report = accounts.note_cost(self.fleet, there, cell.word, frame["run"], watch, report)
         self._finish(request, returned, report, there)
@@ -245,11 +249,16 @@ class Session:
             lambda when: self._trouble(worker, when, generation), self.config.trust == "data",
         )  # fmt: skip
         config = self.config
-        files = FileSync(
+        same = shares_folder(worker, config)
+        files = (SameFolder if same else FileSync)(
             config.file_limit, self.host.screen, config.artifact_store, inspect=kind_of_secret,
             data_only=config.trust == "data",
         )  # fmt: skip
-        there = There(worker, link, files, SourceSync(local_modules), shell=self.everywhere.shell_state())
+        there = There(
+            worker, link, files, SourceSync(local_modules), shell=self.everywhere.shell_state(), same_folder=same
+        )  # fmt: skip
+        if not same and config.trust == "code":
+            AtHome(files, link, lambda: there.folder)
         link.pressed, link.asking = self._pressed, lambda: self._presses.raising()
         link.open()
         if worker.id in self.fleet.left:

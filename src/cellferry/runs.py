@@ -321,7 +321,7 @@ def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]
         there = notebook.connect(row.worker)
         try:
             began_ns = int((row.began_unix_s or row.asked_unix_s) * 1e9)
-            return there.files.bring(there.link, Path.cwd(), files, began_ns)[1]
+            return there.files.bring(there.link, there.folder, files, began_ns)[1]
         finally:
             if not mine:
                 notebook.forget(there)

@@ -89,6 +89,9 @@ class Host(Protocol):
     def source_of(self, file: str) -> tuple[int, str] | None:
         """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""
 
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """What was typed, and what IPython made of it, from the first cell to the running one."""
+
     def payloads(self, payloads: Sequence[dict[str, Any]]) -> None:
         """Pass on what the remote cell asked of the frontend beside its outputs (``name?``)."""
 

@@ -80,8 +80,8 @@ def is_worker(process: psutil.Process) -> bool:
 
 def worker_folder(kernel_pid: int) -> Path:
     """The private folder of the worker whose kernel this is."""
-    place = Path(psutil.Process(kernel_pid).cwd())
-    return next(folder for folder in place.parents if (folder / "worker.json").exists())
+    words = psutil.Process(kernel_pid).cmdline()
+    return Path(words[words.index("--control") - 1])
 
 
 NewUser = Callable[..., User]
@@ -105,7 +105,8 @@ def user(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """One user for a whole module, on each transport in turn; for tests that leave the worker as they found it."""
     folder = tmp_path_factory.mktemp(request.param) / "work"
     folder.mkdir()
-    with kernel(folder, {"CELLFERRY_LOCAL_TRANSPORT": request.param}) as found:
+    own = {"CELLFERRY_LOCAL_FOLDER": "own"} if request.param == "tls" else {}  # as a worker elsewhere would be reached
+    with kernel(folder, {"CELLFERRY_LOCAL_TRANSPORT": request.param, **own}) as found:
         yield User(found, folder)
 
 

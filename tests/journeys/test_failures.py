@@ -178,7 +178,7 @@ def test_what_a_cell_started_goes_with_the_worker(new_user: NewUser) -> None:
 
 
 def test_the_disk_beside_the_notebook_is_full(new_user: NewUser, small_disk: Path) -> None:
-    user = new_user()
+    user = new_user(CELLFERRY_LOCAL_FOLDER="own")
     user.sees(f"import os\nos.chdir({str(small_disk)!r})")
     name, text = user.is_told("%%remote\nopen('too large.bin', 'wb').write(bytes(3_000_000))\nbound = 1")
     assert name == "DiskFull" and "too large.bin" in text and "->" in text

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .conftest import NewUser, User
+from .kernel import kernel
 
 MIB = 1 << 20
 SENT = "getattr(get_ipython(), '_cellferry').last_report.sent_bytes"
+OWN = {"CELLFERRY_LOCAL_FOLDER": "own"}
+"""The isolated folder stands in for that of a worker elsewhere: files travel to and from it."""
 LINK = "next(iter(getattr(get_ipython(), '_cellferry').session._there.values())).link"
+
+
+@pytest.fixture(scope="module", params=["unix", "tls"])
+def user(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    folder = tmp_path_factory.mktemp(request.param) / "work"
+    folder.mkdir()
+    with kernel(folder, {"CELLFERRY_LOCAL_TRANSPORT": request.param, **OWN}) as found:
+        yield User(found, folder)
 
 
 def _random(path: Path, size: int) -> bytes:
@@ -95,7 +107,7 @@ def test_ignored_files_go_when_asked_for(user: User) -> None:
 
 
 def test_over_the_limit_there_are_three_ways(new_user: NewUser) -> None:
-    user = new_user(CELLFERRY_FILE_LIMIT="1000")
+    user = new_user(**OWN, CELLFERRY_FILE_LIMIT="1000")
     for number in range(7):
         (user.folder / f"{number}.bin").write_bytes(bytes(1000 + number))
     name, text = user.is_told(
@@ -123,7 +135,7 @@ chunked_files.Coming = Cut
 
 @pytest.mark.parametrize("transport", ["unix", "tls"])
 def test_get_goes_on_where_a_cut_link_stopped(new_user: NewUser, transport: str) -> None:
-    user = new_user(CELLFERRY_FILE_LIMIT="1000", CELLFERRY_LOCAL_TRANSPORT=transport, CELLFERRY_GRACE_S="60")
+    user = new_user(**OWN, CELLFERRY_FILE_LIMIT="1000", CELLFERRY_LOCAL_TRANSPORT=transport, CELLFERRY_GRACE_S="60")
     user.sees("%%remote\nimport os\ndata = os.urandom(40 << 20)\nopen('large.bin', 'wb').write(data)\nNone")
     user.sees(CUT)
     assert user.is_told("%remote get large.bin")[0] == "WorkerLost"
@@ -139,7 +151,7 @@ def test_get_goes_on_where_a_cut_link_stopped(new_user: NewUser, transport: str)
 
 def test_a_send_that_was_cut_goes_on(new_user: NewUser) -> None:
     # a local worker ends five seconds after its last connection; on a busy machine, coming back may take longer
-    user = new_user(CELLFERRY_LOCAL_TRANSPORT="tls", CELLFERRY_GRACE_S="60")
+    user = new_user(**OWN, CELLFERRY_LOCAL_TRANSPORT="tls", CELLFERRY_GRACE_S="60")
     data = _random(user.folder / "large.bin", 40 * MIB)
     user.sees("%%remote\n1")
     user.sees(
@@ -204,7 +216,7 @@ def test_a_file_of_4_gib_takes_little_memory_on_either_side(new_user: NewUser, t
     folder = Path(f"/tmp/cf-big-{os.getpid()}")
     folder.mkdir(mode=0o700)
     try:
-        user = new_user(CELLFERRY_LOCAL_TRANSPORT=transport, CELLFERRY_WORKER_DIR=str(folder))
+        user = new_user(**OWN, CELLFERRY_LOCAL_TRANSPORT=transport, CELLFERRY_WORKER_DIR=str(folder))
         pids = [user.has("__import__('os').getpid()"), int(user.sees("%%remote\nimport os\nos.getpid()"))]
         before = [_peak(pid, reset=True) for pid in pids]
         user.sees("%%remote\nwith open('huge.bin', 'wb') as file:\n    file.truncate(4 << 30)\n    file.seek(1 << 31)\n"

@@ -41,7 +41,10 @@ KNOWN_LIMITS = {
 difference is reported as expected. A notebook leaves this list with the limit that it shows."""
 
 
-MIXED_EVERY_TIME: set[str] = {"display_bytes.py", "names_at_run_time.py", "shell_state.py"}
+FOLDERS = ("files_beside.py", "working_folder.py")
+"""Notebooks about files: they run with the isolated folder as well, which stands in for that of a worker elsewhere."""
+
+MIXED_EVERY_TIME: set[str] = {"display_bytes.py", "names_at_run_time.py", "shell_state.py", "working_folder.py"}
 """Notebooks whose mixed ways are part of every run; those of the others are nightly."""
 
 
@@ -82,6 +85,14 @@ def test_remote_equals_local(path: Path, way: str, run, yardstick) -> None:
 @pytest.mark.parametrize("way", MIXED)
 def test_mixed_equals_local(path: Path, way: str, run, yardstick) -> None:
     check(path, way, MIXED[way], run, yardstick)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("way", [*WAYS, *MIXED])
+def test_equals_local_with_a_folder_of_its_own(name: str, way: str, run, yardstick) -> None:
+    own = {"CELLFERRY_LOCAL_FOLDER": "own"}
+    check(notebook.NASTY / name, way, (WAYS | MIXED)[way], partial(run, settings=own), yardstick)
 
 
 def check(path: Path, way: str, steps: Callable[[list[Source]], list[Step]], run, yardstick) -> None:

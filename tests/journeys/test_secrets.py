@@ -99,7 +99,7 @@ def test_what_looks_like_a_credential_stops_the_cell(new_user: NewUser) -> None:
 
 
 def test_files_with_credentials_in_them(new_user: NewUser) -> None:
-    user = new_user()
+    user = new_user(CELLFERRY_LOCAL_FOLDER="own")
     key = "AKIA" + "QWERTYUIOPASDFGH"
     (user.folder / "config.json").write_text(f'{{"id": "{key}"}}')
     (user.folder / "data").mkdir()
@@ -108,7 +108,9 @@ def test_files_with_credentials_in_them(new_user: NewUser) -> None:
     name, text = user.is_told("%%remote\nopen('config.json').read()")
     assert name == "LooksSecret" and "config.json" in text and "files=config.json" in text and key not in text
     shown = user.sees("%%remote\nimport os\nprint(sorted(os.listdir('data')))")
-    assert "['x.csv']" in shown and "notes.txt was not sent" in shown
+    assert "['notes.txt', 'x.csv']" in shown and "notes.txt was not sent" in shown
+    name, text = user.is_told("%%remote\nopen('data/' + os.listdir('data')[-1])")
+    assert name == "FileNotFoundError" and "credential" in text and key not in text
     assert user.sees("%%remote files=config.json\nprint(len(open('config.json').read()))") == "30\n"
 
 

@@ -198,12 +198,13 @@ def test_files_by_pattern(user: User) -> None:
     for name in ("a.csv", "b.csv", "c.txt"):
         (user.folder / "data" / name).write_text(name)
     told = user.sees("%%remote files=data/*.csv\nimport os\nsorted(os.listdir('da' + 'ta'))")
-    assert told == "['a.csv', 'b.csv']\n"
+    assert told == "['a.csv', 'b.csv', 'c.txt']\n", "a listing shows what is at home"
     name, _text = user.is_told("%%remote files=data/*.parquet\n1")
     assert name == "BadValue"
 
 
-def test_a_file_changed_here_meanwhile_is_kept_beside_the_workers(user: User, meeting) -> None:
+def test_a_file_changed_here_meanwhile_is_kept_beside_the_workers(new_user: NewUser, meeting) -> None:
+    user = new_user(CELLFERRY_LOCAL_FOLDER="own")
     at = meeting(lambda pid: (user.folder / "both.txt").write_text("mine"))
     told = user.sees("%%remote\n" + at.cell + "open('both.txt', 'w').write('theirs')\nNone")
     found = sorted(path.name for path in user.folder.glob("both*"))
@@ -213,7 +214,7 @@ def test_a_file_changed_here_meanwhile_is_kept_beside_the_workers(user: User, me
 
 
 def test_a_large_file_stays_until_it_is_fetched(new_user: NewUser) -> None:
-    user = new_user(CELLFERRY_FILE_LIMIT="1000")
+    user = new_user(CELLFERRY_LOCAL_FOLDER="own", CELLFERRY_FILE_LIMIT="1000")
     told = user.sees("%%remote\nopen('large.bin', 'wb').write(bytes(5000))\nNone")
     assert "%remote get large.bin" in told and not (user.folder / "large.bin").exists()
     user.sees("%remote get large.bin")

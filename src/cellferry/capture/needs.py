@@ -15,8 +15,8 @@ from cellferry.capture.globals_of import code_globals, code_stores
 from cellferry.capture.unseen import Texts, may_be_bound
 from cellferry.errors import UndefinedName
 
-_READABLE = frozenset(["In", "Out", "_ih", "_oh", "_dh", "_i", "_ii", "_iii"])
-"""The shell's records: they travel when a cell reads them, and never come back."""
+_READABLE = frozenset(["Out", "_oh", "_dh"])
+"""The shell's records: they travel when a cell reads them, and never come back. For ``In`` and its like see ``typed``."""
 
 
 _SMALL_BYTES = 4096
@@ -61,6 +61,8 @@ def needed(
                 raise _undefined(name, namespace)
     roots = {name: namespace[name] for name in flow.reads if name in namespace and name not in hidden}
     shells_own = {name: namespace[name] for name in flow.reads & _READABLE if name in namespace}
+    if "In" in flow.reads and namespace.get("In") is not namespace.get("_ih"):
+        shells_own["In"] = namespace["In"]  # a variable of the user's
     hinted: Iterable[str] = namespace if flow.calls_dynamic else flow.hints.union(n for n in rebound if _is_small(namespace[n]))
     hints = {
         name: namespace[name]

@@ -13,8 +13,12 @@ from cellferry.guest import forked, notebook_builtins
 from cellferry.guest.asking import Asking
 from cellferry.guest.files import WorkFiles
 from cellferry.guest.home import Home, Load, pack_home
+from cellferry.guest.home_folder import HomeFolder
+from cellferry.guest.inputs import take_inputs
 from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
+from cellferry.guest.looking import look_into
+from cellferry.guest.place import Place
 from cellferry.guest.sources import install_modules, know_cells, know_texts, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.checkpoint import PLACE, RUNS
@@ -55,6 +59,8 @@ class Cells:
         self.folder = folder
         self.heap = Heap(self.shell.user_ns)
         self.files = WorkFiles(folder / "work")
+        self.place = Place(self.files.root)
+        self.home_folder = HomeFolder(link, self.files)
         self.ambient = Ambient()
         self.shell_state = ShellState(self.shell)
         self.shell_state.agree(link.door.shell_entries, link.door.shell_entries)
@@ -100,6 +106,7 @@ class Cells:
                 raise without
             door.importer.offer(meta.get("offers", ()))
             door.packages.wait(meta.get("packages", ""), lambda: self.link in door.links and not door.stops.asked(journal.run))
+            self.place.enter(meta, self.folder / "modules")
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
             self.saver = self._saver(meta.get("checkpoint"))
         except (Exception, KeyboardInterrupt) as exc:
@@ -120,6 +127,9 @@ class Cells:
         if self.saver:
             self.saver.start(lambda: self._made(before, arrived.roots, meta["checkpoint"]["names"]))
         self.asking.begin(before, arrived.roots, meta)
+        if "home_folder" in meta:
+            self.home_folder.begin(meta["home_folder"])
+            look_into(self.home_folder)
         started = time.perf_counter()
         reply: dict[str, Any] = {}
         try:
@@ -129,6 +139,9 @@ class Cells:
                 door.shell_set_up(own.changed())
         finally:
             self.asking.end()
+            if "home_folder" in meta:
+                look_into(None)
+                self.home_folder.end(str(reply.get("ename") or ""))
             door.masking.end()
             door.show_rest()
             if self.saver:
@@ -187,6 +200,8 @@ class Cells:
         shell.execution_count = meta["number"]
         shell._last_traceback = None
         know_cells(shell, meta)
+        if meta.get("inputs"):
+            take_inputs(shell, *meta["inputs"])
         interrupted = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
         stops, reply = self.link.door.stops, interrupted
         kernel.pre_handler_hook()
@@ -268,7 +283,8 @@ class Cells:
         done.frame = {
             "op": "home", "reply": outcome, "deleted": home.deleted(), "kept": home.kept(meta["returns"]),
             "ran_s": ran_s, "flags": self.shell.compile.flags, "limited": limited,
-            "files": self.files.changed(), "checkpoints": self.saver.made if self.saver else 0,
+            "files": [] if self.place.at_home else self.files.changed(), "cwd": self.place.leave(),
+            "checkpoints": self.saver.made if self.saver else 0,
         }  # fmt: skip
         self.done = done
         if not self.link.connected or meta.get("detach"):
@@ -379,6 +395,6 @@ class Cells:
     def modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """Sources of local modules, new or changed. What cannot be written refuses the cell that they were sent for."""
         try:
-            install_modules(self.folder / "modules", meta["files"], buffers, self.shell.user_ns)
+            install_modules(self.folder / "modules", meta["files"], buffers, meta.get("roots", ()))
         except OSError as exc:
             self.without_modules = exc

@@ -36,6 +36,8 @@ class WorkFiles:
         self.root = around / WORK
         self._bounds = os.path.realpath(around)
         self.known: dict[str, Stamp] = dict(self._scan())
+        self.removed: set[str] = set()
+        """Files that cells have removed, as far as a look at the folder after each cell shows it."""
         self._failed: dict[str, OSError] = {}
 
     def changed(self) -> list[dict[str, Any]]:
@@ -46,6 +48,8 @@ class WorkFiles:
             for path, stamp in now.items()
             if self.known.get(path) != stamp
         ]
+        if len(now) < _MOST_FILES:
+            self.removed |= self.known.keys() - now.keys()
         self.known = now
         return sorted(found, key=lambda file: str(file["path"]))
 
@@ -235,6 +239,9 @@ class FileWords:
 
     def _on_placed(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.send({"op": "placed", "failed": self.cells.files.placed(meta["files"])})
+
+    def _on_from_home(self, meta: dict[str, Any], buffers: list[Any]) -> None:
+        self.cells.home_folder.answered(meta)
 
     def _on_digests(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         sizes, digests = self.cells.files.sums(meta["paths"])

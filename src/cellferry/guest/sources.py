@@ -11,27 +11,32 @@ from pathlib import Path
 from typing import Any
 
 
-def install_modules(root: Path, files: Sequence[str], contents: Sequence[Any], namespace: Mapping[str, Any]) -> None:
-    """Write source files (paths relative to ``root``) and forget the modules they replace.
+def install_modules(root: Path, files: Sequence[str], contents: Sequence[Any], others: Sequence[str]) -> None:
+    """Write source files (paths relative to ``root``) and forget the modules they replace: those from ``root``, and those
+    from ``others``, the folders at home, where this kernel may see these. Without ``contents`` nothing is written.
 
     Names of the notebook that stood for such a module are bound to the new one on their next arrival.
     """
-    changed = set()
-    for path, data in zip(files, contents, strict=True):
+    changed = {_top_level(path) for path in files}
+    for path, data in zip(files, contents, strict=True) if contents else ():
         target = (root / path).resolve()
         if not target.is_relative_to(root.resolve()):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-        changed.add(path.replace("\\", "/").removesuffix(".py").removesuffix("/__init__").split("/")[0])
-    for name in [n for n in sys.modules if n.partition(".")[0] in changed and _ours(sys.modules[n], root)]:
+    places = [str(root), *others]
+    for name in [n for n in sys.modules if n.partition(".")[0] in changed and _ours(sys.modules[n], places)]:
         del sys.modules[name]
     importlib.invalidate_caches()
 
 
-def _ours(module: types.ModuleType, root: Path) -> bool:
+def _top_level(path: str) -> str:
+    return path.replace("\\", "/").removesuffix(".py").removesuffix("/__init__").split("/")[0]
+
+
+def _ours(module: types.ModuleType, places: Sequence[str]) -> bool:
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
-    return str(file).startswith(str(root))
+    return any(str(file).startswith(place) for place in places)
 
 
 def load_modules(names: Sequence[str]) -> None:

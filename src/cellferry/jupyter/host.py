@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FUTURE_FLAGS = functools.reduce(
     operator.or_, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
+REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
+"""How IPython's own reading of a ``%%remote`` cell begins."""
 _SHELL_NAMES = frozenset({"In", "Out", "get_ipython", "_ih", "_oh", "_dh", "_i", "_ii", "_iii", "__builtins__"})
 _SHELL_VALUES = frozenset({"exit", "quit", "open"})
 
@@ -54,6 +56,10 @@ class ShellHost:
         # The body is read by the door, by the capture and by the hook before the next cell: once is enough.
         self._read = ("", "")
         self._cell_id: str | None = None
+        try:
+            self._began_in = os.getcwd()  # noqa: PTH109
+        except OSError:  # it has been removed
+            self._began_in = ""
 
     def begin(self, info: ExecutionInfo) -> None:
         """Remember the cell that IPython is about to run; called before each cell."""
@@ -79,9 +85,10 @@ class ShellHost:
 
     @property
     def notebook(self) -> str:
-        """Its path, where the frontend tells it (Jupyter: ``JPY_SESSION_NAME``; VS Code); else the working directory."""
+        """Its path, where the frontend tells it (Jupyter: ``JPY_SESSION_NAME``; VS Code); else the working directory in which this
+        was loaded: a cell may go elsewhere, and it is the same notebook."""
         told = self.shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
-        return str(Path(str(told)).absolute() if told else Path.cwd())
+        return os.path.join(self._began_in, str(told)) if told else self._began_in  # noqa: PTH118 - an absolute one stays
 
     @property
     def kernel_id(self) -> str:
@@ -115,6 +122,17 @@ class ShellHost:
         if name is not None:
             text = f"#%%remote {line}".rstrip() + "\n" * lines_above + self.transform(body)
             linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+
+    def keep_input(self) -> None:
+        """Let ``In[n]`` of the running cell be what was typed, and not the call of the magic that came of it."""
+        inputs, number = self.shell.history_manager.input_hist_parsed, self.number
+        if number < len(inputs) and inputs[number].startswith(REMOTE_CALL):
+            inputs[number] = self._raw.rstrip("\n")
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        """What was typed, and what IPython made of it, from the first cell to the running one."""
+        history, end = self.shell.history_manager, self.number + 1
+        return history.input_hist_raw[:end], history.input_hist_parsed[:end]
 
     def source_of(self, file: str) -> tuple[int, str] | None:
         """Number and text of the notebook cell that was compiled as ``file``; None if it was no cell."""

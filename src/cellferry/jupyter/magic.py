@@ -16,7 +16,7 @@ from IPython.core.magic import Magics, cell_magic, line_cell_magic, magics_class
 from cellferry.errors import CellferryError, CellSyntaxError, WorkerError
 from cellferry.jupyter import failures, left
 from cellferry.jupyter.here import run_here
-from cellferry.jupyter.host import ShellHost
+from cellferry.jupyter.host import REMOTE_CALL, ShellHost
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, InteractiveShell
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _LOADED = "_cellferry"
 _MOST_OFFERED = 5  # values that stayed and are shown each by itself; a line tells of the others
-_REMOTE_CALL = "get_ipython().run_cell_magic('remote',"
 
 
 def load(shell: InteractiveShell) -> None:
@@ -159,6 +158,7 @@ class RemoteMagics(Magics):
         self._last_line = line
         self.last_report = None
         try:
+            host.keep_input()
             host.keep_source(line, body, cell.lineno_offset)
             report = self.last_report = session.run(request, cell)
         except RemoteError as error:
@@ -240,7 +240,7 @@ class RemoteMagics(Magics):
         if session is None:
             return
         source = str(getattr(info, "transformed_cell", None) or info.raw_cell)
-        if source.startswith(_REMOTE_CALL):
+        if source.startswith(REMOTE_CALL):
             return
         try:
             names = session.needs_fetch(source)

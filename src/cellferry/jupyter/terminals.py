@@ -25,8 +25,6 @@ from cellferry.jupyter.live import Hub
 from cellferry.jupyter.routes import Route, Told, guarded
 from cellferry.model import Worker
 
-WORK = "up/up/work"
-"""The working directory of cells, below the root of the worker's server."""
 MOST_FRAME_BYTES = 1 << 20
 NEW = {
     "type": "object",
@@ -44,7 +42,11 @@ class Terminals(Route):
 
     @guarded
     async def post(self, worker_id: str) -> None:
-        told = {"cwd": WORK} | self.body(NEW)
+        told = self.body(NEW)
+        if "cwd" not in told:
+            worker = await self.hub.find(worker_id)
+            _status, content = await self.hub.in_thread(acting.relay, worker, "GET", "/cellferry/v1/status", None)
+            told |= {key: text for key, text in json.loads(content or b"{}").items() if key == "cwd"}
         await self.pass_on(worker_id, "POST", "/api/terminals", json.dumps(told).encode())
 
     async def pass_on(self, worker_id: str, method: str, path: str, body: bytes | None = None) -> None:

@@ -53,16 +53,32 @@ def send_files(link: KernelLink, folder: Path, names: Sequence[str], moved: Move
             with (folder / name).open("rb", buffering=0) as file:
                 for at, size in ranges:
                     moved(out.add(name, at, size, file))
-    rows = []
-    for name in names:
-        status = (folder / name).stat()
-        rows.append([name, status.st_size, status.st_mtime_ns, bool(status.st_mode & 0o100)])
-    link.tell({"op": "placed", "files": rows})
+    link.tell({"op": "placed", "files": rows_of(folder, names)})
     failed = link.wait("placed")[0]["failed"]
     for name, (number, text) in failed.items():
         if number in _NO_ROOM:
             raise DiskFull(f"no space is left on the worker for {name}", "free some there, or name fewer files")
         raise ParcelError(f"{name} could not be written on the worker: {text}", "run the cell again")
+    return out.sent_bytes
+
+
+def rows_of(folder: Path, names: Sequence[str]) -> list[list[Any]]:
+    """How the worker is to leave these files when all of each is there: path, bytes, mtime in ns, executable."""
+    rows = []
+    for name in names:
+        status = (folder / name).stat()
+        rows.append([name, status.st_size, status.st_mtime_ns, bool(status.st_mode & 0o100)])
+    return rows
+
+
+def push_files(link: KernelLink, folder: Path, names: Sequence[str], moved: Moved) -> int:
+    """Send whole files that the worker has nothing of, without waiting for a word of it; returns the bytes. Raises OSError."""
+    with _Sending(link) as out:
+        for name in names:
+            size = (folder / name).stat().st_size
+            with (folder / name).open("rb", buffering=0) as file:
+                for at, length in missing_ranges(size, []):
+                    moved(out.add(name, at, length, file))
     return out.sent_bytes
 
 

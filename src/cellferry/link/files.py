@@ -10,7 +10,8 @@ from typing import Any
 
 from cellferry.errors import BadValue, LooksSecret, PreflightError
 from cellferry.link.artifacts import Store, keep_in_store, open_store
-from cellferry.link.chunked import Coming, bring_files, send_files, stays_inside
+from cellferry.link.chunked import Coming, bring_files, push_files, rows_of, send_files, stays_inside
+from cellferry.link.inventory import Inventory, inventory
 from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
@@ -48,6 +49,7 @@ class FileSync:
         self._screen = screen
         self._inspect, self._data_only = inspect, data_only
         self._agreed: dict[str, Stamp] = {}
+        self._fetched: dict[str, int] = {}
 
     def send(self, link: KernelLink, folder: Path, strings: Sequence[str], patterns: Sequence[str]) -> int:
         """Send files that the cell's strings name, and those of ``files=``, unless they are there already.
@@ -57,6 +59,7 @@ class FileSync:
         Returns the bytes sent. Raises PreflightError over the limit, BadValue for a pattern that matches nothing or
         names a secret.
         """
+        self._fetched = {}
         found = wanted(folder, strings, patterns, self._agreed)
         for line in left_behind(found, self._unseen(link, folder, found.far)):
             self._screen.note(line)
@@ -111,6 +114,40 @@ class FileSync:
         stamps = {name: _stamp(folder / name) for name in dict.fromkeys(names)}
         return {name: stamp for name, stamp in stamps.items() if self._agreed.get(name) != stamp}
 
+    def there_are(self, folder: Path) -> Inventory:
+        """What is in the notebook's folder, without what would not travel."""
+        return inventory(folder, self._agreed)
+
+    def give(self, link: KernelLink, folder: Path, names: Sequence[str]) -> tuple[list[list[Any]], dict[str, str]]:
+        """Send files that the running cell opens, or lists for a program, by the rules for those that it names.
+
+        Returns how the worker is to leave each, and why others were not sent. Raises OSError.
+        """
+        found = wanted(folder, names, (), self._agreed)
+        refused = {name: f"{why}; files with secrets never travel" for name, why in found.secret.items()}
+        refused |= {name: f".gitignore names it; send it: %%remote files={name}" for name in found.ignored}
+        going: dict[str, Stamp] = {}
+        left = self.limit_bytes - sum(self._fetched.values())
+        for name in dict.fromkeys(found.named):
+            stamp = _stamp(folder / name)
+            kind = self._inspect(_text(folder / name)) if stamp[1] <= _SMALL_BYTES else None
+            if kind is not None:
+                refused[name] = f"it seems to hold a credential ({kind}); if it may go: %%remote files={name}"
+            elif stamp[1] > left:
+                refused[name] = f"with its {human_bytes(stamp[1])} this cell is over file_limit; send it: %%remote files={name}"
+            else:
+                going[name] = stamp
+                left -= stamp[1]
+        progress = Progress("files to the worker", sum(size for _mtime, size in going.values()), self._screen.progress)
+        try:
+            push_files(link, folder, list(going), progress.moved)
+        finally:
+            progress.done()
+        rows = rows_of(folder, list(going))
+        self._agreed |= {name: (row[2], row[1]) for name, row in zip(going, rows, strict=True)}
+        self._fetched |= {name: row[1] for name, row in zip(going, rows, strict=True)}
+        return rows, refused
+
     def _unseen(self, link: KernelLink, folder: Path, far: Sequence[str]) -> list[str]:
         """Those of the files outside of the notebook's folder that the worker does not see as this machine does."""
         if not far:
@@ -128,10 +165,11 @@ class FileSync:
         beside it. Raises DiskFull, ParcelError.
         """
         sizes = {str(file["path"]): int(file["size"]) for file in files if not is_litter(str(file["path"]))}
+        notes = fetched_line(self._fetched)
+        self._fetched = {}
         if self.store is not None:
-            return [], keep_in_store(self.store, link, sizes, self._screen)
+            return [], notes + keep_in_store(self.store, link, sizes, self._screen)
         coming: list[Coming] = []
-        notes: list[str] = []
         left = self.limit_bytes
         for name, size in sizes.items():
             if not stays_inside(name):
@@ -216,6 +254,15 @@ def left_behind(found: Wanted, unseen: Sequence[str]) -> list[str]:
         for path in unseen
     ]
     return lines
+
+
+def fetched_line(fetched: Mapping[str, int]) -> list[str]:
+    """The line about files that the cell opened and that were fetched for it; none if there were none. Pure."""
+    if not fetched:
+        return []
+    first = ", ".join(list(fetched)[:_MOST_NAMED])
+    more = f" and {len(fetched) - _MOST_NAMED} more" if len(fetched) > _MOST_NAMED else ""
+    return [f"fetched {first}{more} ({human_bytes(sum(fetched.values()))}) from the notebook's folder"]
 
 
 def _stamp(path: Path) -> Stamp:

@@ -36,6 +36,11 @@ class Ignored:
         inside = steps[: steps.index(self._top)]
         return any(self._rule(step, folder=step != path) for step in reversed(inside))
 
+    def leaves_out(self, name: str, *, folder: bool) -> bool:
+        """Whether ``name`` itself is ignored; for who comes from above, and has not entered a folder that is."""
+        path = Path(os.path.normpath(self._folder / name))
+        return path.is_relative_to(self._top) and self._rule(path, folder=folder)
+
     def _rule(self, path: Path, *, folder: bool) -> bool:
         place = path.parent
         while place.is_relative_to(self._top):

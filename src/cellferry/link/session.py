@@ -55,7 +55,10 @@ class KernelLink:
         self.screen = screen
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
-        self.on_names: Callable[[dict[str, Any]], None] = lambda _question: None  # in the same thread; see ``There.supply``
+        self.asked: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ask": self._answer, "need": self._need, "taken": self._note_place, "place": self._note_place,
+        }  # fmt: skip
+        """What the thread that waits does with other frames on the way, by their ``op``; questions of the cell above all."""
         self.acknowledged = ""
         """The run that the worker has written down last."""
         self.waits = False
@@ -63,9 +66,7 @@ class KernelLink:
         """Both ends know the same objects; not after a cell that the worker refused."""
         self.names: frozenset[str] = frozenset()
         """Variables that were there when this link was opened."""
-        self.vm = False
-        self.pid = 0
-        self.work = ""
+        self.vm, self.pid, self.work = False, 0, ""
         self._endpoint = endpoint
         self._alive = alive
         self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
@@ -262,17 +263,8 @@ class KernelLink:
             frame, buffers = self._next(deadline)
             if frame["op"] == op:
                 return frame, buffers
-            if frame["op"] == "ask":
-                with self.asking():
-                    self._answer(frame)
-            elif frame["op"] == "need":
-                with self.asking():
-                    grown = self.on_need(str(frame["module"]))
-                self._send({"op": "grown", "ok": grown})
-            elif frame["op"] in ("names", "unnamed"):
-                self.on_names(frame)
-            elif frame["op"] in ("taken", "place"):
-                self._note_place(frame)
+            if frame["op"] in self.asked:
+                self.asked[frame["op"]](frame)
             elif frame["op"] == "refused":
                 self.agreed = self.at_work = self.fetching = False
                 raise why_refused(self.name, frame)
@@ -343,9 +335,15 @@ class KernelLink:
         if self.lost is not None and not self._told_loss:
             self._check()
 
+    def _need(self, frame: dict[str, Any]) -> None:
+        with self.asking():
+            grown = self.on_need(str(frame["module"]))
+        self._send({"op": "grown", "ok": grown})
+
     def _answer(self, frame: dict[str, Any]) -> None:
         try:
-            value = self.screen.ask(frame["prompt"], frame["password"])
+            with self.asking():
+                value = self.screen.ask(frame["prompt"], frame["password"])
         except EOFError:
             self._send({"op": "answer", "eof": True})
         else:

@@ -30,25 +30,30 @@ Find = Callable[[Iterable[str]], Sequence[Source]]
 
 
 class SourceSync:
-    """What one worker has of the project's modules. ``find`` says which of some names are local, with their files."""
+    """What one worker has of the project's modules. ``find`` says which of some names are local, with their files.
+
+    A worker that can import them from where they lie is told of a change all the same.
+    """
 
     def __init__(self, find: Find) -> None:
         self._find = find
         self.without: frozenset[str] = frozenset()
         """Names that the worker has as packages, compiled: their sources would hide what is compiled."""
-        self._sent: dict[str, tuple[int, int]] = {}
+        self._sent: dict[tuple[str, bool], tuple[int, int]] = {}
         self._seen: set[str] = set()
         self._modules = 0
         self._sources: dict[tuple[str, str], Source] = {}
 
-    def send(self, link: KernelLink, imports: Iterable[str]) -> int:
-        """Send what is new or changed of every local module that is loaded here or imported by the cell.
+    def send(self, link: KernelLink, imports: Iterable[str], *, in_place: bool = False) -> int:
+        """Send what is new or changed of every local module that is loaded here or imported by the cell; ``in_place``: only say
+        which it is, for the worker imports from the same folders.
 
         Returns the bytes sent.
         """
         self._look(imports)
         files: list[str] = []
         contents: list[bytes] = []
+        roots: dict[str, None] = {}
         for source in [each for each in self._sources.values() if each.name not in self.without]:
             for file in source.files:
                 path = Path(source.root, file)
@@ -59,12 +64,14 @@ class SourceSync:
                 if not file.endswith(".py") and status.st_size > _MOST_DATA_BYTES:
                     continue
                 stamp = (status.st_mtime_ns, status.st_size)
-                if self._sent.get(str(path)) != stamp:
-                    self._sent[str(path)] = stamp
+                if self._sent.get((str(path), in_place)) != stamp:
+                    self._sent[str(path), in_place] = stamp
                     files.append(file)
-                    contents.append(path.read_bytes())
+                    roots[source.root] = None
+                    if not in_place:
+                        contents.append(path.read_bytes())
         if files:
-            link.tell({"op": "modules", "files": files}, contents)
+            link.tell({"op": "modules", "files": files, "roots": list(roots)}, contents)
         return sum(map(len, contents))
 
     def _look(self, imports: Iterable[str]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from cellferry.errors import PreflightError
 from cellferry.link.files import FileSync
 from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync
@@ -28,6 +30,8 @@ class There:
     link: KernelLink
     files: FileSync
     sources: SourceSync
+    same_folder: bool = False
+    """It works in the notebook's own folder, and not in one that files are copied to."""
     names: set[str] = field(default_factory=set)
     _meanings: dict[str, tuple[int | None, Any]] = field(default_factory=dict)
     ambient: Ambient = field(default_factory=Ambient)
@@ -40,6 +44,18 @@ class There:
 
     cells: set[str] = field(default_factory=set)
     """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
+
+    @property
+    def folder(self) -> Path:
+        """The notebook's folder, which files are sent from and come home to. Raises PreflightError if it has been removed and
+        files would have to be copied."""
+        try:
+            return Path.cwd()
+        except OSError as error:
+            if self.same_folder:
+                return Path()
+            what = "the notebook's working directory has been removed"
+            raise PreflightError(what, "%cd  to another one, and run the cell again") from error
 
     @property
     def heap(self) -> Heap:

@@ -100,6 +100,20 @@ def _may(
     return True
 
 
+def files_matching(folder: Path, pattern: str) -> list[str]:
+    """The files that a pattern of ``files=`` names; the last resort is a folder, with all that is in it. Raises BadValue for
+    none."""
+    name = os.path.normpath(pattern)
+    if (folder / name).is_file():
+        return [name]
+    names = [n for n in _globbed(folder, pattern) if (folder / n).is_file()]
+    if not names and (folder / name).is_dir():
+        names = list(_below(folder, name))
+    if not names:
+        raise BadValue(f"{pattern} matches no file in {folder}", _EXAMPLE)
+    return names
+
+
 def _by_pattern(found: Wanted, folder: Path, pattern: str) -> list[str]:
     name = os.path.normpath(pattern)
     if not reaches(name):
@@ -107,12 +121,8 @@ def _by_pattern(found: Wanted, folder: Path, pattern: str) -> list[str]:
             f"{pattern} is outside of the notebook's folder and of the {MOST_UP} above it, which a worker mirrors",
             f"!ln -s {os.path.abspath(pattern)} .   and name the link",  # noqa: PTH100 - links are not to be followed
         )
-    exact = (folder / name).is_file()
-    names = [name] if exact else [n for n in _globbed(folder, pattern) if (folder / n).is_file()]
-    if not names and (folder / name).is_dir():
-        names = list(_below(folder, name))
-    if not names:
-        raise BadValue(f"{pattern} matches no file in {folder}", _EXAMPLE)
+    names = files_matching(folder, pattern)
+    exact = names == [name]
     may = []
     for name in names:
         why = secret(folder, name)

@@ -74,9 +74,17 @@ class WorkerCore:
             "lease": self._lease_status(),
             "decisions": self.decisions.last(),
             "work": str(self.work),
+            "cwd": self._cwd(),
             "disk_free_bytes": shutil.disk_usage(self.folder).free,
             **_memory(),
         }
+
+    def _cwd(self) -> str:
+        """Where its cells run at the moment: the kernel's working directory, which may be the notebook's own folder."""
+        try:
+            return os.readlink(f"/proc/{self.kernel.view().pid}/cwd")  # noqa: PTH115 - no file of ours
+        except OSError:
+            return str(self.work)
 
     def runs(self) -> list[dict[str, Any]]:
         """The answer of ``GET /cellferry/v1/runs``: see ``worker.runs.listing``."""
