@@ -17,7 +17,8 @@ BELOW_JOURNEY = BASE | {
     "capture", "placement", "parcels", "environment", "ledger", "providers", "link", "guest", "worker", "fleet"
 }  # fmt: skip
 BESIDE_JOURNEY = {
-    "accounts", "again", "answers", "baggage", "errands", "everywhere", "packages", "presses", "runs", "settling", "waited"
+    "accounts", "again", "answers", "baggage", "errands", "everywhere", "outside", "packages", "payload", "presses", "runs",
+    "settling", "waited",
 }  # fmt: skip
 """Its steps that stand in modules of their own, decision 007."""
 MAY_IMPORT: dict[str, set[str]] = {
@@ -36,13 +37,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "worker": BASE | {"parcels", "guest", "environment"},
     "fleet": BASE | {"placement", "ledger", "providers", "link"},
     "baggage": BELOW_JOURNEY,
+    "outside": BELOW_JOURNEY,
     "errands": BELOW_JOURNEY,
     "packages": BELOW_JOURNEY,
     "accounts": BELOW_JOURNEY,
     "runs": BELOW_JOURNEY | {"presses"},
-    "answers": BELOW_JOURNEY | {"baggage"},
+    "payload": BELOW_JOURNEY,
+    "answers": BELOW_JOURNEY | {"baggage", "payload"},
     "again": BELOW_JOURNEY | {"accounts"},
-    "everywhere": BELOW_JOURNEY | {"baggage"},
+    "everywhere": BELOW_JOURNEY | {"baggage", "payload"},
     "presses": set(),
     "settling": BELOW_JOURNEY,
     "waited": BELOW_JOURNEY | {"presses", "runs"},
@@ -53,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""
 
-HOOKS = {"cellferry.jupyter.magic", "cellferry.worker.extension", "cellferry.parcels.checkpoint"}
+HOOKS = {"cellferry.jupyter.magic", "cellferry.parcels.own_watch", "cellferry.worker.extension", "cellferry.parcels.checkpoint"}
 """What ``__init__``'s hooks may load, inside a function."""
 
 JUPYTER_SIDE = {"IPython", "ipykernel", "jupyter_server"}

@@ -22,7 +22,9 @@ __all__ = ["__version__", "checkpoint_dir", "load_ipython_extension", "restored"
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """``%load_ext cellferry``: register ``%%remote`` and ``%remote``."""
     from cellferry.jupyter.magic import load
+    from cellferry.parcels.own_watch import watch
 
+    watch()
     load(shell)
 
 

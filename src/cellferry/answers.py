@@ -15,12 +15,13 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
-from cellferry.baggage import Beside, pack_all, refuse_secrets
+from cellferry.baggage import refuse_secrets
 from cellferry.capture.mentions import submodules_used
 from cellferry.capture.needs import Needs
 from cellferry.capture.unseen import is_shells
 from cellferry.config import Cellferry
 from cellferry.parcels.parcel import Parcel
+from cellferry.payload import Beside, pack_all
 from cellferry.screen import Cell, Host
 
 if TYPE_CHECKING:

@@ -5,121 +5,26 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from cellferry import errors
 from cellferry.capture.dataflow import Flow
 from cellferry.capture.looks import only_looked_at
 from cellferry.capture.mentions import submodules_used
-from cellferry.capture.needs import Needs, function_globals, written_globals
-from cellferry.capture.preflight import find_culprit
+from cellferry.capture.needs import written_globals
 from cellferry.capture.secrets import Suspect, find_in_functions, find_in_source, find_in_values, secret_variables
 from cellferry.capture.typed import reads_inputs
-from cellferry.capture.unseen import Unseen
 from cellferry.config import Cellferry, person_of
 from cellferry.link.same_folder import where_this_runs
 from cellferry.link.there import There
 from cellferry.model import CellRequest, Worker
-from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
-from cellferry.parcels.placeholder import describe
-from cellferry.parcels.shell_parts import GONE, Key
-from cellferry.parcels.shell_state import SHELL
+from cellferry.parcels.parcel import Parcel
 from cellferry.screen import Cell, Host
 
-_MOST_TRIES = 200
 _LOOKED_AT = 100
 """So many texts of a list are surely looked at when one asks for secrets in it."""
-
-
-@dataclass
-class Beside:
-    """What goes along with the values of every cell: states of modules, entries of the shell (``parcels.shell_state``).
-
-    ``left``: entries that cannot travel, and why.
-    """
-
-    ambient: Mapping[str, Any] = field(default_factory=dict)
-    shell: dict[Key, Any] = field(default_factory=dict)
-    left: dict[Key, Exception] = field(default_factory=dict)
-
-    def roots(self) -> dict[str, Any]:
-        """Those that there are, by the names under which they travel."""
-        found: dict[str, Any] = {AMBIENT: self.ambient, SHELL: self.travelling()}
-        return {name: value for name, value in found.items() if value}
-
-    def travelling(self) -> dict[Key, Any]:
-        return {key: value for key, value in self.shell.items() if key not in self.left}
-
-
-def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -> Parcel:
-    """Everything the cell needs of the heap's namespace; called by ``journey`` and for an estimate.
-
-    Raises CannotTravel, with the path to the culprit, before anything is sent.
-    """
-    namespace = heap.namespace
-    roots = {**needs.hints, **needs.roots, **beside.roots()}
-    dropped = heap.sweep()
-    skip: frozenset[int] = frozenset()
-    left_out: set[str] = set()
-    for _try in range(_MOST_TRIES):
-        unseen = Unseen(needs.texts, namespace, hidden, set(roots))
-        further = _Further(unseen, left_out)
-        plan = PackPlan(tolerate=True, skip_states=skip, more=further)
-        try:
-            return pack(heap, {**further.of_cell(needs.roots.values()), **roots}, plan, dropped)
-        except RootFailed as failed:
-            if failed.name == AMBIENT:
-                roots[AMBIENT] = plain_states(beside.ambient)
-                continue
-            if failed.name == SHELL:
-                beside.left.update(_that_stay(beside.travelling(), namespace) or dict.fromkeys(beside.travelling(), failed.reason))
-                roots.pop(SHELL)
-                roots.update(beside.roots())
-                continue
-            if failed.name in needs.roots or failed.name not in needs.hints.keys() | further.hinted:
-                raise _culprit(failed, namespace) from failed.reason
-            left_out.add(failed.name)
-            roots.pop(failed.name, None)
-        except StateFailed as failed:
-            skip |= failed.oids
-    raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
-
-
-def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Key, Exception]:
-    """Which entries of the shell cannot travel, each tried by itself."""
-    found: dict[Key, Exception] = {}
-    for key, value in entries.items():
-        if value is not GONE:
-            try:
-                pack(Heap(namespace), {SHELL: value}, PackPlan(tolerate=True))
-            except RootFailed as failed:
-                found[key] = failed.reason
-    return found
-class _Further:
-    """What goes along with the values of a cell: what functions among them use, and names ``hinted`` at by texts."""
-
-    def __init__(self, unseen: Unseen, left_out: Container[str]) -> None:
-        self._unseen, self._left_out = unseen, left_out
-        self.hinted: set[str] = set()
-
-    def of_cell(self, values: Iterable[object]) -> dict[str, Any]:
-        """What the cell's own texts name, for whoever looks them up."""
-        return self._hints(values, (), first=True)
-
-    def __call__(self, functions: list[Any]) -> dict[str, Any]:
-        found = function_globals(functions, self._unseen.namespace, self._unseen.hidden)
-        self._unseen.found |= found.keys() - self.hinted
-        hints = self._hints(found.values(), functions)
-        return {name: value for name, value in {**hints, **found}.items() if name not in self._left_out}
-
-    def _hints(self, values: Iterable[object], functions: Sequence[Any], *, first: bool = False) -> dict[str, Any]:
-        hints = self._unseen.look(values, functions, first=first)
-        self.hinted |= hints.keys()
-        return {name: value for name, value in hints.items() if name not in self._left_out}
 
 
 def refuse_secrets(
@@ -181,20 +86,6 @@ def _changed(
     return found | ({"changed": unnamed} if unnamed and "changed" not in allow else {})
 
 
-def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.CellferryError:
-    if isinstance(failed.reason, errors.StaysThere):
-        return errors.CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
-    value = namespace.get(failed.name)
-    culprit = find_culprit({failed.name: value})
-    if culprit is not None:
-        return culprit.error()
-    reason = getattr(failed.reason, "what", None) or f"{type(failed.reason).__name__}: {failed.reason}"
-    return errors.CannotTravel(
-        f"{failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
-        f"make {failed.name} in the %%remote cell itself", failed.name,
-    )  # fmt: skip
-
-
 def shares_folder(worker: Worker, config: Cellferry) -> bool:
     """Whether cells on this worker run in the notebook's own folder. Not where files that a cell writes are to stay from it:
     with ``trust = "data"``, or a store that they go to instead. Pure."""
@@ -247,5 +138,6 @@ def frame_of(
         "unchanged": sorted(only_looked_at(host.transform(cell.source), namespace)),
         "imports": sorted({name.partition(".")[0] for name in flow.imports}),
         "stop_after_s": config.disconnect_s if request.on_disconnect == "stop" else None,
+        "ambient": sorted(there.ambient.more),
         "submodules": there.new_submodules(submodules_used(flow, given, parcel.functions, sys.modules)),
     }

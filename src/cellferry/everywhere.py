@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cellferry import errors
-from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets
+from cellferry.baggage import frame_of, refuse_secrets
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.needs import needed
 from cellferry.link.session import KernelLink
 from cellferry.link.there import There
 from cellferry.model import CellRequest, Message
-from cellferry.parcels.ambient import Ambient
+from cellferry.parcels.ambient import at_home
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.shell_parts import Key
 from cellferry.parcels.shell_state import ShellState
+from cellferry.payload import Beside, pack_all
 from cellferry.screen import Cell, Host
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Everywhere:
         )
         link.open()
         try:
-            beside = Beside(Ambient().changed(), apart.shell.outgoing())
+            beside = Beside(at_home().changed(), apart.shell.outgoing())
             parcel = pack_all(
                 needed(flow, self._namespace, self._host.hidden, ()), link.heap, beside, self._host.hidden
             )

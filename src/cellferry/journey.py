@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
 from cellferry.answers import Answers
-from cellferry.baggage import Beside, frame_of, pack_all, refuse_secrets, shares_folder
+from cellferry.baggage import frame_of, refuse_secrets, shares_folder
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
@@ -43,11 +43,14 @@ from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Message, PackageRow, Worker, WorkerId
-from cellferry.parcels.ambient import Ambient
+from cellferry.outside import Stores
+from cellferry.parcels.ambient import at_home
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
+from cellferry.parcels.module_state import ModuleStates
 from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.shell_state import advice
+from cellferry.payload import Beside, pack_all, pack_with_modules
 from cellferry.presses import ESCAPE, Presses
 from cellferry.screen import Cell, Host
 from cellferry.settling import take_home
@@ -90,6 +93,7 @@ class Session:
         self._again = Again(config, self.fleet, host.screen, self.down)
         self._presses = Presses()
         self.everywhere.held = lambda wake: self._presses.held(wake)
+        self._stores = Stores()
         self.failed_remotely = False
 
     @accounts.on_the_board
@@ -113,7 +117,8 @@ class Session:
 
     def _once(self, request: CellRequest, cell: Cell) -> CellReport:
         clock = self.fleet.board.clock()
-        flow = analyse(self.host.transform(cell.source), self.host.transform)
+        text = self.host.transform(cell.source)
+        flow = analyse(text, self.host.transform)
         known = self._there.get(self.fleet.peek(request))
         if known is None and self.fleet.shared(request):
             known = self._arrive(request)  # before anything is packed: the cell may read what others have left there
@@ -127,12 +132,16 @@ class Session:
             self.forget(known)
             known.link.tell_loss()
             known = None
-        states = (known.ambient, known.shell) if known else (Ambient(), self.everywhere.shell_state())
-        beside = Beside(states[0].changed(), states[1].outgoing())
+        if known:
+            known.modules.renew(known.sources.stale(known.modules.reloaded()))
+        ambient, shell = (known.ambient, known.shell) if known else (at_home(), self.everywhere.shell_state())
+        beside = Beside(ambient.changed(), shell.outgoing())
+        states = known.modules if known else ModuleStates(Heap(self.namespace))
         heap = known.heap if known else None
         before = len(heap.objects) if heap is not None else 0
         try:
-            parcel = pack_all(needs, Heap(self.namespace) if heap is None else heap, beside, self.host.hidden)
+            chains = self._stores.chains(self.namespace, text)
+            parcel = pack_with_modules(needs, beside, self.host.hidden, states, flow.imports, chains)
         except KeyboardInterrupt:
             if known and len(known.heap.objects) != before:  # in the moment in which they became known
                 self.forget(known)
@@ -149,6 +158,7 @@ class Session:
         self.everywhere.catch_up(there)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, beside, self.host.hidden)
+        there.modules.tell_lost(beside.changes, self.host.screen.note)
         if beside.left:
             self.host.screen.note(advice(beside.left))
         clock.append(time.perf_counter())
@@ -179,7 +189,7 @@ class Session:
         frame = frame_of(there, request, cell, flow, parcel, given, self.host, self.namespace, self.config)
         answers = Answers(self, there, request, cell, flow, parcel)
         there.link.asked |= {"names": answers, "unnamed": answers}
-        frame.update(order, **answers.frame(), **secrets, limit_s=accounts.limit_s(request, there.worker))
+        frame.update(order, **answers.frame(), **secrets, **beside.changes.words(), limit_s=accounts.limit_s(request, there.worker))
         frame.update(self._again.words(there, request, frame["run"]))
         self.fleet.board.name_run(frame["run"])
         self._current = there
@@ -193,6 +203,7 @@ class Session:
                     return runs.let_go(self, there, frame["run"])
                 there.ambient.agree(beside.ambient)
                 there.shell.agree(beside.shell, beside.left)
+                there.modules.agree(beside.changes)
                 parcel.sealed(there.heap)
                 there.note(name for name in parcel.roots if not name.startswith("\x00"))
                 clock.append(time.perf_counter())

@@ -22,6 +22,7 @@ def take_home(there: There, returned: Returned, namespace: dict[str, Any], host:
     result = roots.pop(RESULT, None)
     host.future_flags(frame["flags"])
     there.ambient.receive(roots.pop(AMBIENT, {}))
+    notes += there.modules.receive_home(roots)
     failed = advice(there.shell.receive(roots.pop(SHELL, {})), "here")
     notes += [failed] if failed else []
     namespace.update(roots)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import decimal
+import importlib
+import locale
 import logging
 import pickle
 import random
@@ -9,14 +13,16 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cellferry.parcels.ambient import Ambient, plain_states
+from cellferry.parcels.ambient import Ambient, installed_sources, plain_states
 from cellferry.parcels.ambient_sources import SOURCES
 from cellferry.parcels.parcel import PackPlan, pack
+from environment.wheelhouse import install_by_hand, make_wheel
 
 from .two_heaps import TwoHeaps, arrive
 
@@ -79,7 +85,60 @@ def _change_loggers() -> None:
     logging.root.setLevel(logging.INFO)
 
 
+def _change_torch_settings() -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("high")
+    torch.set_printoptions(precision=2)
+
+
+def _change_jax() -> None:
+    pytest.importorskip("jax").config.update("jax_enable_x64", True)
+
+
+def _change_decimal() -> None:
+    decimal.getcontext().prec = 7
+    decimal.getcontext().rounding = decimal.ROUND_UP
+    decimal.getcontext().traps[decimal.Inexact] = True
+
+
+def _change_locale() -> None:
+    locale.setlocale(locale.LC_NUMERIC, "C.UTF-8" if locale.setlocale(locale.LC_NUMERIC) == "C" else "C")
+
+
+def _change_interpreter() -> None:
+    sys.setrecursionlimit(sys.getrecursionlimit() + 7)
+    sys.set_int_max_str_digits(5000)
+
+
+def _change_altair() -> None:
+    altair = pytest.importorskip("altair")
+    altair.data_transformers.enable("default", max_rows=7)
+    altair.theme.enable("dark")
+    altair.theme.register("of the notebook", enable=False)(_own_theme)
+
+
+def _own_theme() -> Any:
+    return {}
+
+
+def _change_plotly() -> None:
+    plotly = pytest.importorskip("plotly.io")
+    plotly.templates["of the notebook"] = {"layout": {"font": {"size": 7}}}
+    plotly.templates.default = "plotly_dark+of the notebook"
+
+
 CHANGES = {
+    "torch settings": _change_torch_settings,
+    "jax settings": _change_jax,
+    "decimal context": _change_decimal,
+    "locale": _change_locale,
+    "interpreter limits": _change_interpreter,
+    "csv field size": lambda: csv.field_size_limit(77),
+    "altair settings": _change_altair,
+    "plotly settings": _change_plotly,
     "random": _change_random,
     "numpy.random": _change_numpy_random,
     "numpy options": _change_numpy,
@@ -101,6 +160,8 @@ def test_a_state_is_in_force_at_the_other_end(name: str) -> None:
     """The two ends are one process here: changed, taken, changed back, given."""
     source = SOURCES[name]
     module = pytest.importorskip(source.module)
+    if name == "torch settings":
+        module.use_deterministic_algorithms(False)  # which loads more of torch, and that changes filters and loggers
     before, near, far = source.take(module), Ambient(), Ambient()
     near.agree(near.changed())
     try:
@@ -108,19 +169,25 @@ def test_a_state_is_in_force_at_the_other_end(name: str) -> None:
         states = near.changed()
         assert list(states) == [name]
         source.give(module, before)
-        assert name == "loggers" or source.take(module) == before
+        assert name in ("loggers", "altair settings", "plotly settings") or source.take(module) == before
         far.receive(trip(states))
         assert _comparable(source.take(module)) == _comparable(states[name])
         assert name not in far.changed()
     finally:
         source.give(module, before)
+        if name == "plotly settings":
+            del module.templates["of the notebook"]
         logging.getLogger("ambient.mine").propagate = True
         logging.getLogger("ambient.mine").setLevel(0)
 
 
 def _comparable(state: Any) -> Any:
     """With what functions do in place of the functions: copies of one are not equal."""
-    return {k: v(1 / 3) if isinstance(v, types.BuiltinMethodType) else v for k, v in state.items()} if isinstance(state, dict) else state
+    return (
+        {k: v(1 / 3) if isinstance(v, types.BuiltinMethodType) else v for k, v in state.items()}
+        if isinstance(state, dict)
+        else state
+    )
 
 
 def test_given_filters_count_at_once() -> None:
@@ -184,3 +251,47 @@ def test_what_could_not_travel_is_no_state() -> None:
 def test_plain_states_are_nothing_but_data() -> None:
     states = {"a": [1, ("b", {"c": None})], "b": {"float_format": print}, "c": {"d": [open]}}
     assert plain_states(states) == {"a": [1, ("b", {"c": None})]}
+
+
+def test_a_setting_that_cannot_be_in_force_here_is_named() -> None:
+    far = Ambient()
+    far.receive({"locale": {"LC_NUMERIC": "no_SUCH.locale"}})
+    assert far.take_refused() == ["locale: 'no_SUCH.locale': unsupported locale setting"]
+    assert not far.take_refused()
+
+
+def test_a_state_waits_for_its_module_and_is_in_force_when_it_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "late_settings.py").write_text("LEVEL = 1\ndef get():\n    return LEVEL\n")
+    (tmp_path / "late_source.py").write_text(
+        "from cellferry.parcels.ambient_source import Source\n"
+        "def give(module, state):\n    module.LEVEL = state\n"
+        "late = Source('late_settings', 'get', lambda module: module.get(), give)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    far = Ambient()
+    far.know(["late_source:late", "late_source:missing", "no_such_module:late"])
+    far.receive({"late_source:late": 5})
+    assert importlib.import_module("late_settings").get() == 5
+    assert "late_source:late" not in far.changed()
+    sys.modules["late_settings"].LEVEL = 6
+    assert far.changed()["late_source:late"] == 6
+
+
+def test_states_of_installed_packages_are_found_by_their_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = make_wheel(
+        tmp_path / "wheels", "with_state", "1.0",
+        {
+            "with_state.py": "from cellferry.parcels.ambient_source import Source\n"
+            "state = Source('with_state', 'state', lambda m: 1, print)\n",
+            "with_state-1.0.dist-info/entry_points.txt": "[cellferry.ambient]\nstate = with_state:state\n",
+        },
+    )  # fmt: skip
+    install_by_hand(tmp_path / "site", wheel)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    installed_sources.cache_clear()
+    assert list(installed_sources()) == ["with_state:state"]
+    installed_sources.cache_clear()

@@ -27,6 +27,7 @@ from cellferry.guest.files import WORK
 from cellferry.guest.main_module import NotebookMain
 from cellferry.guest.notebook_builtins import without_own_frames
 from cellferry.guest.saying import as_sent
+from cellferry.parcels import own_watch
 
 _FLUSH_S = 0.02
 _PIPE_BYTES = 1000
@@ -183,6 +184,7 @@ def start(folder: str, control: int, *, foreign: bool = False) -> None:
     app = GuestApp.instance()
     app.initialize(arguments)  # type: ignore[no-untyped-call, unused-ignore]
     assert app.kernel is not None and app.iopub_thread is not None
+    own_watch.watch()
     door = Door(home, control, app.kernel, (app.iopub_thread, app.iopub_thread.background_socket))
     app.session.door = door
     CellStream.logs = staticmethod(lambda: not door.masking.active)

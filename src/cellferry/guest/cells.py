@@ -25,6 +25,7 @@ from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
+from cellferry.parcels.module_state import NAMES, Changes, ModuleStates
 from cellferry.parcels.parcel import settle, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
 from cellferry.parcels.shell_state import SHELL, ShellState, advice
@@ -65,7 +66,10 @@ class Cells:
         self.shell_state = ShellState(self.shell)
         self.shell_state.agree(link.door.shell_entries, link.door.shell_entries)
         self.asking = Asking(link, self.shell.user_ns, self.shell.user_ns_hidden, self._supplied)
+        self.states = ModuleStates(self.heap)
         self.worker = ""
+        self._loaded: frozenset[str] = frozenset()
+        """Modules that were loaded before the running cell."""
         self.data_only = False
         """The client unpickles nothing: what goes home goes as plain data."""
         self.last: tuple[dict[str, Any], Load, Any] | None = None
@@ -114,15 +118,13 @@ class Cells:
             self.broke(journal, exc)
             return
         namespace = self.shell.user_ns
-        self.ambient.receive(arrived.roots.pop(AMBIENT, {}), meta["imports"])
-        failed = advice(self.shell_state.enter(arrived.roots.pop(SHELL, {})))
-        if failed:
-            self.link.send({"op": "say", "text": failed}, event=True)
+        self._take_states(arrived, meta)
         for name in meta["unbind"]:
             namespace.pop(name, None)
         namespace.update(arrived.roots)
         load_modules(meta["submodules"])
         before = dict(namespace)
+        self._loaded = frozenset(sys.modules)
         door.masking.begin(meta.get("secrets", {}), meta.get("masked", {}))
         if self.saver:
             self.saver.start(lambda: self._made(before, arrived.roots, meta["checkpoint"]["names"]))
@@ -166,6 +168,17 @@ class Cells:
             journal.end({"status": "refused", "ename": type(error).__name__, "evalue": getattr(error, "what", str(error))})
         door.over(journal)
         door.set_busy(None)
+
+    def _take_states(self, arrived: Any, meta: dict[str, Any]) -> None:
+        """States of modules and of the shell, in force before the cell; what cannot be is said before it runs."""
+        roots = arrived.roots
+        self.ambient.know(meta.get("ambient", ()))
+        self.ambient.receive(roots.pop(AMBIENT, {}), meta["imports"])
+        said = [f"a setting of the notebook is not in force on the worker: {what}" for what in self.ambient.take_refused()]
+        said += [f"{n} was changed in the notebook; there is no such module on the worker" for n in self.states.receive(roots)]
+        said.append(advice(self.shell_state.enter(roots.pop(SHELL, {}))))
+        for text in filter(None, said):
+            self.link.send({"op": "say", "text": text}, event=True)
 
     def _unpack(
         self, parcel: dict[str, Any], buffers: list[Any], leaves: list[Any] | None, sums: list[bytes] | None
@@ -278,6 +291,9 @@ class Cells:
         if shell:
             roots[SHELL] = shell
             self.shell_state.agree(shell)
+        changes = self._changes(meta)
+        self.states.agree(changes)
+        roots.update(changes.roots)
         outcome = {key: reply.get(key) for key in ("status", "ename", "evalue", "traceback", "payload")}
         limited = self.link.door.why_limited(reply.get("ename") == "KeyboardInterrupt")
         done.frame = {
@@ -291,7 +307,7 @@ class Cells:
             done.changed = changed_names(self.heap, done.given)
         done.journal.going_home = True
         if not meta.get("detach"):
-            self._send_home(done.frame, Load(roots, home.given, meta["fetch_limit"]))
+            self._send_home(done.frame, Load(roots, (*home.given, *changes.also), meta["fetch_limit"], anchors=changes.anchors))
         done.outcome = {key: outcome[key] for key in ("status", "ename", "evalue")} | {"ran_s": ran_s}
         if done.changed is not None:
             self.keep()
@@ -317,9 +333,16 @@ class Cells:
         if done.left:
             store_results(done.journal.folder, done.left)
 
+    def _changes(self, meta: dict[str, Any]) -> Changes:
+        """What the cell changed in modules of the project, and set on packages: those that it could reach, or that are new."""
+        changes = self.states.changed()
+        fresh = {name.partition(".")[0] for name in sys.modules.keys() - self._loaded}
+        changes.roots.update(self.states.patched({*meta.get("reached", ()), *fresh}, map(tuple, meta.get("stores", ()))))
+        return changes
+
     def _send_home(self, frame: dict[str, Any], load: Load) -> None:
         if self.data_only:
-            roots = {name: value for name, value in load.roots.items() if name not in (AMBIENT, SHELL)}
+            roots = {n: value for n, value in load.roots.items() if n not in (AMBIENT, SHELL) and not n.startswith(NAMES)}
             plain = PlainLoad(roots, load.given, load.limit, load.without)
             buffers = pack_plain(self.heap, plain)
             self.link.send({**frame, "stayed": plain.stayed, "lost": plain.lost}, buffers)
@@ -395,6 +418,11 @@ class Cells:
     def modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """Sources of local modules, new or changed. What cannot be written refuses the cell that they were sent for."""
         try:
-            install_modules(self.folder / "modules", meta["files"], buffers, meta.get("roots", ()))
+            anew, failed = install_modules(self.folder / "modules", meta["files"], buffers)
         except OSError as exc:
             self.without_modules = exc
+            return
+        self.states.renew(anew)
+        for name, error in failed.items():
+            text = f"{name} has changed, and the worker goes on with the old one: {type(error).__name__}: {error}"
+            self.link.send({"op": "say", "text": text})

@@ -8,7 +8,8 @@ from typing import Any
 
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, StateFailed, pack
+from cellferry.parcels.module_state import NAMES, label
+from cellferry.parcels.parcel import AnchorsFailed, PackPlan, Parcel, RootFailed, StateFailed, pack
 from cellferry.parcels.pickler import is_bound
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, quick_size
 from cellferry.parcels.shell_parts import Key
@@ -70,9 +71,15 @@ class Load:
     skip: frozenset[int] = frozenset()
     entries: dict[Key, Exception] = field(default_factory=dict)
     """Entries of the shell that cannot travel, and why."""
+    anchors: tuple[Any, ...] = ()
+    """Objects of modules that have changed, and that the notebook does not know yet (``anchors``)."""
 
     def stay(self, name: str, reason: str) -> None:
-        """The root ``name`` becomes a placeholder."""
+        """The root ``name`` becomes a placeholder; a name of a module stays as it is at home."""
+        if name.startswith(NAMES):
+            del self.roots[name]
+            self.stayed[label(name)] = "it is too large to come home unasked" if not reason else f"as it is here it cannot travel; {reason}"
+            return
         self.stuck[id(self.roots[name])] = self.stayed[name] = reason
 
     def leave_entries(self, heap: Heap) -> None:
@@ -83,6 +90,11 @@ class Load:
         rest = {key: value for key, value in entries.items() if key not in self.entries}
         if rest:
             self.roots[SHELL] = rest
+    def leave(self, heap: Heap, failed: AnchorsFailed) -> None:
+        """What changed of these objects of modules stays here."""
+        self.stayed.update((anchor.label, _reason(failed.reason)) for anchor in failed.anchors)
+        self.anchors = tuple(anchor for anchor in self.anchors if anchor not in failed.anchors)
+        self.skip |= {heap.oid_of[id(anchor.obj)] for anchor in failed.anchors if id(anchor.obj) in heap.oid_of}
 
     def give_up(self, heap: Heap, oids: frozenset[int]) -> None:
         """What changed of these known objects is not sent."""
@@ -101,6 +113,7 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
             also=load.given,
             skip_states=load.skip,
             without=load.without,
+            anchors=load.anchors,
         )
         try:
             parcel = pack(heap, load.roots, plan)
@@ -112,6 +125,9 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
                 load.leave_entries(heap)
                 continue
             load.stay(failed.name, _reason(failed.reason))
+            continue
+        except AnchorsFailed as failed:
+            load.leave(heap, failed)
             continue
         except StateFailed as failed:
             load.give_up(heap, _culprits(heap, failed.oids))
@@ -130,7 +146,7 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
 
 
 def _stuck_at_sight(heap: Heap, load: Load) -> None:
-    for name, value in load.roots.items():
+    for name, value in list(load.roots.items()):
         if id(value) in heap.oid_of or id(value) in load.stuck:
             continue
         if is_bound(value):

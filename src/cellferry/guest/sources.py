@@ -5,38 +5,33 @@ from __future__ import annotations
 import importlib
 import linecache
 import sys
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cellferry.guest.reloading import reload_all
+from cellferry.parcels.own_code import is_own
 
-def install_modules(root: Path, files: Sequence[str], contents: Sequence[Any], others: Sequence[str]) -> None:
-    """Write source files (paths relative to ``root``) and forget the modules they replace: those from ``root``, and those
-    from ``others``, the folders at home, where this kernel may see these. Without ``contents`` nothing is written.
 
-    Names of the notebook that stood for such a module are bound to the new one on their next arrival.
+def install_modules(
+    root: Path, files: Sequence[str], contents: Sequence[Any]
+) -> tuple[list[str], dict[str, Exception]]:
+    """Write source files (paths relative to ``root``), unless they are read where they lie at home: then there are no ``contents``.
+    Those of loaded modules are executed anew, and their objects follow (``reloading``).
+
+    Returns these modules, and those of them that failed and are what they were.
     """
-    changed = {_top_level(path) for path in files}
+    changed = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in files if path.endswith(".py")}
     for path, data in zip(files, contents, strict=True) if contents else ():
         target = (root / path).resolve()
         if not target.is_relative_to(root.resolve()):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    places = [str(root), *others]
-    for name in [n for n in sys.modules if n.partition(".")[0] in changed and _ours(sys.modules[n], places)]:
-        del sys.modules[name]
     importlib.invalidate_caches()
-
-
-def _top_level(path: str) -> str:
-    return path.replace("\\", "/").removesuffix(".py").removesuffix("/__init__").split("/")[0]
-
-
-def _ours(module: types.ModuleType, places: Sequence[str]) -> bool:
-    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
-    return any(str(file).startswith(place) for place in places)
+    # whoever imports comes into sys.modules before what it imports, which is to be there in its new state first
+    loaded = [name for name in reversed(list(sys.modules)) if name in changed and is_own(sys.modules[name])]
+    return loaded, reload_all(loaded) if loaded else {}
 
 
 def load_modules(names: Sequence[str]) -> None:

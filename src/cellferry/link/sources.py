@@ -26,6 +26,9 @@ class Source(Protocol):
     def files(self) -> tuple[str, ...]: ...
 
 
+_NOT_SENT = (-1, -1)
+
+
 Find = Callable[[Iterable[str]], Sequence[Source]]
 
 
@@ -53,26 +56,35 @@ class SourceSync:
         self._look(imports)
         files: list[str] = []
         contents: list[bytes] = []
-        roots: dict[str, None] = {}
         for source in [each for each in self._sources.values() if each.name not in self.without]:
             for file in source.files:
                 path = Path(source.root, file)
-                try:
-                    status = path.stat()
-                except OSError:
+                stamp = _stamp(str(path))
+                if stamp is None or (not file.endswith(".py") and stamp[1] > _MOST_DATA_BYTES):
                     continue
-                if not file.endswith(".py") and status.st_size > _MOST_DATA_BYTES:
-                    continue
-                stamp = (status.st_mtime_ns, status.st_size)
                 if self._sent.get((str(path), in_place)) != stamp:
                     self._sent[str(path), in_place] = stamp
                     files.append(file)
-                    roots[source.root] = None
                     if not in_place:
                         contents.append(path.read_bytes())
         if files:
-            link.tell({"op": "modules", "files": files, "roots": list(roots)}, contents)
+            link.tell({"op": "modules", "files": files}, contents)
         return sum(map(len, contents))
+
+    def stale(self, reloaded: Iterable[str]) -> list[str]:
+        """Modules whose sources the worker has to take anew: their files have changed, or they were executed anew here
+        (``reloaded``). ``send`` sends them."""
+        found = []
+        for source in self._sources.values():
+            for file in source.files:
+                path = str(Path(source.root, file))
+                name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                told = [key for key in ((path, False), (path, True)) if key in self._sent] if file.endswith(".py") else []
+                if name in reloaded:
+                    self._sent.update(dict.fromkeys(told, _NOT_SENT))
+                if any(self._sent[key] != _stamp(path) for key in told):
+                    found.append(name)
+        return found
 
     def _look(self, imports: Iterable[str]) -> None:
         """Classify names not seen yet; a package already known is listed again, for it may have new files."""
@@ -86,6 +98,15 @@ class SourceSync:
         if names:
             self._seen |= names
             self._sources.update({(source.name, source.root): source for source in self._find(names)})
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """By which a change of the file is seen; None if it is gone."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def text_of(path: str) -> str | None:

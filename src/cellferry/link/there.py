@@ -13,8 +13,9 @@ from cellferry.link.files import FileSync
 from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync
 from cellferry.model import Worker
-from cellferry.parcels.ambient import Ambient
+from cellferry.parcels.ambient import Ambient, at_home
 from cellferry.parcels.heap import Heap
+from cellferry.parcels.module_state import ModuleStates
 from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.shell_state import ShellState
 
@@ -34,7 +35,7 @@ class There:
     """It works in the notebook's own folder, and not in one that files are copied to."""
     names: set[str] = field(default_factory=set)
     _meanings: dict[str, tuple[int | None, Any]] = field(default_factory=dict)
-    ambient: Ambient = field(default_factory=Ambient)
+    ambient: Ambient = field(default_factory=at_home)
     shell: ShellState = field(default_factory=lambda: ShellState(None))
     kept: set[str] = field(default_factory=set)
     """Names that cells bound there and ``returns=`` left there: later cells on this worker find them."""
@@ -44,6 +45,12 @@ class There:
 
     cells: set[str] = field(default_factory=set)
     """File names of notebook cells whose text the worker has, for tracebacks and ``inspect``."""
+
+    modules: ModuleStates = field(init=False)
+    """What both ends know of the states of the project's modules."""
+
+    def __post_init__(self) -> None:
+        self.modules = ModuleStates(self.link.heap)
 
     @property
     def folder(self) -> Path:

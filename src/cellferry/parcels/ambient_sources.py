@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cellferry.parcels import loggers
+from cellferry.parcels.ambient_charts import CHARTS
+from cellferry.parcels.ambient_numbers import NUMBERS
+from cellferry.parcels.ambient_source import Source
 
 _JUPYTERS_OWN = frozenset([
     "IPKernelApp", "asyncio", "cellferry", "ipykernel", "jupyter_client", "jupyter_server", "tornado", "traitlets",
@@ -21,21 +22,6 @@ _JUPYTERS_OWN = frozenset([
 """Loggers of the software around the cells, which is set up anew in each process."""
 
 _RC_OF_ONE_PROCESS = frozenset(["backend", "backend_fallback", "interactive", "toolbar"])
-
-
-@dataclass(frozen=True)
-class Source:
-    """One state. ``ready``: an attribute that the module has once it is loaded completely."""
-
-    module: str
-    ready: str
-    take: Callable[[Any], Any]
-    give: Callable[[Any, Any], None]
-
-    def loaded(self) -> Any:
-        """The module if it is loaded, completely; else None."""
-        module = sys.modules.get(self.module)
-        return module if module is not None and hasattr(module, self.ready) else None
 
 
 def _give_random(module: Any, state: Any) -> None:
@@ -175,4 +161,6 @@ SOURCES: dict[str, Source] = {
     "sklearn options": Source("sklearn", "set_config", _take_sklearn, _give_sklearn),
     "loggers": Source("logging", "root", _take_loggers, _give_loggers),
     "warning filters": Source("warnings", "filters", _take_filters, _give_filters),
+    **NUMBERS,
+    **CHARTS,
 }

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gc
 import types
-from collections.abc import Container, Iterable, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import arrays, memories, opaque, reach, sweeping, tensors
 from cellferry.parcels.calm import calm
@@ -21,6 +21,9 @@ from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.objects import CellKind, FunctionKind, InstanceKind
 from cellferry.parcels.placeholder import quick_size
 from cellferry.parcels.reach import Walk
+
+if TYPE_CHECKING:
+    from cellferry.parcels.anchors import Anchor
 
 _SWEEP_LEAST = 256
 _SWEEP_BYTES = 64 << 20
@@ -47,6 +50,12 @@ class Heap:
         self.texts: dict[int, None] = {}
         """Numbers of long strings, which a walk does not meet."""
 
+        self.anchors: Mapping[int, Anchor] = {}
+        """By id: objects of the project's modules that have a counterpart at the other end (``module_state``)."""
+
+        self.anchored: dict[int, Anchor] = {}
+        """Those that both ends know, by their numbers."""
+
         self.by_source = False
         """The other end runs another minor version of Python."""
         self.next_oid = 0
@@ -66,7 +75,9 @@ class Heap:
     def _place(self, oid: int, obj: Any) -> Kind:
         self.objects[oid] = obj
         self.oid_of[id(obj)] = oid
-        kind = self.kinds[oid] = BY_TYPE.get(type(obj)) or kind_of(obj, self.namespace)
+        kind = self.kinds[oid] = self.kind_of(obj)
+        if self.anchors and id(obj) in self.anchors:
+            self.anchored[oid] = self.anchors[id(obj)]
         if type(kind) not in _SMALL and type(obj) is not tuple:
             if type(obj) is str or type(obj) is bytes:
                 self.texts[oid] = None
@@ -76,6 +87,11 @@ class Heap:
         if oid >= self.next_oid:
             self.next_oid = oid + 1
         return kind
+
+    def kind_of(self, obj: Any) -> Kind:
+        """How ``obj`` changes."""
+        anchor = self.anchors.get(id(obj)) if self.anchors else None
+        return anchor.kind if anchor is not None else BY_TYPE.get(type(obj)) or kind_of(obj, self.namespace)
 
     def keep(self, oid: int, obj: Any) -> None:
         """Know ``obj`` as a value that stays here: its changes are nobody else's business."""
@@ -149,6 +165,13 @@ class Heap:
                 del self.seals[oid], self.kinds[oid]
                 self.texts.pop(oid, None)
                 self._large.pop(oid, None)
+                self.anchored.pop(oid, None)
+
+    def unlearn(self, oids: Iterable[int]) -> None:
+        """Forget these, and have the other end forget them with the next parcel."""
+        gone = [oid for oid in oids if oid in self.objects]
+        self.drop(gone)
+        self._untold.update(dict.fromkeys(gone))
 
     def walk(self, roots: Iterable[Any], walk: Walk | None = None) -> Walk:
         """Everything reachable from ``roots``; goes on with ``walk`` if one is given."""

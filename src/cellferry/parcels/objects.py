@@ -99,7 +99,7 @@ class ClassKind(PointerKind):
     """Classes of the notebook: attributes added, changed or removed."""
 
     def pointers(self, obj: Any) -> tuple[Any, ...]:
-        return flat(_class_vars(obj))
+        return flat(class_variables(obj))
 
     def children(self, obj: Any) -> Iterable[Any]:
         return (type(obj), *obj.__bases__, *self.pointers(obj))
@@ -118,7 +118,8 @@ class ClassKind(PointerKind):
         return True
 
 
-def _class_vars(kind: type) -> dict[str, Any]:
+def class_variables(kind: type) -> dict[str, Any]:
+    """A class's own attributes, without what Python and its pickling keep there."""
     members = types.MemberDescriptorType, types.GetSetDescriptorType
     return {k: v for k, v in vars(kind).items() if k not in _CLASS_NOISE and not isinstance(v, members)}
 
@@ -214,6 +215,6 @@ def exception_state(exc: BaseException) -> tuple[Any, ...]:
 
 
 __all__ = [
-    "CellKind", "ClassKind", "ExceptionKind", "FunctionKind", "InstanceKind", "SetStateKind", "cell_contents", "exception_state",
-    "function_state", "set_state", "slot_names", "variables",
+    "CellKind", "ClassKind", "ExceptionKind", "FunctionKind", "InstanceKind", "SetStateKind", "cell_contents", "class_variables",
+    "exception_state", "function_state", "set_state", "slot_names", "variables",
 ]  # fmt: skip

@@ -17,13 +17,13 @@ from typing import Any
 
 from cellferry.errors import CannotTravel
 from cellferry.parcels import tensors
+from cellferry.parcels.anchors import Anchor, find_anchor
 from cellferry.parcels.calm import calm
 from cellferry.parcels.deep import on_a_deep_stack
 from cellferry.parcels.heap import Heap
-from cellferry.parcels.kinds import BY_TYPE, kind_of
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.pickler import Packer
-from cellferry.parcels.plan import Missed, PackPlan, Parcel, RootFailed, StateFailed
+from cellferry.parcels.plan import AnchorsFailed, Missed, PackPlan, Parcel, RootFailed, StateFailed
 from cellferry.parcels.reach import Walk
 from cellferry.parcels.sweeping import temporaries
 
@@ -94,6 +94,7 @@ class _Job:
         self.changes: list[tuple[int, Any]] = []
         self.around: list[tuple[int, Any]] = []
         self.sizes: dict[str, int] = {}
+        self.anchors: list[Anchor] = []
 
     def run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
         try:
@@ -105,6 +106,7 @@ class _Job:
     def _run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
         given = dict(roots)
         self._close(roots)
+        self.anchors = self._find_anchors()
         seeds = self._find_changes() if self.heap.objects else []
         self.packer.shared_bases, self.packer.array_at, self.packer.reached = (
             self.walk.shared_bases,
@@ -116,9 +118,11 @@ class _Job:
             self.packer.memo = {id(objects[oid]): (i, objects[oid]) for i, oid in enumerate(seeds)}
         if self.plan.stuck:
             self._dump_stuck(roots, len(seeds))
+        if self.anchors:
+            self._dump_anchors()
         for name, value in sorted(roots.items(), key=_rank):
             self._dump_root(name, value)
-        if self.changes:
+        if self.changes or self.anchors:
             # after the roots, so that a root's size is its own even where a known container has it by now
             self._dump_states(given)
         return self._finish(seeds, dropped)
@@ -126,13 +130,25 @@ class _Job:
     def _close(self, roots: dict[str, Any]) -> None:
         """Walk from all roots; those that functions among them use as globals become roots too."""
         heap, walk = self.heap, self.walk
-        heap.walk(itertools.chain(roots.values(), self.plan.also), walk)
+        held = [anchor.kind.children(anchor.obj) for anchor in self.plan.anchors]
+        heap.walk(itertools.chain(roots.values(), self.plan.also, *held), walk)
         done = 0
         while self.plan.more is not None and done < len(walk.functions):
             pending, done = walk.functions[done:], len(walk.functions)
             extra = {n: v for n, v in self.plan.more(pending).items() if n not in roots}
             roots.update(extra)
             heap.walk(extra.values(), walk)
+
+    def _find_anchors(self) -> list[Anchor]:
+        """Objects of modules that both ends know from now on: those that changed, those that were met, and what hangs on them."""
+        heap, anchors = self.heap, self.heap.anchors
+        if not anchors:
+            return []
+        met = [anchors[key] for key in anchors.keys() & self.walk.seen]
+        found = {id(a.obj): a for a in (*self.plan.anchors, *(a for a in met if a.met_counts and a.holds()))}
+        for top in list(found.values()):
+            found.update((id(a.obj), a) for a in anchors.values() if a.met_counts and a.below(top))
+        return [a for key, a in found.items() if key not in heap.oid_of and key not in self.plan.stuck]
 
     def _find_changes(self) -> list[int]:
         """Fill ``changes``; returns the numbers of the known objects that may be mentioned."""
@@ -158,7 +174,18 @@ class _Job:
             for value in {id(v): v for v in roots.values() if id(v) in stuck}.values()
             if id(value) not in packer.memo.copy()
         ]
-        stand_ins = [_StandIn(value, packer.placeholder(value, stuck[id(value)])) for value in values]
+        self._stand_in((value, packer.placeholder(value, stuck[id(value)])) for value in values)
+
+    def _dump_anchors(self) -> None:
+        """The ways to objects of modules; what they hold goes with the states. Classes first: what follows names them."""
+        by_name = [a for a in self.anchors if not a.met_counts]
+        self._stand_in((a.obj, (find_anchor, (a.module, a.way, None))) for a in by_name)
+        self._stand_in((a.obj, (find_anchor, (a.module, a.way, type(a.obj)))) for a in self.anchors if a.met_counts)
+
+    def _stand_in(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Write the second of each pair where the first would stand, and have what follows refer to it."""
+        packer = self.packer
+        stand_ins = [_StandIn(value, reduced) for value, reduced in pairs]
         packer.dump(stand_ins)
         memo = packer.memo.copy()
         for stand_in in stand_ins:
@@ -177,10 +204,12 @@ class _Job:
                 obj = heap.objects[oid]
                 states.append((obj, heap.kinds[oid].state(obj, heap.seals[oid], now)))
             oid = -1
+            states += [(a.obj, a.change(heap)) for a in self.anchors]
             packer.dump(states)
         except Exception as exc:
             if _too_deep(exc):
                 raise
+            self._blame_anchors(given, exc)
             if self.around:
                 raise _AroundFailed from exc
             if self.plan.going_home:
@@ -189,6 +218,18 @@ class _Job:
                 ) from exc
             self._blame(given, exc)
         packer.nested_placeholders = False
+
+    def _blame_anchors(self, given: Mapping[str, Any], reason: Exception) -> None:
+        """Raise if it was an object of a module: for the root that leads to it, if one does."""
+        heap = self.heap
+        bad = [a for a in self.anchors if not _pickles(heap, a.change(heap))]
+        for name, value in given.items() if bad else ():
+            seen = heap.walk([value]).seen
+            if any(id(a.obj) in seen for a in bad):
+                self._fail(name, reason)
+        bad += [a for oid, _now in self.changes if (a := heap.anchors.get(id(heap.objects[oid]))) and not self._travels([oid])]
+        if bad:
+            raise AnchorsFailed(bad, reason) from reason
 
     def _blame(self, given: Mapping[str, Any], reason: Exception) -> None:
         changed = {oid for oid, _now in self.changes}
@@ -202,9 +243,7 @@ class _Job:
         heap = self.heap
         for oid in oids:
             obj, kind = heap.objects[oid], heap.kinds[oid]
-            try:
-                Packer(heap.namespace, []).dump(kind.state(obj, heap.seals[oid], kind.seal(obj, heap)))
-            except Exception:
+            if not _pickles(heap, kind.state(obj, heap.seals[oid], kind.seal(obj, heap))):
                 return False
         return True
 
@@ -235,6 +274,7 @@ class _Job:
             seeds=seeds, base=base, tracked=tracked, dropped=[*dropped, *stale], sizes=self.sizes, changes=self.changes,
             fresh=list(enumerate(fresh, base)), functions=self.walk.functions, stuck=frozenset(self.plan.stuck), stale=stale,
             kinds=frozenset(packer.kinds), by_name=frozenset(packer.modules),
+            anchors=bool(self.anchors),
         )  # fmt: skip
 
     def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:
@@ -250,7 +290,7 @@ class _Job:
         for position, obj in enumerate(slots, seeds):
             key = id(obj)
             if key not in stuck:
-                kind = BY_TYPE.get(type(obj)) or kind_of(obj, heap.namespace)
+                kind = heap.kind_of(obj)
                 # the wrapper of a torch storage is nobody's, but always the same
                 if not kind.tracked or (key in passing and not isinstance(kind, tensors.StorageKind)):
                     continue
@@ -262,6 +302,14 @@ class _Job:
         if missed:
             raise Missed(missed)
         return fresh, positions
+
+
+def _pickles(heap: Heap, state: Any) -> bool:
+    try:
+        Packer(heap.namespace, []).dump(state)
+    except Exception:
+        return False
+    return True
 
 
 class _StandIn:

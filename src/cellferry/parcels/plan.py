@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cellferry.parcels.leaves import Leaf
 
 if TYPE_CHECKING:
+    from cellferry.parcels.anchors import Anchor
     from cellferry.parcels.heap import Heap
 
 INLINE_BYTES = 4 << 20
@@ -40,6 +41,8 @@ class Parcel:
 
     kinds: frozenset[type] = frozenset()
     by_name: frozenset[str] = frozenset()
+    anchors: bool = False
+    """Whether objects of the project's modules are known by both ends from this parcel on."""
 
     _before: dict[int, Any] = field(default_factory=dict)
 
@@ -67,8 +70,9 @@ class Parcel:
         """The parcel's head, as JSON; ``buffers`` follow in this order: stream parts, numbers, digests, leaves."""
         return {
             "roots": self.roots, "parts": len(self.parts), "seeds": len(self.seeds), "dropped": len(self.dropped),
-            "base": self.base, "stuck": bool(self.stuck), "states": bool(self.changes), "bufs": self.buffer_leaves, "bulk": self.bulk,
-            "leaves": [[leaf.memory.nbytes, leaf.spec] for leaf in self.leaves],
+            "base": self.base, "stuck": bool(self.stuck), "states": bool(self.changes) or self.anchors, "bufs": self.buffer_leaves,
+            "bulk": self.bulk,
+            "leaves": [[leaf.memory.nbytes, leaf.spec] for leaf in self.leaves], **({"anchors": True} if self.anchors else {}),
         }  # fmt: skip
 
     def buffers(self) -> list[Any]:
@@ -111,6 +115,9 @@ class PackPlan:
     also: tuple[Any, ...] = ()
     """Values that are not sent, but whose changes are (what a cell was given)."""
 
+    anchors: tuple[Anchor, ...] = ()
+    """Objects of the project's modules that have changed, and that the other end does not know yet."""
+
     skip_states: frozenset[int] = frozenset()
     """Known objects whose state turned out not to travel."""
 
@@ -124,6 +131,14 @@ class StateFailed(Exception):
     def __init__(self, oids: frozenset[int], reason: Exception) -> None:
         super().__init__(oids, reason)
         self.oids, self.reason = oids, reason
+
+
+class AnchorsFailed(Exception):
+    """What changed of these objects of modules cannot travel."""
+
+    def __init__(self, anchors: list[Anchor], reason: Exception) -> None:
+        super().__init__(anchors, reason)
+        self.anchors, self.reason = anchors, reason
 
 
 class RootFailed(Exception):

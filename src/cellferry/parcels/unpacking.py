@@ -134,6 +134,8 @@ def unpack(
             unpickler.load()
         if meta["stuck"]:
             unpickler.load()
+        for _part in range(2 if meta.get("anchors") else 0):
+            _load(unpickler, "")
         roots = _load_roots(unpickler, meta["roots"], context.namespace)
         states = _load(unpickler, "") if meta["states"] else []
     memo = unpickler.memo.copy() if tracked else {}
