@@ -59,7 +59,7 @@ def refuse_secrets(
         suspect = _typed_secret(inputs[0][:-1], certain)
     if suspect is not None:
         raise suspect.error()
-    masked = {name: value for name, value in allowed.items() if isinstance(value, str)}
+    masked = {name: value for name, value in allowed.items() if issubclass(type(value), str)}
     found = {"secrets": secrets, "masked": masked, "inputs": inputs}
     return {key: named for key, named in found.items() if named}
 

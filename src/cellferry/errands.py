@@ -45,7 +45,7 @@ def fetch(names: Sequence[str], namespace: dict[str, Any], workers: Sequence[The
                 f"name {name!r} is not defined in this notebook", "see what stayed on workers: %whos"
             )
         placeholder = namespace[name]
-        if not isinstance(placeholder, Placeholder):
+        if type(placeholder) is not Placeholder:
             continue
         there = next((t for t in workers if id(placeholder) in t.heap.oid_of and not t.link.lost), None)
         if there is None:
@@ -66,7 +66,7 @@ def _bring_home(there: There, name: str, placeholder: Placeholder, namespace: di
     returned = there.link.home(Unpacking(namespace, worker=there.worker.name), None)
     settle(there.heap, returned.arrived)
     value = returned.arrived.roots[str(oid)]
-    if isinstance(value, Placeholder):
+    if type(value) is Placeholder:
         reason = value.reason or returned.frame["stayed"].get(str(oid), "")
         raise errors.StaysThere(f"{name} cannot come home: {reason}", "use it in a %%remote cell")
     for other, held in list(namespace.items()):

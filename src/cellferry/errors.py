@@ -100,9 +100,12 @@ class CannotTravel(PreflightError):
     ``model.logger.handlers[0].stream``.
     """
 
-    def __init__(self, what: str, advice: str = "", path: str = "") -> None:
+    def __init__(
+        self, what: str, advice: str = "", path: str = "", *, culprit: object = None, reason: str = ""
+    ) -> None:
+        """``culprit``: the very value, while its path is not known yet; ``reason`` reads on after "cannot travel: "."""
         super().__init__(what, advice)
-        self.path = path
+        self.path, self.culprit, self.reason = path, culprit, reason
 
 
 class EnvironmentFailed(PreflightError):

@@ -20,7 +20,9 @@ from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
 from cellferry.answers import Answers
 from cellferry.baggage import frame_of, refuse_secrets, shares_folder
+from cellferry.capture import hashing
 from cellferry.capture.dataflow import Flow, analyse
+from cellferry.capture.hashing import depends_on_hashes
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
 from cellferry.capture.needs import Needs, needed
@@ -52,6 +54,7 @@ from cellferry.parcels.parcel import Parcel
 from cellferry.parcels.shell_state import advice
 from cellferry.payload import Beside, pack_all, pack_with_modules
 from cellferry.presses import ESCAPE, Presses
+from cellferry.providers.environ import hash_seed
 from cellferry.screen import Cell, Host
 from cellferry.settling import take_home
 
@@ -95,6 +98,7 @@ class Session:
         self.everywhere.held = lambda wake: self._presses.held(wake)
         self._stores = Stores()
         self.failed_remotely = False
+        self._told_of_hashes = bool(hash_seed())
 
     @accounts.on_the_board
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
@@ -147,6 +151,9 @@ class Session:
                 self.forget(known)
             raise
         secrets = refuse_secrets(request, self.config.secrets, cell, flow, parcel, heap, self.namespace, self.host)
+        if not self._told_of_hashes and depends_on_hashes(flow.reads, self.namespace, parcel.functions, parcel.kinds):
+            self._told_of_hashes = True
+            self.host.screen.note(hashing.NOTE)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -227,7 +234,9 @@ class Session:
         self._finish(request, returned, report, there)
         return report
 
-    def _packages_for(self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False) -> Packages | None:
+    def _packages_for(
+        self, request: CellRequest, flow: Flow, parcel: Parcel, *, trial: bool = False
+    ) -> Packages | None:
         """What the worker's kernel is to have, this cell included; None where it shares the notebook's environment.
 
         ``trial``: only for an estimate.

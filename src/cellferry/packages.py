@@ -48,7 +48,7 @@ Note = Callable[[str], None]
 def modules_used(flow: Flow, values: Iterable[Any], parcel: Parcel, functions: Sequence[FunctionType]) -> set[str]:
     """Dotted names of the modules that a cell imports or its values need: by themselves, or through their functions."""
     found = set(flow.imports) | parcel.modules
-    found |= {value.__name__ for value in values if isinstance(value, ModuleType)}
+    found |= {value.__name__ for value in values if issubclass(type(value), ModuleType)}
     return found.union(*(code_imports(function.__code__) for function in functions))
 
 
@@ -162,7 +162,9 @@ class Packages:
         due = self.lock is None or self._file_changed()
         path = relative(self.env)
         self._file_stamp = path.stat().st_mtime_ns if path.is_file() else 0
-        return self._made_for(asks_for_torch(path), lambda target: lock_file(path, target, self.sources)) if due else None
+        return (
+            self._made_for(asks_for_torch(path), lambda target: lock_file(path, target, self.sources)) if due else None
+        )
 
     def _made_for(self, torch: bool, make: Callable[[Target], Described]) -> Described:
         """What ``make`` gives for the worker's machine; the build of PyTorch that was chosen once stays."""
@@ -302,7 +304,8 @@ class Packages:
         missing = sorted(self.dists - set(found.versions))
         if missing:
             self._say(
-                f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}", screen.note
+                f"not installed in {self.env.removeprefix(INTERPRETER)} on the worker: {', '.join(missing)}",
+                screen.note,
             )
 
 
@@ -333,7 +336,9 @@ def table(packages: Packages | None, worker: Worker | None) -> list[PackageRow]:
     here = take_inventory().versions
     if packages is None or worker is None:
         return rows(here, here, (), (), shared=True)
-    lost = errors.LinkError(f"worker {worker.name!r} does not answer", "type it again, or look at the worker: %remote status")
+    lost = errors.LinkError(
+        f"worker {worker.name!r} does not answer", "type it again, or look at the worker: %remote status"
+    )
     there = ask_versions(worker.endpoint, worker.name, lambda _line: None, lambda: lost)
     sent = [p.name for p in packages.lock.packages if p.sent] if packages.lock else []
     return rows(here, dict(there.versions), sent, packages.dists, shared=False)

@@ -15,11 +15,12 @@ from cellferry.capture.attribute_stores import Chain
 from cellferry.capture.globals_of import code_globals, code_imports
 from cellferry.capture.modules import imports_in
 from cellferry.capture.needs import Needs, function_globals
-from cellferry.capture.preflight import find_culprit
+from cellferry.capture.preflight import find_culprit, path_to
 from cellferry.capture.secrets import find_in_values, secret_variables
 from cellferry.capture.unseen import Unseen
 from cellferry.link.sources import text_of
 from cellferry.parcels.ambient import AMBIENT, plain_states
+from cellferry.parcels.bare import says
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.module_state import NAMES, Changes, ModuleStates, label
 from cellferry.parcels.own_code import is_own
@@ -40,7 +41,7 @@ class Beside:
 
     ambient: Mapping[str, Any] = field(default_factory=dict)
     shell: dict[Key, Any] = field(default_factory=dict)
-    left: dict[Key, Exception] = field(default_factory=dict)
+    left: dict[Key, BaseException] = field(default_factory=dict)
     changes: Changes = field(default_factory=Changes)
     """Of modules of the project, and what was set on packages (``parcels.module_state``)."""
 
@@ -140,23 +141,23 @@ def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -
                 roots.update(beside.roots())
                 continue
             if failed.name in changes.roots:
-                changes.drop(failed.name, why(failed.reason))
+                changes.drop(failed.name, says(failed.reason))
                 continue
             if failed.name in needs.roots or failed.name not in needs.hints.keys() | further.hinted:
                 raise _culprit(failed, namespace) from failed.reason
             left_out.add(failed.name)
             roots.pop(failed.name, None)
         except AnchorsFailed as failed:
-            changes.drop_anchors(failed.anchors, why(failed.reason))
+            changes.drop_anchors(failed.anchors, says(failed.reason))
             skip |= {heap.oid_of[id(anchor.obj)] for anchor in failed.anchors if id(anchor.obj) in heap.oid_of}
         except StateFailed as failed:
             skip |= failed.oids
     raise errors.CannotTravel("the values of this cell cannot be packed", "name fewer of them")
 
 
-def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Key, Exception]:
+def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Key, BaseException]:
     """Which entries of the shell cannot travel, each tried by itself."""
-    found: dict[Key, Exception] = {}
+    found: dict[Key, BaseException] = {}
     for key, value in entries.items():
         if value is not GONE:
             try:
@@ -187,11 +188,6 @@ class _Further:
         return {name: value for name, value in hints.items() if name not in self._left_out}
 
 
-def why(reason: BaseException) -> str:
-    """Why something cannot travel, in a line."""
-    return str(getattr(reason, "what", None) or f"{type(reason).__name__}: {reason}")
-
-
 def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.CellferryError:
     if isinstance(failed.reason, errors.StaysThere):
         return errors.CannotTravel(f"{failed.name}: {failed.reason.what}", failed.reason.advice, failed.name)
@@ -199,7 +195,12 @@ def _culprit(failed: RootFailed, namespace: Mapping[str, Any]) -> errors.Cellfer
     culprit = find_culprit({failed.name: value})
     if culprit is not None:
         return culprit.error()
+    reason, remedy, path = says(failed.reason), "", ""
+    if isinstance(failed.reason, errors.CannotTravel) and failed.reason.culprit is not None:
+        path = path_to(failed.reason.culprit, {failed.name: value})
+        reason, remedy = failed.reason.reason, failed.reason.advice
+        value = failed.reason.culprit
     return errors.CannotTravel(
-        f"{failed.name} ({describe(value)[0]}) cannot travel: {why(failed.reason)}; nothing was sent",
-        f"make {failed.name} in the %%remote cell itself", failed.name,
+        f"{path or failed.name} ({describe(value)[0]}) cannot travel: {reason}; nothing was sent",
+        remedy or f"make {failed.name} in the %%remote cell itself", path or failed.name,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from cellferry.link.reports import RESULT
 from cellferry.link.returned import Returned
 from cellferry.link.there import There
 from cellferry.parcels.ambient import AMBIENT
+from cellferry.parcels.bare import says
 from cellferry.parcels.parcel import settle
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, describe
 from cellferry.parcels.shell_state import SHELL, advice
@@ -33,6 +34,10 @@ def take_home(there: There, returned: Returned, namespace: dict[str, Any], host:
         there.names.discard(name)
     if result is not None:
         host.result(result)
+    notes += [
+        f"a {describe(obj)[0]} here could not take what the cell made of it ({says(exc)}); the next cell is sent it as it is here"
+        for obj, exc in returned.arrived.failed
+    ]
     return notes + _what_stayed(frame)
 
 

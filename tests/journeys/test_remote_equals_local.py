@@ -45,7 +45,8 @@ FOLDERS = ("files_beside.py", "working_folder.py")
 """Notebooks about files: they run with the isolated folder as well, which stands in for that of a worker elsewhere."""
 
 MIXED_EVERY_TIME: set[str] = {
-    "display_bytes.py", "installed_patches.py", "module_state.py", "names_at_run_time.py", "shell_state.py", "working_folder.py"
+    "class_registries.py", "display_bytes.py", "hostile_objects.py", "installed_patches.py", "library_frames.py",
+    "module_state.py", "names_at_run_time.py", "shell_state.py", "views_of_containers.py", "working_folder.py",
 }  # fmt: skip
 """Notebooks whose mixed ways are part of every run; those of the others are nightly."""
 

@@ -72,7 +72,7 @@ class _View:
             return [self.of(obj())]
         if isinstance(obj, types.MethodType):
             return [self.of(obj.__self__), self.of(obj.__func__)]
-        top = type(obj).__module__.partition(".")[0]
+        top = str(type(obj).__module__).partition(".")[0]
         special = getattr(self, f"_{top}", None) if top in ("numpy", "torch", "pandas") else None
         if special is not None:
             return list(special(obj))

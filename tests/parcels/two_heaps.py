@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cellferry.guest.home import Load, pack_home
+from cellferry.parcels.bare import says
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate, bytes_of
-from cellferry.parcels.parcel import Arrived, PackPlan, Parcel, pack, settle, split_digests, unpack, verify
+from cellferry.parcels.parcel import Arrived, PackPlan, Parcel, Refused, pack, settle, split_digests, unpack, verify
 
 Damage = Callable[[list[Any]], None]
 
@@ -72,6 +73,8 @@ class TwoHeaps:
         self.near, self.far = Heap(self.here), Heap(self.there)
         self.given: tuple[Any, ...] = ()
         self.sent: Parcel | None = None
+        self.lost: list[str] = []
+        self.failed: list[tuple[Any, BaseException]] = []
 
     def send(self, *names: str, damage: Damage | None = None, plan: PackPlan | None = None) -> Parcel:
         """Names (all by default) to the other end; returns the parcel."""
@@ -89,11 +92,21 @@ class TwoHeaps:
     ) -> tuple[Parcel, dict[str, str], list[tuple[Any, Any]]]:
         """Names, and all that changed of what was given, back home; returns (parcel, stayed, replaced)."""
         load = Load({n: self.there[n] for n in names}, self.given, limit)
-        parcel = pack_home(self.far, load)
-        arrived, replaced = arrive(parcel, self.near, "w", damage)
-        parcel.sealed(self.far)
-        self.here.update(arrived.roots)
-        return parcel, load.stayed, replaced
+        while True:
+            parcel = pack_home(self.far, load)
+            parcel.sealed(self.far)
+            try:
+                arrived, replaced = arrive(parcel, self.near, "w", damage)
+            except Refused as refused:  # as ``guest.cells`` answers it
+                parcel.undo(self.far)
+                if refused.name:
+                    load.stay(refused.name, says(refused.reason))
+                else:
+                    load.give_up(self.far, frozenset(oid for oid, _seal in parcel.changes))
+                continue
+            self.here.update(arrived.roots)
+            self.lost, self.failed = load.lost, arrived.failed
+            return parcel, load.stayed, replaced
 
     def remote(
         self, source: str, *names: str, bind: tuple[str, ...] = ()

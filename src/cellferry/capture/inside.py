@@ -36,8 +36,16 @@ class Step(NamedTuple):
 
 
 # Types that hold nothing of the notebook's, or that travel by name.
-_CLOSED = (types.ModuleType, types.CodeType, types.GetSetDescriptorType, types.MemberDescriptorType,
-           types.WrapperDescriptorType, types.MethodDescriptorType, weakref.ReferenceType, memoryview)
+_CLOSED = (
+    types.ModuleType,
+    types.CodeType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    weakref.ReferenceType,
+    memoryview,
+)
 # C iterators and the like: what they hold is only to be had from the garbage collector.
 _FROM_COLLECTOR = frozenset({"builtins", "itertools", "operator", "_collections", "_asyncio"})
 
@@ -97,7 +105,7 @@ def by_name(value: Any) -> bool:
         return False
     found: Any = sys.modules.get(module)
     for part in path.split("."):
-        found = _own_dict(found).get(part)
+        found = own_dict(found).get(part)
     return found is value or type(found) in (staticmethod, classmethod)
 
 
@@ -156,8 +164,11 @@ def _wrapper(value: staticmethod[..., Any] | classmethod[Any, ..., Any]) -> Iter
 
 
 def _property(value: property) -> Iterator[Step]:
-    yield from (Step(f".{name}", item) for name, item in
-                (("fget", value.fget), ("fset", value.fset), ("fdel", value.fdel)) if item is not None)
+    yield from (
+        Step(f".{name}", item)
+        for name, item in (("fget", value.fget), ("fset", value.fset), ("fdel", value.fdel))
+        if item is not None
+    )
 
 
 def _exception(value: BaseException) -> Iterator[Step]:
@@ -168,7 +179,7 @@ def _exception(value: BaseException) -> Iterator[Step]:
 # ---- instances ------------------------------------------------------------------------------------------------------
 
 
-def _own_dict(value: Any) -> dict[str, Any]:
+def own_dict(value: Any) -> dict[str, Any]:
     """The instance's ``__dict__``, by the descriptor that C made for it; a property of that name is not asked."""
     if issubclass(type(value), type):
         return dict(class_dict(value))
@@ -197,7 +208,7 @@ def _attributes(value: Any) -> Iterator[Step]:
     own_way = travels_its_own_way(cls)
     if made_in_python(cls) and not by_name(cls):
         yield Step(".__class__", cls)
-    for name, item in (*list(_own_dict(value).items()), *_slots(value)):
+    for name, item in (*list(own_dict(value).items()), *_slots(value)):
         if not _beside_the_point(cls, name):
             yield Step(f".{name}", item, own_way)
 

@@ -51,7 +51,7 @@ def _fits(name: str, use: Use, namespace: Mapping[str, Any]) -> bool:
     """Whether the value that the notebook holds under ``name`` makes this use a harmless one."""
     value: Any = namespace.get(name)
     if use == "numpy":
-        return isinstance(value, ModuleType) and value.__name__ == "numpy"
+        return type(value) is ModuleType and value.__name__ == "numpy"
     if name not in namespace:  # Python's own function, or what the cell itself has made of harmless parts
         return True
     if use == "builtin":

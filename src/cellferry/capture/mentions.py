@@ -21,7 +21,7 @@ def submodules_used(
     ``import xml.dom.minidom`` binds ``xml`` alone: whoever uses ``xml.dom.minidom`` later relies on it being loaded.
     ``values``: those that the cell is given, ``loaded``: ``sys.modules``.
     """
-    modules = {value.__name__ for value in values if isinstance(value, ModuleType)} | flow.imports
+    modules = {value.__name__ for value in values if type(value) is ModuleType} | flow.imports
     if not modules:
         return []
     names = flow.attributes.union(*(code_names(function.__code__) for function in functions))
@@ -42,11 +42,11 @@ def paths_named(flow: Flow, values: Iterable[object], functions: Sequence[Functi
 
 
 def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, PurePath):
+    if issubclass(type(value), PurePath):
         yield str(value)
     elif type(value) is str:
         yield value
     elif type(value) in (list, tuple) and len(value) <= _MOST_IN_LIST:  # type: ignore[arg-type]
         for item in value:  # type: ignore[attr-defined]
-            if isinstance(item, (str, PurePath)):
+            if issubclass(type(item), (str, PurePath)):
                 yield str(item)

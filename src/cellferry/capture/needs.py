@@ -76,7 +76,7 @@ def needed(
 def _made_by_calls(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> set[str]:
     """Globals that functions of the notebook may bind when the cell calls them."""
     functions = (namespace[name] for name in read_through(flow, namespace, hidden))
-    return {name for f in functions if isinstance(f, FunctionType) for name in code_stores(f.__code__)}
+    return {name for f in functions if type(f) is FunctionType for name in code_stores(f.__code__)}
 
 
 def _is_small(value: object) -> bool:
@@ -133,6 +133,6 @@ def read_through(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str
             continue
         names.add(name)
         value = namespace[name]
-        if isinstance(value, FunctionType) and value.__globals__ is namespace:
+        if type(value) is FunctionType and value.__globals__ is namespace:
             pending.extend(code_globals(value.__code__))
     return names

@@ -7,11 +7,11 @@ Asked once pickling has failed, so it may take a moment, but nothing that it loo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from cellferry.capture.inside import Step, inside
+from cellferry.capture.inside import Step, by_name, inside
 from cellferry.capture.stuck import Sort, Verdicts, class_name, is_standard_stream, stuck_reason, stuck_sort
 from cellferry.errors import CannotTravel
 
@@ -63,11 +63,28 @@ def find_culprit(roots: Mapping[str, object], max_objects: int = MAX_OBJECTS) ->
     None if none was found among the first ``max_objects`` values. What an object leaves out of its own state
     (``__getstate__`` and the like) is suspected only if nothing else is to blame.
     """
+    verdicts: Verdicts = {}
+
+    def stuck(value: object) -> Sort | None:
+        sort = stuck_sort(value, verdicts)
+        return None if sort is None or (issubclass(type(value), type) and by_name(value)) else sort
+
+    found = _search(roots, lambda value: stuck(value) is not None, max_objects)
+    sort = stuck(found.value) if found is not None else None
+    return _culprit(found, sort) if found is not None and sort is not None else None
+
+
+def path_to(wanted: object, roots: Mapping[str, object], max_objects: int = MAX_OBJECTS) -> str:
+    """How this very value is reached from one of ``roots``; "" if it was not met."""
+    found = _search(roots, lambda value: value is wanted, max_objects)
+    return found.path() if found is not None else ""
+
+
+def _search(roots: Mapping[str, object], is_it: Callable[[object], bool], max_objects: int) -> _Place | None:
     surely = deque(_Place(value, name, None) for name, value in roots.items())
     perhaps: deque[_Place] = deque()
     # The values themselves are kept: some are made while looking, and a freed one's id would be given out again.
     seen: dict[int, object] = {}
-    verdicts: Verdicts = {}
     while surely or perhaps:
         place = (surely or perhaps).popleft()
         value = place.value
@@ -76,9 +93,8 @@ def find_culprit(roots: Mapping[str, object], max_objects: int = MAX_OBJECTS) ->
         if len(seen) >= max_objects:
             return None
         seen[id(value)] = value
-        sort = stuck_sort(value, verdicts)
-        if sort is not None:
-            return _culprit(place, sort)
+        if is_it(value):
+            return place
         room = max_objects - len(surely) - len(perhaps)
         for step in islice(_worth_a_look(value, max_objects), max(room, 0)):
             (perhaps if step.doubtful else surely).append(_Place(step.value, step.label, place))
@@ -94,4 +110,4 @@ def _culprit(place: _Place, sort: Sort) -> Culprit:
     return Culprit(place.path(), name.lstrip("_"), sort.what, sort.remedy)
 
 
-__all__ = ["MAX_OBJECTS", "Culprit", "find_culprit", "stuck_reason"]
+__all__ = ["MAX_OBJECTS", "Culprit", "find_culprit", "path_to", "stuck_reason"]

@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from cellferry.capture.inside import own_dict
+from cellferry.capture.stuck import class_dict, class_mro, class_origin
 from cellferry.errors import LooksSecret
 
 PRAGMA = re.compile(r"#\s*pragma:\s*allowlist[ -]secret")
@@ -171,9 +173,12 @@ def _inside(item: object) -> list[tuple[str, str, object]]:
         return [(f"[{key!r}]", key if type(key) is str else "", value) for key, value in pairs]
     if kind in (list, tuple, set, frozenset):
         return [(f"[{at}]", "", value) for at, value in enumerate(list(item)[:_MOST])]  # type: ignore[call-overload]
-    if isinstance(item, (type, ModuleType, FunctionType)):
+    if issubclass(kind, (type, ModuleType, FunctionType)):
         return []
-    table = getattr(item, "__dict__", None) if kind.__module__ == "__main__" or is_dataclass(kind) else None
+    is_plain = class_origin(kind)[0] == "__main__" or any(
+        "__dataclass_fields__" in class_dict(base) for base in class_mro(kind)
+    )
+    table = own_dict(item) if is_plain else None
     return [(f".{key}", key, value) for key, value in list(table.items())[:_MOST]] if type(table) is dict else []
 
 

@@ -38,28 +38,32 @@ _SHELL = Sort("this notebook's own shell", "call `get_ipython()` inside the %%re
 _READER = Sort("a reader or iterator of this process", "pass a list of its items (`list(...)`), or " + _IN_CELL)
 _POINTER = Sort("a pointer into this process's memory", _IN_CELL)
 _SESSION = Sort("a connection or session of this process", _IN_CELL)
+_MAPPED = Sort(
+    "a declarative class of SQLAlchemy, tied to its registry in this process",
+    "write the models to a .py file beside the notebook and import them, or define them inside the %%remote cell",
+)
 _WIDGET = Sort("a widget that lives in this notebook", "pass its value (`widget.value`), or " + _IN_CELL)
 
 _BY_NAME: dict[str, Sort] = {
     name: sort
     for sort, names in {
         _FILE: "_io.FileIO _io.BufferedReader _io.BufferedWriter _io.BufferedRandom _io.BufferedRWPair "
-               "_io.TextIOWrapper _pyio.FileIO tempfile._TemporaryFileWrapper "
-               "gzip.GzipFile bz2.BZ2File lzma.LZMAFile zipfile.ZipFile zipfile.ZipExtFile tarfile.TarFile "
-               "h5py._hl.base.HLObject h5py.h5f.FileID tables.file.File netCDF4._netCDF4.Dataset posix.ScandirIterator "
-               "posix.DirEntry shelve.Shelf dbm.sqlite3._Database _gdbm.gdbm _dbm.dbm",
+        "_io.TextIOWrapper _pyio.FileIO tempfile._TemporaryFileWrapper "
+        "gzip.GzipFile bz2.BZ2File lzma.LZMAFile zipfile.ZipFile zipfile.ZipExtFile tarfile.TarFile "
+        "h5py._hl.base.HLObject h5py.h5f.FileID tables.file.File netCDF4._netCDF4.Dataset posix.ScandirIterator "
+        "posix.DirEntry shelve.Shelf dbm.sqlite3._Database _gdbm.gdbm _dbm.dbm",
         _SOCKET: "_socket.socket socket.socket _ssl._SSLSocket ssl.SSLContext _ssl._SSLContext socket.SocketIO "
-                 "select.epoll select.poll selectors.BaseSelector http.client.HTTPConnection smtplib.SMTP "
-                 "ftplib.FTP multiprocessing.connection._ConnectionBase zmq.sugar.socket.Socket "
-                 "zmq.sugar.context.Context zmq.backend.cython._zmq.Socket",
+        "select.epoll select.poll selectors.BaseSelector http.client.HTTPConnection smtplib.SMTP "
+        "ftplib.FTP multiprocessing.connection._ConnectionBase zmq.sugar.socket.Socket "
+        "zmq.sugar.context.Context zmq.backend.cython._zmq.Socket",
         _LOCK: "_thread.lock _thread.RLock _thread._local threading.Condition threading.Semaphore threading.Event "
-               "threading.Barrier multiprocessing.synchronize.SemLock _multiprocessing.SemLock threading._RLock",
+        "threading.Barrier multiprocessing.synchronize.SemLock _multiprocessing.SemLock threading._RLock",
         _GENERATOR: "builtins.generator builtins.async_generator",
         _COROUTINE: "builtins.coroutine builtins.coroutine_wrapper builtins.async_generator_asend "
-                    "builtins.async_generator_athrow _asyncio.Task _asyncio.Future asyncio.futures.Future",
+        "builtins.async_generator_athrow _asyncio.Task _asyncio.Future asyncio.futures.Future",
         _DATABASE: "sqlite3.Connection psycopg2.extensions.connection duckdb.DuckDBPyConnection "
-                   "_duckdb.DuckDBPyConnection sqlalchemy.engine.base.Engine sqlalchemy.engine.base.Connection "
-                   "sqlalchemy.orm.session.Session pymongo.mongo_client.MongoClient",
+        "_duckdb.DuckDBPyConnection sqlalchemy.engine.base.Engine sqlalchemy.engine.base.Connection "
+        "sqlalchemy.orm.session.Session pymongo.mongo_client.MongoClient",
         _CURSOR: "sqlite3.Cursor sqlite3.Blob psycopg2.extensions.cursor",
         _POOL: "concurrent.futures._base.Executor multiprocessing.pool.Pool multiprocessing.managers.BaseManager",
         _THREAD: "threading.Thread",
@@ -68,18 +72,20 @@ _BY_NAME: dict[str, Sort] = {
         _MMAP: "mmap.mmap multiprocessing.shared_memory.SharedMemory",
         _LOOP: "asyncio.events.AbstractEventLoop concurrent.futures._base.Future",
         _CONTEXT: "_contextvars.ContextVar _contextvars.Token _contextvars.Context "
-                  "builtins.ContextVar builtins.Token builtins.Context",
+        "builtins.ContextVar builtins.Token builtins.Context",
         _FRAME: "builtins.frame builtins.traceback",
         _SHELL: "IPython.core.interactiveshell.InteractiveShell ipykernel.kernelbase.Kernel",
         _READER: "_csv.reader _csv.writer _csv.Writer _hashlib.HASH _sqlite3.Row _struct.Struct zlib.Compress "
-                 "zlib.Decompress _struct.unpack_iterator sre.SRE_Scanner _sre.SRE_Scanner",
+        "zlib.Decompress _struct.unpack_iterator sre.SRE_Scanner _sre.SRE_Scanner",
         _POINTER: "builtins.PyCapsule builtins.CompiledFFI _ctypes.CFuncPtr _ctypes._Pointer ctypes.CDLL "
-                  "_cffi_backend._CDataBase _tkinter.tkapp",
+        "_cffi_backend._CDataBase _tkinter.tkapp",
         _SESSION: "aiohttp.client.ClientSession httpx._client.BaseClient paramiko.client.SSHClient "
-                  "redis.connection.ConnectionPool pyspark.core.context.SparkContext pyspark.context.SparkContext "
-                  "pyspark.sql.session.SparkSession distributed.client.Client ray.actor.ActorHandle "
-                  "selenium.webdriver.remote.webdriver.WebDriver",
+        "redis.connection.ConnectionPool pyspark.core.context.SparkContext pyspark.context.SparkContext "
+        "pyspark.sql.session.SparkSession distributed.client.Client ray.actor.ActorHandle "
+        "selenium.webdriver.remote.webdriver.WebDriver",
         _WIDGET: "ipywidgets.widgets.widget.Widget",
+        _MAPPED: "sqlalchemy.orm.decl_api.DeclarativeMeta sqlalchemy.orm.decl_api.DeclarativeAttributeIntercept "
+        "sqlalchemy.orm.mapper.Mapper sqlalchemy.orm.decl_api.registry",
     }.items()
     for name in names.split()
 }
@@ -139,8 +145,10 @@ def stuck_reason(value: object) -> str | None:
 
 def is_standard_stream(value: object) -> bool:
     """``sys.stdout`` and its like: they are sent by name and mean the worker's own."""
-    return (any(value is stream for stream in _standard_streams())
-            or class_name(type(value)) == "ipykernel.iostream.OutStream")
+    return (
+        any(value is stream for stream in _standard_streams())
+        or class_name(type(value)) == "ipykernel.iostream.OutStream"
+    )
 
 
 def travels_its_own_way(cls: type) -> bool:

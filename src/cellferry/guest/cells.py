@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cellferry.guest.looking import look_into
 from cellferry.guest.place import Place
 from cellferry.guest.sources import install_modules, know_cells, know_texts, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
+from cellferry.parcels.bare import says
 from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -29,6 +31,11 @@ from cellferry.parcels.module_state import NAMES, Changes, ModuleStates
 from cellferry.parcels.parcel import settle, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
 from cellferry.parcels.shell_state import SHELL, ShellState, advice
+
+_NO_NEWS: dict[str, Any] = {
+    "op": "home", "deleted": [], "kept": [], "ran_s": 0.0, "flags": 0, "limited": "", "files": [], "checkpoints": 0,
+}  # fmt: skip
+"""The head of what goes home, where there is nothing to tell."""
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
@@ -113,11 +120,22 @@ class Cells:
             self.place.enter(meta, self.folder / "modules")
             arrived = self._unpack(meta["parcel"], buffers, leaves, sums)
             self.saver = self._saver(meta.get("checkpoint"))
-        except (Exception, KeyboardInterrupt) as exc:
+        except BaseException as exc:  # whatever the values' own code raises: the client waits
             self.link.refuse(KeyboardInterrupt() if door.stops.asked(journal.run) else exc)
             self.broke(journal, exc)
             return
-        namespace = self.shell.user_ns
+        reply: dict[str, Any] = {}
+        try:
+            await self._run_with(arrived, meta, journal, reply)
+        except BaseException as exc:  # the client waits for a reply, whatever went wrong with the results
+            traceback.print_exc(file=sys.__stderr__)
+            self._answer_without_results(journal, reply, exc)
+        door.over(journal)
+        door.set_busy(None)
+
+    async def _run_with(self, arrived: Any, meta: dict[str, Any], journal: Journal, reply: dict[str, Any]) -> None:
+        """The cell with its values, and what it made; ``reply`` is filled when the cell has ended."""
+        door, namespace = self.link.door, self.shell.user_ns
         self._take_states(arrived, meta)
         for name in meta["unbind"]:
             namespace.pop(name, None)
@@ -133,10 +151,9 @@ class Cells:
             self.home_folder.begin(meta["home_folder"])
             look_into(self.home_folder)
         started = time.perf_counter()
-        reply: dict[str, Any] = {}
         try:
             own = self._shell_as_it_is() if meta.get("everywhere") else None
-            reply = door.masking.whole(await self._execute(meta, journal.run))
+            reply.update(door.masking.whole(await self._execute(meta, journal.run)))
             if own is not None:
                 door.shell_set_up(own.changed())
         finally:
@@ -150,10 +167,23 @@ class Cells:
                 self.saver.stop(well=reply.get("status") == "ok")
         ran_s = time.perf_counter() - started
         given = {name: value for name, value in arrived.roots.items() if name not in meta["unchanged"]}
-        home = Home(before, dict(namespace), tuple(given.values()), frozenset(self.shell.user_ns_hidden), self._unders())
+        home = Home(
+            before, dict(namespace), tuple(given.values()), frozenset(self.shell.user_ns_hidden), self._unders()
+        )
         self._go_home(meta, reply, home, ran_s, Done(journal, {}, {}, given, left=meta.get("left")))
-        door.over(journal)
-        door.set_busy(None)
+
+    def _answer_without_results(self, journal: Journal, reply: dict[str, Any], exc: BaseException) -> None:
+        """The cell is over, and something other than its values kept them from going home: say so as its error."""
+        if not journal.ended:
+            journal.end({"status": "error", "ename": type(exc).__name__, "evalue": says(exc)})
+        if self.answered:
+            return
+        text = (
+            f"ParcelError: the cell is over, but what it made cannot go home ({says(exc)}); it is still on the worker"
+        )
+        failed = {"status": "error", "ename": "ParcelError", "evalue": text, "traceback": [text], "payload": []}
+        outcome = {**failed, "traceback": [*(reply.get("traceback") or ()), text]}
+        self._send_home({**_NO_NEWS, "reply": outcome, "flags": self.shell.compile.flags}, Load({}))
 
     def _shell_as_it_is(self) -> ShellState:
         """A view of the shell from now on."""
@@ -190,7 +220,7 @@ class Cells:
                 verify(leaf, promised)
         context = Unpacking(self.shell.user_ns, shell=lambda: self.shell)
         arrived = unpack(self.heap, parcel, buffers, leaves, sums, context)
-        for old, new in settle(self.heap, arrived):
+        for old, new in settle(self.heap, arrived, strict=True):
             for name, value in list(self.shell.user_ns.items()):
                 if value is old:
                     self.shell.user_ns[name] = new
@@ -392,16 +422,7 @@ class Cells:
         """Values that stayed here, asked for by name at home."""
         oids = frozenset(oid for oid in meta["oids"] if oid in self.heap.objects)
         wanted = {str(oid): self.heap.objects[oid] for oid in sorted(oids)}
-        frame = {
-            "op": "home",
-            "reply": {"status": "ok"},
-            "deleted": [],
-            "kept": [],
-            "ran_s": 0.0,
-            "flags": 0,
-            "files": [],
-        }
-        self._send_home(frame, Load(wanted, without=oids))
+        self._send_home({**_NO_NEWS, "reply": {"status": "ok"}}, Load(wanted, without=oids))
 
     def comm(self, message: dict[str, Any]) -> None:
         """A widget's message from the frontend: handled as the kernel handles its own, then acknowledged."""

@@ -92,7 +92,9 @@ class Saver:
                 self._number = int(index["number"])
                 age_s = max(0.0, time.time() - float(index["at_unix_s"]))
                 names = ", ".join(index["values"]) or "the files of checkpoint_dir"
-                self._say(f"checkpoint {self._number}, saved {age_s:.0f} s ago, is there for cellferry.restored(): {names}")
+                self._say(
+                    f"checkpoint {self._number}, saved {age_s:.0f} s ago, is there for cellferry.restored(): {names}"
+                )
             else:
                 self._say("nothing had been saved before: the cell begins anew")
         except Exception as exc:
@@ -188,7 +190,7 @@ class Saver:
         return True
 
     def _dumped(self, name: str, value: Any) -> tuple[str, bytes] | None:
-        if isinstance(value, _SKIPPED):
+        if issubclass(type(value), _SKIPPED):
             return None
         for _try in range(_TRIES):
             try:
@@ -225,13 +227,17 @@ class Saver:
         slot = self._number % len(told["slots"])
         order = told["slots"][slot]
         if "put" in order and size > MOST_IN_ONE_BYTES:
-            raise OSError(f"{_size(size)} is more than the store takes at once; it lies on the worker (checkpoint_names= saves less)")
+            raise OSError(
+                f"{_size(size)} is more than the store takes at once; it lies on the worker (checkpoint_names= saves less)"
+            )
         leave(saved, order, lambda: not self._over.is_set())
         latest = self._place / "latest.part"
         latest.write_text(json.dumps({"number": self._number, "slot": slot, "at_unix_s": time.time()}), "utf-8")
         leave(latest, told["latest"], lambda: not self._over.is_set())
         latest.unlink()
-        self._once(f"checkpoints go to {told['place']}/", f"checkpoint {self._number} ({_size(size)}) is in {told['place']}/")
+        self._once(
+            f"checkpoints go to {told['place']}/", f"checkpoint {self._number} ({_size(size)}) is in {told['place']}/"
+        )
 
     def _once(self, what: str, shown: str = "") -> None:
         """Say it under the cell, once for each ``what``."""

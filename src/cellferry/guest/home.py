@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry.parcels.ambient import AMBIENT, plain_states
+from cellferry.parcels.bare import name_of, says
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.module_state import NAMES, label
 from cellferry.parcels.parcel import AnchorsFailed, PackPlan, Parcel, RootFailed, StateFailed, pack
@@ -16,6 +17,8 @@ from cellferry.parcels.shell_parts import Key
 from cellferry.parcels.shell_state import SHELL
 
 _MOST_TRIES = 50
+_FEW_TRIES = 5
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Load:
     stayed: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     skip: frozenset[int] = frozenset()
-    entries: dict[Key, Exception] = field(default_factory=dict)
+    entries: dict[Key, BaseException] = field(default_factory=dict)
     """Entries of the shell that cannot travel, and why."""
     anchors: tuple[Any, ...] = ()
     """Objects of modules that have changed, and that the notebook does not know yet (``anchors``)."""
@@ -92,18 +95,41 @@ class Load:
             self.roots[SHELL] = rest
     def leave(self, heap: Heap, failed: AnchorsFailed) -> None:
         """What changed of these objects of modules stays here."""
-        self.stayed.update((anchor.label, _reason(failed.reason)) for anchor in failed.anchors)
+        self.stayed.update((anchor.label, says(failed.reason)[:_LONGEST_REASON]) for anchor in failed.anchors)
         self.anchors = tuple(anchor for anchor in self.anchors if anchor not in failed.anchors)
         self.skip |= {heap.oid_of[id(anchor.obj)] for anchor in failed.anchors if id(anchor.obj) in heap.oid_of}
 
     def give_up(self, heap: Heap, oids: frozenset[int]) -> None:
         """What changed of these known objects is not sent."""
         self.skip |= oids
-        self.lost += [type(heap.objects[oid]).__qualname__ for oid in oids]
+        self.lost += [name_of(type(heap.objects[oid])) for oid in oids]
 
 
 def pack_home(heap: Heap, load: Load) -> Parcel:
-    """Pack ``load``, leaving here what cannot travel or is too large."""
+    """Pack ``load``, leaving here what cannot travel or is too large. Whatever the values do, there is a parcel: of the
+    rest, or of nothing but placeholders."""
+    try:
+        return _pack_most(heap, load)
+    except KeyboardInterrupt:
+        return pack_nothing(heap, load, "you interrupted while it was packed")
+    except BaseException as exc:
+        return pack_nothing(heap, load, says(exc))
+
+
+def pack_nothing(heap: Heap, load: Load, why: str) -> Parcel:
+    """Placeholders for all new values of ``load``, and no change of a known one; it runs no code of the values."""
+    load.roots.pop(AMBIENT, None)
+    for name in load.roots:
+        load.stay(name, why)
+    changed = frozenset(oid for oid, _now in heap.changes(heap.walk(load.given).known)) - load.skip
+    load.give_up(heap, changed)
+    plan = PackPlan(
+        going_home=True, stuck=load.stuck, tolerate=True, skip_states=frozenset(heap.objects), without=load.without
+    )
+    return pack(heap, load.roots, plan)
+
+
+def _pack_most(heap: Heap, load: Load) -> Parcel:
     _stuck_at_sight(heap, load)
     for _try in range(_MOST_TRIES):
         plan = PackPlan(
@@ -124,7 +150,9 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
             if failed.name == SHELL:
                 load.leave_entries(heap)
                 continue
-            load.stay(failed.name, _reason(failed.reason))
+            load.stay(failed.name, says(failed.reason)[:_LONGEST_REASON])
+            if _try == _FEW_TRIES:
+                _stuck_alone(heap, load)
             continue
         except AnchorsFailed as failed:
             load.leave(heap, failed)
@@ -145,27 +173,37 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
     raise RuntimeError("the results of this cell cannot be packed")
 
 
+def _stuck_alone(heap: Heap, load: Load) -> None:
+    """There are many that cannot travel: find the others by themselves, for each one found begins the packing anew."""
+    for name, value in load.roots.items():
+        if id(value) in heap.oid_of or id(value) in load.stuck or name.startswith("\x00"):
+            continue
+        try:
+            pack(
+                heap,
+                {name: value},
+                PackPlan(going_home=True, stuck=load.stuck, tolerate=True, skip_states=frozenset(heap.objects)),
+            )
+        except RootFailed as failed:
+            load.stay(name, says(failed.reason)[:_LONGEST_REASON])
+
+
 def _stuck_at_sight(heap: Heap, load: Load) -> None:
     for name, value in list(load.roots.items()):
         if id(value) in heap.oid_of or id(value) in load.stuck:
             continue
         if is_bound(value):
             load.stay(name, BOUND_TO_PROCESS)
-        elif load.limit is not None and quick_size(value) > load.limit and not isinstance(value, (str, bytes)):
+        elif load.limit is not None and quick_size(value) > load.limit and not issubclass(type(value), (str, bytes)):
             load.stay(name, "")
 
 
-def _why_not(heap: Heap, value: Any) -> Exception | None:
+def _why_not(heap: Heap, value: Any) -> BaseException | None:
     try:
         pack(Heap(heap.namespace), {SHELL: value}, PackPlan(going_home=True, tolerate=True))
     except RootFailed as failed:
         return failed.reason
     return None
-
-
-def _reason(exc: Exception) -> str:
-    text = getattr(exc, "what", None) or f"{type(exc).__name__}: {exc}"
-    return " ".join(str(text).split())[:200]
 
 
 def _culprits(heap: Heap, suspects: frozenset[int]) -> frozenset[int]:
@@ -179,6 +217,8 @@ def _culprits(heap: Heap, suspects: frozenset[int]) -> frozenset[int]:
         packer.nested_placeholders = True
         try:
             packer.dump(kind.state(obj, heap.seals[oid], kind.seal(obj)))
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whatever an object's own code raises
             bad.add(oid)
     return frozenset(bad) or suspects

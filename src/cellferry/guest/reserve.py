@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cellferry.parcels.bare import advice_of, says
+from cellferry.parcels.parcel import Refused
+
 RESERVE_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
 """One run's own files take a few blocks; the rest of a step is for what the cell needs to clean up."""
@@ -69,7 +72,9 @@ class Reserve:
 
 
 def refusal(error: BaseException) -> dict[str, Any]:
-    """The frame that tells a client why its cell was not taken; ``no_room``: because the disk is full."""
-    what = getattr(error, "what", f"{type(error).__name__}: {error}")
-    no_room = isinstance(error, OSError) and error.errno in NO_ROOM
-    return {"op": "refused", "error": type(error).__name__, "what": what, "no_room": no_room}
+    """The frame that tells a client why its cell was not taken; ``no_room``: because the disk is full; ``root``: the value
+    that is to blame, "" where none is; ``advice``: what to do, where the error knows."""
+    root, reason = (error.name, error.reason) if isinstance(error, Refused) else ("", error)
+    no_room = isinstance(reason, OSError) and reason.errno in NO_ROOM
+    about = {"error": type(reason).__name__, "what": says(reason), "advice": advice_of(reason)}
+    return {"op": "refused", **about, "root": root, "no_room": no_room}

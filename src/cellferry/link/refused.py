@@ -38,6 +38,10 @@ def why_refused(worker: str, frame: Mapping[str, Any]) -> Exception:
             f"free memory there with a %%remote cell (`del name`), or end it and ask for more: %remote down {worker}, then memory= on "
             "the cell",
         )
+    root = str(frame.get("root", ""))
+    if root:  # its own code, or a module that is not there: it would be refused again
+        what = f"{root} cannot be made on the worker ({what}); the cell was not run"
+        return ParcelError(what, f"make {root} in the %%remote cell itself")
     if stage == "results":
         return ParcelError(failed, "what is named in the message can stay there: `%%remote returns=` names what is to come home")
-    return ParcelError(failed, "run the cell again")
+    return ParcelError(failed, str(frame.get("advice") or "run the cell again"))

@@ -21,6 +21,7 @@ from cellferry.link.returned import Returned
 from cellferry.link.silence import Silence
 from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
+from cellferry.parcels.bare import says
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
@@ -172,10 +173,10 @@ class KernelLink:
                     verify(value, promised)
             try:
                 arrived = unpack(self.heap, meta, buffers, values, sums, context)
-            except Refused as refused:
+            except Refused as no:
                 # a class that is not here, an __init__ that wants more: that value stays there, the rest comes home
                 self._send(
-                    {"op": "again", "stay": {refused.name: f"{type(refused.reason).__name__}: {refused.reason}"}}
+                    {"op": "again", "stay": {no.name: says(no.reason)}}
                 )
             else:
                 self.fetching = False

@@ -155,10 +155,11 @@ def holds_torch(value: Any) -> bool:
 
 
 def _holds(value: Any, kinds: tuple[type, ...], depth: int) -> bool:
-    if isinstance(value, kinds):
+    kind = type(value)
+    if issubclass(kind, kinds):
         return True
-    if depth and isinstance(value, (Mapping, list, tuple)):
-        inner = value.values() if isinstance(value, Mapping) else value
+    if depth and issubclass(kind, (dict, list, tuple)):
+        inner = dict.values(value) if issubclass(kind, dict) else value
         return any(_holds(each, kinds, depth - 1) for each in list(inner)[:1000])
     return False
 

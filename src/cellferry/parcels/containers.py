@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import weakref
 from collections.abc import Iterable
 from itertools import chain
 from operator import is_
 from typing import Any
 
+from cellferry.parcels import bare, weakly
 from cellferry.parcels.kind import Kind, PointerKind, flat, same, table_of
 
 
@@ -37,7 +39,10 @@ class Frozen(Kind):
     """Immutable: the identity matters, what is inside may change."""
 
     def children(self, obj: Any) -> Iterable[Any]:
-        return obj if isinstance(obj, (tuple, frozenset)) else ()
+        kind = type(obj)
+        if issubclass(kind, tuple):
+            return tuple.__iter__(obj)
+        return frozenset.__iter__(obj) if issubclass(kind, frozenset) else ()
 
 
 class FrozenParts(Kind):
@@ -57,13 +62,11 @@ class ReferenceKind(Kind):
         return (obj(),)
 
 
-class ProxyKind(Kind):
-    """Read-only views of a mapping: sent by value, the mapping's content keeps its identity."""
-
-    tracked = False
+class WeakProxyKind(Kind):
+    """``weakref.proxy``: never asked for anything, for it would ask what it points to."""
 
     def children(self, obj: Any) -> Iterable[Any]:
-        return flat(dict(obj))
+        return weakly.target_of(obj)
 
 
 class BoundKind(Kind):
@@ -146,9 +149,10 @@ class DictLikeKind(DictKind):
 
     def apply(self, obj: Any, state: Any) -> bool:
         items, attributes = state
-        base, table = _base(obj), getattr(obj, "__dict__", None)
-        if isinstance(obj, collections.defaultdict):
-            obj.default_factory = dict(attributes).pop("default_factory", None)
+        dict(items)  # an unhashable key must not leave half a dict
+        base, table = _base(obj), bare.own_table(obj)
+        if issubclass(type(obj), collections.defaultdict):
+            _FACTORY.__set__(obj, dict(attributes).pop("default_factory", None))
             attributes = [pair for pair in attributes if pair[0] != "default_factory"]
         if table is not None and table is not obj:
             table.clear()
@@ -160,14 +164,17 @@ class DictLikeKind(DictKind):
 
 
 def _base(obj: Any) -> Any:
-    return collections.OrderedDict if isinstance(obj, collections.OrderedDict) else dict
+    return collections.OrderedDict if issubclass(type(obj), collections.OrderedDict) else dict
+
+
+_FACTORY: Any = collections.defaultdict.__dict__["default_factory"]
 
 
 def _attributes(obj: Any) -> dict[str, Any]:
-    table = getattr(obj, "__dict__", None)
+    table = bare.own_table(obj)
     found = {} if table is None or table is obj else table
-    if isinstance(obj, collections.defaultdict):
-        found = {**found, "default_factory": obj.default_factory}
+    if issubclass(type(obj), collections.defaultdict):
+        found = {**found, "default_factory": _FACTORY.__get__(obj)}
     return found
 
 
@@ -235,7 +242,8 @@ class WeakMapKind(Kind):
     """WeakValueDictionary, WeakKeyDictionary, WeakSet: compared by the identity of what they hold at the moment."""
 
     def children(self, obj: Any) -> Iterable[Any]:
-        return flat(dict(obj)) if hasattr(obj, "items") else tuple(obj)
+        # without a table of its own, which would hash what it holds
+        return list(chain.from_iterable(obj.items())) if type(obj) is not weakref.WeakSet else tuple(obj)
 
     def seal(self, obj: Any, heap: Any = None) -> Any:
         return tuple(map(id, self.children(obj)))
@@ -245,7 +253,7 @@ class WeakMapKind(Kind):
         return None if now == seal else now
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
-        return dict(obj) if hasattr(obj, "items") else list(obj)
+        return dict(obj) if type(obj) is not weakref.WeakSet else list(obj)
 
     def apply(self, obj: Any, state: Any) -> bool:
         obj.clear()

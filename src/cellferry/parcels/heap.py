@@ -16,7 +16,7 @@ from cellferry.parcels import arrays, memories, opaque, reach, sweeping, tensors
 from cellferry.parcels.calm import calm
 from cellferry.parcels.containers import DequeKind, DictKind, ListKind, SetKind
 from cellferry.parcels.kind import Kind
-from cellferry.parcels.kinds import BOUND, BY_TYPE, FROZEN, VIEW, kind_of
+from cellferry.parcels.kinds import BOUND, FROZEN, VIEW, kind_of
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.objects import CellKind, FunctionKind, InstanceKind
 from cellferry.parcels.placeholder import quick_size
@@ -91,7 +91,7 @@ class Heap:
     def kind_of(self, obj: Any) -> Kind:
         """How ``obj`` changes."""
         anchor = self.anchors.get(id(obj)) if self.anchors else None
-        return anchor.kind if anchor is not None else BY_TYPE.get(type(obj)) or kind_of(obj, self.namespace)
+        return anchor.kind if anchor is not None else kind_of(obj, self.namespace)
 
     def keep(self, oid: int, obj: Any) -> None:
         """Know ``obj`` as a value that stays here: its changes are nobody else's business."""
@@ -172,6 +172,11 @@ class Heap:
         gone = [oid for oid in oids if oid in self.objects]
         self.drop(gone)
         self._untold.update(dict.fromkeys(gone))
+
+    def disown(self, oids: Iterable[int]) -> None:
+        """Forget these numbers here, and tell the other end with the next parcel: the two no longer agree about them."""
+        self.drop(oids := list(oids))
+        self._untold.update(dict.fromkeys(oids))
 
     def walk(self, roots: Iterable[Any], walk: Walk | None = None) -> Walk:
         """Everything reachable from ``roots``; goes on with ``walk`` if one is given."""

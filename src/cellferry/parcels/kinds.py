@@ -8,17 +8,17 @@ which type is of which kind.
 
 from __future__ import annotations
 
+import _io
 import array as array_module
 import collections
 import copyreg
 import enum
 import functools
-import io
 import types
 import weakref
 from typing import Any
 
-from cellferry.parcels import memories, tensors
+from cellferry.parcels import bare, frames, mapping_views, memories, tensors
 from cellferry.parcels.containers import (
     BoundKind,
     BytesKind,
@@ -30,23 +30,25 @@ from cellferry.parcels.containers import (
     ListKind,
     Loose,
     MethodKind,
-    ProxyKind,
     ReferenceKind,
     SetKind,
     Untracked,
     WeakMapKind,
+    WeakProxyKind,
 )  # fmt: skip
+from cellferry.parcels.enums import EnumKind
 from cellferry.parcels.kind import Kind
 from cellferry.parcels.objects import CellKind, ClassKind, ExceptionKind, FunctionKind, InstanceKind, SetStateKind
 from cellferry.parcels.opaque import FrameKind, OpaqueKind, PassingKind
 from cellferry.parcels.placeholder import Placeholder
 from cellferry.parcels.reducers import by_reference, home_of, is_bound
 
-_HEAP_TYPE = 1 << 9
 _LARGE_TEXT = 1 << 14
+_REAL_TABLES = (types.GetSetDescriptorType, types.MemberDescriptorType, type(None))
 UNTRACKED, LOOSE, FROZEN, BOUND = Untracked(), Loose(), Frozen(), BoundKind()
 INSTANCE, SET_STATE, OPAQUE, EXCEPTION = InstanceKind(), SetStateKind(), OpaqueKind(), ExceptionKind()
 VIEW = memories.ViewKind()
+_FRAME, _ENUM = FrameKind(), EnumKind()
 _FUNCTION, _CLASS, _DICT_LIKE = FunctionKind(), ClassKind(), DictLikeKind()
 _METHOD, _WEAK_MAP, _WRAPPED, _WRAPS = (
     MethodKind(),
@@ -64,8 +66,10 @@ BY_TYPE: dict[type, Kind] = {
     functools.partialmethod: FrozenParts("func", "args", "keywords"),
     functools.singledispatchmethod: FrozenParts("dispatcher", "func"),
     weakref.ref: ReferenceKind(), weakref.WeakMethod: ReferenceKind(),
+    weakref.ProxyType: WeakProxyKind(), weakref.CallableProxyType: WeakProxyKind(),
     weakref.WeakValueDictionary: _WEAK_MAP, weakref.WeakKeyDictionary: _WEAK_MAP, weakref.WeakSet: _WEAK_MAP,
-    Placeholder: FROZEN, types.MappingProxyType: ProxyKind(), types.GenericAlias: FrozenParts("__origin__", "__args__"),
+    Placeholder: FROZEN, **dict.fromkeys(mapping_views.WHICH, mapping_views.MappingViewKind()),
+    types.GenericAlias: FrozenParts("__origin__", "__args__"),
     types.ModuleType: UNTRACKED, types.CodeType: UNTRACKED,
     int: UNTRACKED, float: UNTRACKED, bool: UNTRACKED, complex: UNTRACKED, type(None): UNTRACKED,
     range: UNTRACKED, slice: UNTRACKED, type(...): UNTRACKED, object: FROZEN,
@@ -90,10 +94,6 @@ _BY_NAME: dict[str, Kind] = {
     "torch.Tensor": tensors.TensorKind(),
     "torch.nn.parameter.Parameter": tensors.TensorKind(),
     "torch.nn.parameter.Buffer": tensors.TensorKind(),
-    "pandas.DataFrame": FrameKind(),
-    "pandas.Series": FrameKind(),
-    "pandas.core.frame.DataFrame": FrameKind(),
-    "pandas.core.series.Series": FrameKind(),
 }
 _own_types: weakref.WeakKeyDictionary[type, Kind] = weakref.WeakKeyDictionary()
 
@@ -101,16 +101,23 @@ _own_types: weakref.WeakKeyDictionary[type, Kind] = weakref.WeakKeyDictionary()
 def kind_of(obj: Any, namespace: Any) -> Kind:
     """How ``obj`` changes; ``namespace`` tells the notebook's functions from those of libraries."""
     kind = type(obj)
-    found = BY_TYPE.get(kind)
+    try:
+        found = BY_TYPE.get(kind)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # its metaclass does not let it be looked up
+        return _classify(obj, kind)
     if found is not None:
         return found
     if kind is str or kind is bytes:
         return FROZEN if len(obj) >= _LARGE_TEXT else UNTRACKED
     if kind is types.FunctionType:
         return _FUNCTION if travels_by_value(obj, namespace) else UNTRACKED
-    if isinstance(obj, type):
-        return _CLASS if obj.__module__ == "__main__" else UNTRACKED
-    found = _own_types.get(kind) if kind.__module__ == "__main__" else None
+    if issubclass(kind, type):
+        if bare.module_of(obj) != "__main__":
+            return UNTRACKED
+        return _ENUM if issubclass(kind, enum.EnumMeta) else _CLASS
+    found = _own_types.get(kind) if bare.module_of(kind) == "__main__" else None
     return found or _by_layout(obj, kind)
 
 
@@ -130,21 +137,26 @@ def _by_layout(obj: Any, kind: type) -> Kind:
     """For everything else: by name, by module, by base class, by how it pickles."""
     if is_bound(obj):
         return BOUND
-    found = _BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}") or _classify(obj, kind)
-    if kind.__module__ == "__main__":
+    found = _BY_NAME.get(bare.full_name(kind)) or _classify(obj, kind)
+    if bare.module_of(kind) == "__main__":
         _own_types[kind] = found
-    elif not isinstance(obj, (io.IOBase, str, bytes)):
+    elif not issubclass(kind, (_io._IOBase, str, bytes)):
         BY_TYPE[kind] = found
     return found
 
 
 def _classify(obj: Any, kind: type) -> Kind:
-    module, top = kind.__module__, kind.__module__.partition(".")[0]
-    if isinstance(obj, types.ModuleType):
+    module = bare.module_of(kind)
+    top = module.partition(".")[0]
+    if issubclass(kind, types.ModuleType):
         return UNTRACKED
-    if isinstance(obj, (enum.Enum, int, float, complex, str, bytes)):
-        return FROZEN if isinstance(obj, (str, bytes)) and len(obj) >= _LARGE_TEXT else LOOSE
-    if module in _UNTRACKED_MODULES or any(base.__name__ == "InteractiveShell" for base in kind.__mro__):
+    if issubclass(kind, (str, bytes)):
+        length = str.__len__(obj) if issubclass(kind, str) else bytes.__len__(obj)
+        return FROZEN if length >= _LARGE_TEXT else LOOSE
+    if issubclass(kind, (enum.Enum, int, float, complex)):
+        return LOOSE
+    bases = bare.mro_of(kind)
+    if module in _UNTRACKED_MODULES or any(bare.name_of(base) == "InteractiveShell" for base in bases):
         return UNTRACKED
     if module == "numpy.dtypes":
         return UNTRACKED
@@ -159,9 +171,11 @@ def _classify(obj: Any, kind: type) -> Kind:
         and not hasattr(obj, "__setitem__")
     ):
         return UNTRACKED
-    if isinstance(obj, BaseException):
+    if issubclass(kind, BaseException):
         return EXCEPTION
-    if any(f"{base.__module__}.{base.__qualname__}" == "numpy.ndarray" for base in kind.__mro__):
+    if frames.is_frame(kind):
+        return _FRAME
+    if any(bare.full_name(base) == "numpy.ndarray" for base in bases):
         return memories.SubclassKind()
     return _by_state(obj, kind)
 
@@ -170,26 +184,31 @@ def _by_state(obj: Any, kind: type) -> Kind:
     """Objects that pickle takes apart by default have their ``__dict__`` and slots and nothing else."""
     if not _plain_state(kind):
         return OPAQUE
-    if isinstance(obj, dict):
-        return _DICT_LIKE if not hasattr(kind, "__setstate__") and not copyreg._slotnames(kind) else OPAQUE  # type: ignore[attr-defined]
-    if isinstance(obj, tuple):
+    if issubclass(kind, dict):
+        return _DICT_LIKE if not bare.has(kind, "__setstate__") and not bare.slot_names(kind) else OPAQUE
+    if issubclass(kind, tuple):
         return FROZEN
-    solid = kind
-    while solid.__flags__ & _HEAP_TYPE and solid.__base__ is not None:
-        solid = solid.__base__
+    solid: type | None = kind
+    while solid is not None and bare.made_in_python(solid):
+        solid = bare.base_of(solid)
     if solid is not object:
         return OPAQUE
-    return SET_STATE if hasattr(kind, "__setstate__") else INSTANCE
+    return SET_STATE if bare.has(kind, "__setstate__") else INSTANCE
 
 
 def _plain_state(kind: type) -> bool:
-    inherited: tuple[Any, ...] = (object, collections.OrderedDict, collections.defaultdict, collections.Counter)
-    given: Any = kind
+    def is_inherited(name: str, *bases: type) -> bool:
+        given = bare.found_in(kind, name)
+        return any(given is bare.found_in(base, name) for base in bases)
+
+    inherited = (object, collections.OrderedDict, collections.defaultdict, collections.Counter)
     return (
-        any(given.__reduce_ex__ is base.__reduce_ex__ for base in inherited)
-        and any(given.__reduce__ is base.__reduce__ for base in inherited)
-        and given.__getstate__ is inherited[0].__getstate__
-        and not hasattr(kind, "__getnewargs_ex__")
-        and (not hasattr(kind, "__getnewargs__") or issubclass(kind, tuple))
-        and kind not in copyreg.dispatch_table
+        is_inherited("__reduce_ex__", *inherited)
+        and is_inherited("__reduce__", *inherited)
+        and is_inherited("__getstate__", object)
+        and not bare.has(kind, "__getnewargs_ex__")
+        and (not bare.has(kind, "__getnewargs__") or issubclass(kind, tuple))
+        and not any(listed is kind for listed in copyreg.dispatch_table)
+        and type(bare.found_in(kind, "__dict__")) in _REAL_TABLES
+        and type(bare.found_in(kind, "__class__")) is types.GetSetDescriptorType
     )

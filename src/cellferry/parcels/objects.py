@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copyreg
 import types
 from collections.abc import Iterable
 from typing import Any
 
+from cellferry.parcels import registrations
+from cellferry.parcels.bare import body_of, own_table, slot_names
 from cellferry.parcels.kind import PointerKind, flat, table_of
 from cellferry.parcels.rebuild import set_cell, set_exception, set_function, set_state
 
@@ -23,13 +24,13 @@ class InstanceKind(PointerKind):
     def apply(self, obj: Any, state: Any) -> bool:
         kind, items = state
         if type(obj) is not kind:
-            obj.__class__ = kind
+            object.__setattr__(obj, "__class__", kind)
         self._fill(obj, dict(items))
         return True
 
     def _fill(self, obj: Any, values: dict[str, Any]) -> None:
         names = slot_names(type(obj))
-        table = getattr(obj, "__dict__", None)
+        table = own_table(obj)
         if table is not None:
             table.clear()
             table.update({k: v for k, v in values.items() if k not in names} if names else values)
@@ -52,32 +53,37 @@ class SetStateKind(InstanceKind):
 
     def _fill(self, obj: Any, values: dict[str, Any]) -> None:
         names = slot_names(type(obj))
-        table = getattr(obj, "__dict__", None)
+        table = own_table(obj)
         slots = {k: v for k, v in values.items() if k in names}
         rest: Any = {k: v for k, v in values.items() if k not in names} if names else values
+        before = {**table} if table is not None else {}
         if table is not None:
             table.clear()
-        obj.__setstate__((rest or None, slots) if names else rest)
+        try:
+            type(obj).__setstate__(obj, (rest or None, slots) if names else rest)
+        except BaseException:
+            if table is not None:
+                table.clear()
+                table.update(before)
+            raise
 
 
-def slot_names(kind: type) -> list[str]:
-    """All slots that hold values, of the class and its bases, with private names as they are stored."""
-    names = kind.__dict__.get("__slotnames__")
-    if names is None:
-        names = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-    return names  # type: ignore[no-any-return]
+_get = object.__getattribute__
 
 
 def _slot(obj: Any, name: str) -> tuple[bool, Any]:
     try:
-        return True, object.__getattribute__(obj, name)
+        return True, _get(obj, name)
     except AttributeError:
         return False, None
 
 
 def variables(obj: Any) -> dict[str, Any]:
     """What ``obj`` holds in its ``__dict__`` and slots; only to be read."""
-    values: dict[str, Any] = getattr(obj, "__dict__", None) or {}
+    try:
+        values: dict[str, Any] = _get(obj, "__dict__")
+    except AttributeError:  # all in slots
+        values = {}
     names = slot_names(type(obj))
     if names:
         values = dict(values)
@@ -96,32 +102,36 @@ _CLASS_NOISE = frozenset(
 
 
 class ClassKind(PointerKind):
-    """Classes of the notebook: attributes added, changed or removed."""
+    """Classes of the notebook: attributes added, changed or removed, and what they are registered with."""
 
     def pointers(self, obj: Any) -> tuple[Any, ...]:
-        return flat(class_variables(obj))
+        return flat({**class_variables(obj), **registrations.ties(obj)})
 
     def children(self, obj: Any) -> Iterable[Any]:
-        return (type(obj), *obj.__bases__, *self.pointers(obj))
+        return (type(obj), *type.__dict__["__bases__"].__get__(obj), *self.pointers(obj))
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
         old, new = dict(table_of(before)), dict(table_of(now))
-        return {k: v for k, v in new.items() if old.get(k, now) is not v}, [k for k in old if k not in new]
+        changed = {k: v for k, v in new.items() if old.get(k, now) is not v}
+        return changed, [k for k in old if k not in new and type(k) is str]
 
     def apply(self, obj: Any, state: Any) -> bool:
         changed, removed = state
         for name, value in changed.items():
-            type.__setattr__(obj, name, value)
+            if type(name) is tuple:
+                registrations.tie(obj, name[0], value)
+            else:
+                type.__setattr__(obj, name, value)
         for name in removed:
-            if name in vars(obj):
+            if name in body_of(obj):
                 type.__delattr__(obj, name)
         return True
 
 
 def class_variables(kind: type) -> dict[str, Any]:
-    """A class's own attributes, without what Python and its pickling keep there."""
+    """What a class itself holds and can change; not what Python keeps there."""
     members = types.MemberDescriptorType, types.GetSetDescriptorType
-    return {k: v for k, v in vars(kind).items() if k not in _CLASS_NOISE and not isinstance(v, members)}
+    return {k: v for k, v in body_of(kind).items() if k not in _CLASS_NOISE and type(v) not in members}
 
 
 class FunctionKind(PointerKind):
@@ -174,7 +184,8 @@ class ExceptionKind(PointerKind):
     """Exceptions: arguments, attributes, notes, what caused them. Not their traceback, which is frames."""
 
     def pointers(self, obj: Any) -> tuple[Any, ...]:
-        return (*exception_state(obj)[1:], *flat(obj.__dict__))
+        attributes, *rest = exception_state(obj)
+        return (*rest, *flat(attributes))
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
         return exception_state(obj)
@@ -209,9 +220,14 @@ def function_state(function: types.FunctionType) -> dict[str, Any]:
     return state
 
 
+_PARTS: list[Any] = [
+    BaseException.__dict__[name] for name in ("args", "__cause__", "__context__", "__suppress_context__")
+]
+
+
 def exception_state(exc: BaseException) -> tuple[Any, ...]:
     """(attributes, args, cause, context, whether the context is hidden)."""
-    return dict(exc.__dict__), exc.args, exc.__cause__, exc.__context__, exc.__suppress_context__
+    return dict(own_table(exc) or {}), *(part.__get__(exc) for part in _PARTS)
 
 
 __all__ = [

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import collections
+import copyreg
 from collections.abc import Iterable
 from typing import Any
 
 import xxhash
 
-from cellferry.parcels.kind import Kind
+from cellferry.parcels import frames
+from cellferry.parcels.bare import has, module_of, own_table
+from cellferry.parcels.kind import Kind, flat
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.pickler import Packer, parts_of, reduce
-from cellferry.parcels.rebuild import set_state
+from cellferry.parcels.rebuild import set_ctypes, set_state
 
 _UNREADABLE = b"this object does not pickle"
 
@@ -42,7 +45,9 @@ def fingerprint(obj: Any, heap: Any, cut: bool, known: dict[tuple[int, int], byt
     )
     try:
         packer.dump(obj)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever its own code raises
         return _UNREADABLE
     finally:
         packer.release()
@@ -60,7 +65,9 @@ class OpaqueKind(Kind):
     def children(self, obj: Any) -> Iterable[Any]:
         try:
             return parts_of(obj)
-        except Exception:  # it cannot travel: whoever packs it will say so
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # it cannot travel: whoever packs it will say so
             return ()
 
     def seal(self, obj: Any, heap: Any = None) -> Any:
@@ -78,17 +85,20 @@ class OpaqueKind(Kind):
         if isinstance(state, str):
             return False
         make, arguments, inner, items, pairs = (*state, None, None, None)[:5]
+        if state[5:6] == (set_ctypes,):
+            set_ctypes(obj, inner)
+            return True
         if (
-            type(obj).__module__ != "numpy"
-            and hasattr(type(obj), "__setstate__")
+            module_of(type(obj)) != "numpy"
+            and has(type(obj), "__setstate__")
             and inner is not None
             and not items
             and not pairs
         ):
-            if getattr(make, "__name__", "") == "__newobj__" and arguments[0] is not type(obj):
+            if make is copyreg.__newobj__ and arguments[0] is not type(obj):  # type: ignore[attr-defined]
                 return False
             return _take_state(obj, inner)
-        if make is iter and hasattr(obj, "__next__") and not (arguments[0] if arguments else ()):
+        if make is iter and has(type(obj), "__next__") and not (arguments[0] if arguments else ()):
             # a used-up iterator of Python's own says nothing about what it once ran over: use up the one here
             collections.deque(obj, maxlen=0)
             return True
@@ -110,12 +120,12 @@ class OpaqueKind(Kind):
 
 
 def _listed(part: Any) -> Any:
-    return list(part) if hasattr(type(part), "__next__") else part
+    return list(part) if has(type(part), "__next__") else part
 
 
 def _take_state(obj: Any, inner: Any) -> bool:
     """``__setstate__`` on an object as bare as pickle would give it; as it was if that fails."""
-    table = getattr(obj, "__dict__", None)
+    table = own_table(obj)
     before = dict(table) if table is not None else {}
     if table is not None:
         table.clear()
@@ -131,29 +141,35 @@ def _take_state(obj: Any, inner: Any) -> bool:
 
 def _transplant(obj: Any, made: Any) -> bool:
     """Give ``obj`` all that ``made`` has; False where a part of it cannot be reached from Python."""
-    if isinstance(obj, list):
-        list.__setitem__(obj, slice(None), made)
-    elif isinstance(obj, set):
+    kind, table = type(obj), own_table(obj)
+    if issubclass(kind, list):
+        list.__setitem__(obj, slice(None), list.__iter__(made))
+    elif issubclass(kind, set):
+        content = list(set.__iter__(made))
         set.clear(obj)
-        set.update(obj, made)
-    elif hasattr(obj, "maxlen") and hasattr(obj, "appendleft"):
-        if obj.maxlen != made.maxlen:
+        set.update(obj, content)
+    elif issubclass(kind, collections.deque):
+        if _MAXLEN(obj) != _MAXLEN(made):
             return False
-        obj.clear()
-        obj.extend(made)
-    elif hasattr(obj, "bit_generator"):
+        content = list(collections.deque.__iter__(made))
+        collections.deque.clear(obj)
+        collections.deque.extend(obj, content)
+    elif has(kind, "bit_generator"):
         obj.bit_generator.state = made.bit_generator.state
         return True
-    elif hasattr(obj, "get_state") and hasattr(obj, "set_state"):  # torch.Generator
+    elif has(kind, "get_state") and has(kind, "set_state"):  # torch.Generator
         obj.set_state(made.get_state())
         return True
-    elif isinstance(obj, (dict, tuple)) or not hasattr(obj, "__dict__"):
+    elif issubclass(kind, (dict, tuple)) or table is None:
         return False
-    if hasattr(obj, "__dict__"):
+    if table is not None:
         kept = _left_out(obj)
-        obj.__dict__.clear()
-        obj.__dict__.update({**kept, **made.__dict__})
+        table.clear()
+        table.update({**kept, **(own_table(made) or {})})
     return True
+
+
+_MAXLEN = collections.deque.__dict__["maxlen"].__get__
 
 
 def _left_out(obj: Any) -> dict[str, Any]:
@@ -162,7 +178,7 @@ def _left_out(obj: Any) -> dict[str, Any]:
     state = None if isinstance(reduced, str) else (*reduced, None)[2]
     if type(state) is tuple and len(state) == 2:
         state = state[0]
-    return {k: v for k, v in obj.__dict__.items() if k not in state} if isinstance(state, dict) else {}
+    return {k: v for k, v in (own_table(obj) or {}).items() if k not in state} if type(state) is dict else {}
 
 
 class PassingKind(OpaqueKind):
@@ -172,28 +188,32 @@ class PassingKind(OpaqueKind):
 
 
 class FrameKind(Kind):
-    """pandas' DataFrame and Series: sent whole (their memory is shared copy-on-write), applied by swapping the insides."""
+    """pandas' DataFrame and Series, and their subclasses: the memory is sent whole, and applied by swapping the insides."""
+
+    def children(self, obj: Any) -> Iterable[Any]:
+        _inner, state, beside = frames.split(obj)
+        return (*state.values(), *beside.values())
 
     def seal(self, obj: Any, heap: Any = None) -> Any:
-        return fingerprint(obj, heap, cut=False)
+        return self.seal_among(obj, heap, None)
 
-    def seal_among(self, obj: Any, heap: Any, known: dict[tuple[int, int], bytes]) -> Any:
+    def seal_among(self, obj: Any, heap: Any, known: dict[tuple[int, int], bytes] | None) -> Any:
         """The seal when the digests of most of its memory have been taken already."""
-        return fingerprint(obj, heap, cut=False, known=known)
+        inner, state, beside = frames.split(obj)
+        return fingerprint(inner, heap, cut=False, known=known), flat(state), flat(beside)
 
     def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
         now = self.seal(obj, heap)
-        return None if now == seal else now
+        same_inside = now[0] == seal[0]
+        return None if same_inside and frames.alike(seal[1], now[1]) and frames.alike(seal[2], now[2]) else now
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
-        return obj.copy(deep=False)
+        return frames.twin(obj)
 
     def apply(self, obj: Any, state: Any) -> bool:
         if type(obj) is not type(state):
             return False
-        obj.__dict__.clear()
-        obj.__dict__.update(state.__dict__)
-        obj._mgr = state._mgr
+        frames.take_over(obj, state)
         return True
 
     def replacement(self, obj: Any, state: Any) -> Any:

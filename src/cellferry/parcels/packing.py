@@ -18,6 +18,7 @@ from typing import Any
 from cellferry.errors import CannotTravel
 from cellferry.parcels import tensors
 from cellferry.parcels.anchors import Anchor, find_anchor
+from cellferry.parcels.bare import mro_of
 from cellferry.parcels.calm import calm
 from cellferry.parcels.deep import on_a_deep_stack
 from cellferry.parcels.heap import Heap
@@ -31,32 +32,39 @@ from cellferry.parcels.sweeping import temporaries
 def pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int] = ()) -> Parcel:
     """Pack ``roots`` and what changed of all known objects reachable from them. Sends nothing, seals nothing.
 
-    Raises RootFailed for a root that cannot travel (its reason: CannotTravel, or whatever pickle raised), StateFailed
-    for a change that cannot; without ``plan.tolerate`` the reason itself. Deeply nested values are packed on a thread
-    with a large stack, where the default recursion limit is not enough.
+    Raises RootFailed for a root that cannot travel (its reason: CannotTravel, or whatever pickle or the object itself
+    raised, SystemExit included), StateFailed for a change that cannot; without ``plan.tolerate`` the reason itself.
+    Deeply nested values are packed on a thread with a large stack, where the default recursion limit is not enough.
     """
     try:
         return _pack_all(heap, roots, plan, dropped)
     except (RecursionError, pickle.PicklingError, RootFailed, StateFailed) as exc:
         if not _too_deep(exc):
             raise
-    parcel: Parcel = on_a_deep_stack(lambda: _pack_all(heap, roots, plan, dropped))
+    parcel: Parcel = on_a_deep_stack(lambda: _pack_all(heap, roots, plan, dropped, deep=True))
     return parcel
 
 
+_cause: Any = BaseException.__dict__["__cause__"].__get__
+
+
 def _too_deep(exc: BaseException | None) -> bool:
-    while exc is not None:
-        if isinstance(exc, RecursionError):
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        if issubclass(type(exc), RecursionError):
             return True
-        exc = exc.reason if isinstance(exc, (RootFailed, StateFailed)) else exc.__cause__
+        exc = exc.reason if isinstance(exc, (RootFailed, StateFailed)) else _cause(exc)
     return False
 
 
-def _pack_all(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int]) -> Parcel:
+def _pack_all(
+    heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence[int], *, deep: bool = False
+) -> Parcel:
     extra: set[int] = set()
     look_around = True
     while True:
-        job = _Job(heap, plan, extra, look_around)
+        job = _Job(heap, plan, extra, look_around, deep)
         try:
             return job.run(dict(roots), dropped)
         except Missed as missed:
@@ -68,9 +76,10 @@ def _pack_all(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Seq
 def _rank(root: tuple[str, Any]) -> int:
     """Modules, classes (bases first) and functions go before values, whose making may call them (``__hash__``)."""
     value = root[1]
-    if isinstance(value, type):
-        return 1 + len(value.__mro__)
-    return 0 if isinstance(value, types.ModuleType) else 1000 + (not isinstance(value, types.FunctionType))
+    kind = type(value)
+    if issubclass(kind, type):
+        return 1 + len(mro_of(value))
+    return 0 if issubclass(kind, types.ModuleType) else 1000 + (kind is not types.FunctionType)
 
 
 class _AroundFailed(Exception):
@@ -80,11 +89,14 @@ class _AroundFailed(Exception):
 class _Job:
     """One packing: the roots, those included that their functions ask for, then states of what changed."""
 
-    def __init__(self, heap: Heap, plan: PackPlan, extra: Iterable[int], look_around: bool) -> None:
+    def __init__(self, heap: Heap, plan: PackPlan, extra: Iterable[int], look_around: bool, deep: bool) -> None:
         self.heap = heap
         self.plan = plan
         self.extra = extra
         self.look_around = look_around
+        self.deep = deep
+        """The stack is as large as it gets: what is too deep here is too deep for good."""
+
         self.leaves: list[Leaf] = []
         self.packer = Packer(heap.namespace, self.leaves, going_home=plan.going_home)
         self.packer.stuck = dict(plan.stuck)
@@ -104,7 +116,6 @@ class _Job:
             self.packer.release()
 
     def _run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
-        given = dict(roots)
         self._close(roots)
         self.anchors = self._find_anchors()
         seeds = self._find_changes() if self.heap.objects else []
@@ -124,7 +135,7 @@ class _Job:
             self._dump_root(name, value)
         if self.changes or self.anchors:
             # after the roots, so that a root's size is its own even where a known container has it by now
-            self._dump_states(given)
+            self._dump_states(roots)
         return self._finish(seeds, dropped)
 
     def _close(self, roots: dict[str, Any]) -> None:
@@ -193,7 +204,7 @@ class _Job:
             memo[id(stand_in.value)] = (position, stand_in.value)
         packer.memo = memo
 
-    def _dump_states(self, given: Mapping[str, Any]) -> None:
+    def _dump_states(self, roots: Mapping[str, Any]) -> None:
         """States of changed objects; one that cannot travel is the fault of the root that leads to it."""
         heap, packer = self.heap, self.packer
         packer.nested_placeholders = self.plan.going_home
@@ -206,24 +217,26 @@ class _Job:
             oid = -1
             states += [(a.obj, a.change(heap)) for a in self.anchors]
             packer.dump(states)
-        except Exception as exc:
-            if _too_deep(exc):
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # whatever an object's own code raises
+            if not self.deep and _too_deep(exc):
                 raise
-            self._blame_anchors(given, exc)
+            self._blame_anchors(roots, exc)
             if self.around:
                 raise _AroundFailed from exc
             if self.plan.going_home:
                 raise StateFailed(
                     frozenset(o for o, _now in self.changes) if oid < 0 else frozenset([oid]), exc
                 ) from exc
-            self._blame(given, exc)
+            self._blame(roots, exc)
         packer.nested_placeholders = False
 
-    def _blame_anchors(self, given: Mapping[str, Any], reason: Exception) -> None:
+    def _blame_anchors(self, roots: Mapping[str, Any], reason: BaseException) -> None:
         """Raise if it was an object of a module: for the root that leads to it, if one does."""
         heap = self.heap
         bad = [a for a in self.anchors if not _pickles(heap, a.change(heap))]
-        for name, value in given.items() if bad else ():
+        for name, value in roots.items() if bad else ():
             seen = heap.walk([value]).seen
             if any(id(a.obj) in seen for a in bad):
                 self._fail(name, reason)
@@ -231,9 +244,9 @@ class _Job:
         if bad:
             raise AnchorsFailed(bad, reason) from reason
 
-    def _blame(self, given: Mapping[str, Any], reason: Exception) -> None:
+    def _blame(self, roots: Mapping[str, Any], reason: BaseException) -> None:
         changed = {oid for oid, _now in self.changes}
-        for name, value in given.items():
+        for name, value in roots.items():
             mine = changed.intersection(self.heap.walk([value]).known)
             if mine and not self._travels(mine):
                 self._fail(name, reason)
@@ -247,10 +260,10 @@ class _Job:
                 return False
         return True
 
-    def _fail(self, name: str, exc: Exception) -> None:
+    def _fail(self, name: str, exc: BaseException) -> None:
         if self.plan.tolerate:
             raise RootFailed(name, exc) from exc
-        if isinstance(exc, CannotTravel) and not exc.path:
+        if type(exc) is CannotTravel and not exc.path:
             exc.path = name
         raise exc
 
@@ -258,8 +271,10 @@ class _Job:
         before, leaves = self.packer.sink.size, len(self.leaves)
         try:
             self.packer.dump(value)
-        except Exception as exc:
-            if _too_deep(exc):
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # whatever an object's own code raises
+            if not self.deep and _too_deep(exc):
                 raise
             self._fail(name, exc)
         own = sum(leaf.memory.nbytes for leaf in self.leaves[leaves:]) if len(self.leaves) > leaves else 0
@@ -273,7 +288,7 @@ class _Job:
             roots=list(self.sizes), parts=packer.sink.joined(), leaves=self.leaves, buffer_leaves=packer.buffer_leaves,
             seeds=seeds, base=base, tracked=tracked, dropped=[*dropped, *stale], sizes=self.sizes, changes=self.changes,
             fresh=list(enumerate(fresh, base)), functions=self.walk.functions, stuck=frozenset(self.plan.stuck), stale=stale,
-            kinds=frozenset(packer.kinds), by_name=frozenset(packer.modules),
+            kinds=tuple(packer.kinds.values()), by_name=frozenset(packer.modules),
             anchors=bool(self.anchors),
         )  # fmt: skip
 
@@ -307,7 +322,9 @@ class _Job:
 def _pickles(heap: Heap, state: Any) -> bool:
     try:
         Packer(heap.namespace, []).dump(state)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever an object's own code raises
         return False
     return True
 

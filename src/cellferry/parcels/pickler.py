@@ -14,7 +14,8 @@ from typing import Any
 import cloudpickle
 
 from cellferry.errors import CannotTravel
-from cellferry.parcels import rebuild, reducers
+from cellferry.parcels import bare, rebuild, reducers
+from cellferry.parcels.findable import REMEDY, WHY, findable
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.placeholder import describe, make_placeholder
 from cellferry.parcels.reducers import Reduced, is_bound
@@ -81,11 +82,11 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         self.bare_cells: set[int] = set()
         self.by_source = False
         """The other end has another Python: code travels as source."""
-        self.kinds: set[type] = set()
+        self.kinds: dict[int, type] = {}
         """Types of everything that went through here: their modules are needed on the other end."""
         self.modules: set[str] = set()
         """Modules of functions and classes that travel by name."""
-        self._own_types: dict[type, reducers.Reducer] = {}
+        self._own_types: dict[int, reducers.Reducer] = {}
 
     def release(self) -> None:
         """Let go of everything that was packed; the pickler refers to itself, so this must not wait for the collector."""
@@ -100,24 +101,28 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         if self.stuck and id(obj) in self.stuck:
             return self.placeholder(obj, self.stuck[id(obj)])
         kind = type(obj)
-        self.kinds.add(kind)
-        reducer = reducers.BY_TYPE.get(kind) or self._own_types.get(kind)
-        if reducer is None:  # classes of the notebook come and go, so they are remembered no longer than this
-            reducer = self._own_types[kind] = reducers.resolve(kind)
+        key = id(kind)
+        self.kinds[key] = kind
+        # classes of the notebook come and go, so what was found is remembered no longer than this
+        reducer = self._own_types.get(key)
+        if reducer is None:
+            reducer = self._own_types[key] = reducers.known_reducer(kind) or reducers.resolve(kind)
         return reducer(self, obj)
 
     def default(self, obj: Any) -> Reduced:
         """What cloudpickle or the object itself does."""
-        module = getattr(obj, "__module__", None)
-        if type(module) is str:
+        module = bare.module_of(obj) if bare.is_class(obj) else getattr(obj, "__module__", None)
+        if type(module) is str and module:
             self.modules.add(module)
+            if not findable(module) and reducers.by_reference(obj):
+                return self.refuse(obj, WHY, REMEDY)
         return super().reducer_override(obj)
 
-    def refuse(self, obj: Any, reason: str) -> Reduced:
-        """``obj`` is bound to this process: a placeholder or CannotTravel."""
+    def refuse(self, obj: Any, reason: str, remedy: str = "") -> Reduced:
+        """``obj`` is bound to this process: a placeholder or CannotTravel, which says who it is."""
         if self.nested_placeholders:
             return self.placeholder(obj, reason)
-        raise CannotTravel(f"a {describe(obj)[0]} cannot travel: {reason}")
+        raise CannotTravel(f"a {describe(obj)[0]} cannot travel: {reason}", remedy, culprit=obj, reason=reason)
 
     def placeholder(self, obj: Any, reason: str) -> Reduced:
         return make_placeholder, (*describe(obj), reason)

@@ -6,7 +6,7 @@ import sys
 from typing import Any, NoReturn
 
 from cellferry.errors import StaysThere
-from cellferry.parcels import context
+from cellferry.parcels import bare, context
 
 BOUND_TO_PROCESS = "it is bound to that process"
 """Why files, locks, generators, widgets and their like stay where they were made."""
@@ -82,27 +82,31 @@ def make_placeholder(type_name: str, shape: tuple[int, ...] | None, size_bytes: 
 def describe(value: Any) -> tuple[str, tuple[int, ...] | None, int]:
     """(type name, shape, bytes) of a value, cheap, for its placeholder."""
     kind = type(value)
-    name = (
-        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    module = bare.module_of(kind)
+    name = bare.name_of(kind) if module in ("", "builtins", "__main__") else bare.full_name(kind)
     try:
-        shape = tuple(int(n) for n in value.shape)
-    except Exception:
+        # of what has a shape by its class: a mock has every attribute
+        shape = tuple(int(n) for n in value.shape) if bare.has(kind, "shape") else None
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         shape = None
     return name, shape, quick_size(value)
 
 
 def quick_size(value: Any) -> int:
     """Bytes of a value whose type tells at once (arrays, tensors, frames, text); 0 where it would need a walk."""
+    kind = type(value)
+    for text in (str, bytes, bytearray):
+        if issubclass(kind, text):
+            return text.__len__(value)
     try:
-        if isinstance(value, (str, bytes, bytearray)):
-            return len(value)
-        if type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "memory_usage"):
+        if bare.module_of(kind).partition(".")[0] == "pandas" and bare.has(kind, "memory_usage"):
             usage = value.memory_usage(deep=False)
-            return int(usage if isinstance(usage, int) else usage.sum())
-        if not hasattr(type(value), "nbytes"):  # an object that makes up attributes when asked is not asked
-            return 0
-        size = value.nbytes
-        return size if isinstance(size, int) else 0
-    except Exception:
+            return int(usage if type(usage) is int else usage.sum())
+        size = value.nbytes if bare.has(kind, "nbytes") else 0
+        return size if type(size) is int else 0
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return 0

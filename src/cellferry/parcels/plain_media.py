@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from cellferry.parcels.bare import full_name
 from cellferry.parcels.plain_tables import carried, check_stream
 
 _MODES = {"1": 0, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "YCbCr": 3, "HSV": 3, "I": 4, "F": 4, "P": 1}
@@ -31,11 +32,11 @@ Take = Callable[[Any], Any]
 def write(value: Any, keep: Keep) -> list[Any] | None:
     """The parts that describe ``value``, its memory given to ``keep``; None if it is none of these kinds."""
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = full_name(kind)
     if name == "numpy.ndarray":
         return _write_array(value, keep)
     np = sys.modules.get("numpy")
-    if np is not None and isinstance(value, np.generic) and not value.dtype.hasobject:
+    if np is not None and issubclass(kind, np.generic) and not value.dtype.hasobject:
         return ["scalar", np.lib.format.dtype_to_descr(value.dtype), keep(value.tobytes())]
     if name == "torch.Tensor" or name == "torch.nn.parameter.Parameter":
         return _write_tensor(value, keep)
@@ -46,7 +47,7 @@ def write(value: Any, keep: Keep) -> list[Any] | None:
     if name == "pyarrow.lib.Table":
         return ["arrow", keep(_ipc(value))] if carried(value.schema) else None
     pil = sys.modules.get("PIL.Image")
-    if pil is not None and isinstance(value, pil.Image) and value.mode in _MODES:
+    if pil is not None and issubclass(kind, pil.Image) and value.mode in _MODES:
         palette = bytes(value.getpalette() or ()) if value.mode == "P" else b""
         return ["image", value.mode, list(value.size), keep(palette), keep(value.tobytes())]
     return None

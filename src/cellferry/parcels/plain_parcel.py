@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry.errors import CannotTravel, ParcelError
+from cellferry.parcels.bare import found_in, has, module_of, name_of, own_table
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.pickler import is_bound
 from cellferry.parcels.placeholder import BOUND_TO_PROCESS, Placeholder, describe, quick_size
@@ -49,7 +50,7 @@ def pack_plain(heap: Heap, load: PlainLoad) -> list[Any]:
             changes.append([oid, _change(encoder, obj)])
         except CannotTravel:
             encoder.back_to(mark)
-            load.lost.append(type(obj).__qualname__)
+            load.lost.append(name_of(type(obj)))
             continue  # home knows nothing of this change, so both ends go on knowing the object as it was
         if _keeps_number(obj):
             heap.seals[oid] = heap.kinds[oid].seal(obj, heap) if heap.kinds[oid].leans else seal
@@ -87,19 +88,16 @@ def _root(heap: Heap, encoder: Encoder, name: str, value: Any, load: PlainLoad) 
 def _change(encoder: Encoder, obj: Any) -> Any:
     """What a known object holds now; raises CannotTravel."""
     kind = type(obj)
-    if kind in _CONTAINERS or kind.__module__ != "__main__" or not isinstance(getattr(obj, "__dict__", None), dict):
+    table = own_table(obj)
+    if any(kind is known for known in _CONTAINERS) or module_of(kind) != "__main__" or table is None:
         return encoder.node(obj, itself=True)
-    if (
-        isinstance(obj, type)
-        or hasattr(kind, "__slots__")
-        or getattr(kind, "__reduce_ex__", None) is not object.__reduce_ex__
-    ):
+    if has(kind, "__slots__") or found_in(kind, "__reduce_ex__") is not found_in(object, "__reduce_ex__"):
         raise CannotTravel("it is not plain data")
-    return ["attributes", [[key, encoder.node(value)] for key, value in vars(obj).items()]]
+    return ["attributes", [[key, encoder.node(value)] for key, value in table.items()]]
 
 
 def _keeps_number(obj: Any) -> bool:
-    return type(obj).__module__.partition(".")[0] in ("numpy", "torch")
+    return module_of(type(obj)).partition(".")[0] in ("numpy", "torch")
 
 
 @dataclass
@@ -109,6 +107,8 @@ class PlainArrived:
     roots: dict[str, Any]
     changes: list[tuple[int, str, Any]]
     stays: list[tuple[int, Any]]
+    failed: tuple[tuple[Any, BaseException], ...] = ()
+    """As in ``unpacking.Arrived``; plain data has no code of its own that could raise."""
 
 
 def unpack_plain(heap: Heap, buffers: Sequence[Any], worker: str) -> PlainArrived:
@@ -178,11 +178,7 @@ def _read_change(decoder: Decoder, obj: Any, node: Any) -> tuple[str, Any]:
         pairs = {key: decoder.value(value) for key, value in node[1]}
         if not all(type(key) is str and not key.startswith("__") for key in pairs):
             raise ParcelError("the worker sets an attribute that is not its to set; it was refused")
-        if (
-            type(obj).__module__ != "__main__"
-            or isinstance(obj, type)
-            or type(getattr(obj, "__dict__", None)) is not dict
-        ):
+        if module_of(type(obj)) != "__main__" or own_table(obj) is None:
             raise ParcelError("the worker changes an object of another kind than was sent; it was refused")
         return "attributes", pairs
     value = decoder.value(node)
@@ -211,11 +207,13 @@ def settle_plain(heap: Heap, arrived: PlainArrived) -> list[tuple[Any, Any]]:
 
 def _apply(obj: Any, what: str, value: Any) -> bool:
     if what == "attributes":
-        vars(obj).clear()
-        vars(obj).update(value)
-    elif isinstance(obj, (list, bytearray)):
+        table = own_table(obj)
+        assert table is not None  # read so
+        table.clear()
+        table.update(value)
+    elif type(obj) in (list, bytearray):
         obj[:] = value
-    elif isinstance(obj, (dict, set)):
+    elif type(obj) in (dict, set):
         obj.clear()
         obj.update(value)
     else:

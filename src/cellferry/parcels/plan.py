@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cellferry.parcels.bare import module_of
 from cellferry.parcels.leaves import Leaf
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Parcel:
     stale: tuple[int, ...] = ()
     """Those of ``dropped`` that this end forgets too, once the other has them under new numbers."""
 
-    kinds: frozenset[type] = frozenset()
+    kinds: Sequence[type] = ()
     by_name: frozenset[str] = frozenset()
     anchors: bool = False
     """Whether objects of the project's modules are known by both ends from this parcel on."""
@@ -49,7 +50,7 @@ class Parcel:
     @property
     def modules(self) -> set[str]:
         """Modules that the other end needs in order to make the values: of their types, and of what travels by name."""
-        found = set(self.by_name) | {module for kind in self.kinds if type(module := kind.__module__) is str}
+        found = set(self.by_name) | {module for kind in self.kinds if (module := module_of(kind))}
         return {name for name in found if not name.startswith("cloudpickle")}  # the packer's own way of saying things
 
     @property
@@ -128,7 +129,7 @@ class PackPlan:
 class StateFailed(Exception):
     """What changed of known objects cannot travel; ``oids``: the suspects."""
 
-    def __init__(self, oids: frozenset[int], reason: Exception) -> None:
+    def __init__(self, oids: frozenset[int], reason: BaseException) -> None:
         super().__init__(oids, reason)
         self.oids, self.reason = oids, reason
 
@@ -136,7 +137,7 @@ class StateFailed(Exception):
 class AnchorsFailed(Exception):
     """What changed of these objects of modules cannot travel."""
 
-    def __init__(self, anchors: list[Anchor], reason: Exception) -> None:
+    def __init__(self, anchors: list[Anchor], reason: BaseException) -> None:
         super().__init__(anchors, reason)
         self.anchors, self.reason = anchors, reason
 
@@ -144,7 +145,7 @@ class AnchorsFailed(Exception):
 class RootFailed(Exception):
     """A root cannot travel; the memo is spoilt, so packing starts again without it."""
 
-    def __init__(self, name: str, reason: Exception) -> None:
+    def __init__(self, name: str, reason: BaseException) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
 

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import arrays, memories
+from cellferry.parcels.bare import module_of
 from cellferry.parcels.kind import Kind
 from cellferry.parcels.kinds import BOUND, UNTRACKED, VIEW, kind_of
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 _ATOMS = frozenset([int, float, bool, complex, str, bytes, type(None), range, slice])
 _FEW = 8
-_PLAIN = frozenset([list, tuple, set, frozenset])
 _ARRAYS = (memories.ArrayKind, memories.ViewKind)
 
 
@@ -49,7 +50,14 @@ def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
     while stack:
         obj = stack.pop()
         kind = type(obj)
-        if kind in _ATOMS or id(obj) in seen:
+        try:
+            if kind in _ATOMS:
+                continue
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # its metaclass does not let it be looked up
+            pass
+        if id(obj) in seen:
             continue
         seen.add(id(obj))
         oid = oid_of.get(id(obj))
@@ -62,7 +70,7 @@ def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
                 stack.extend(obj)
             if not _atoms(obj.values()):
                 stack.extend(obj.values())
-        elif kind in _PLAIN:
+        elif kind is list or kind is tuple or kind is set or kind is frozenset:
             if not _atoms(obj):
                 stack.extend(obj)
         else:
@@ -73,11 +81,16 @@ def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
 
 
 def _atoms(values: Collection[Any]) -> bool:
-    if len(values) > _FEW:
-        return set(map(type, values)) <= _ATOMS
-    for value in values:  # noqa: SIM110 - half the time of all()
-        if type(value) not in _ATOMS:
-            return False
+    try:
+        if len(values) > _FEW:
+            return set(map(type, values)) <= _ATOMS
+        for value in values:
+            if type(value) not in _ATOMS:
+                return False
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a metaclass does not let its class be looked up
+        return False
     return True
 
 
@@ -86,13 +99,18 @@ def _step(walk: Walk, stack: list[Any], obj: Any, kind: Kind) -> None:
         _look_at_array(walk, stack, obj)
         if not obj.dtype.hasobject:
             return
-    if kind.tracked and type(obj).__name__ == "function":
+    if kind.tracked and type(obj) is FunctionType:
         walk.functions.append(obj)
-    inner = list(kind.children(obj))
+    try:
+        inner = list(kind.children(obj))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it does not let itself be looked into: whoever packs it will say so
+        inner = []
     if kind.leans:
         walk.alive.append(inner)
     stack.extend(inner)
-    if type(obj).__module__ == "__main__":
+    if module_of(type(obj)) == "__main__":
         stack.append(type(obj))
 
 

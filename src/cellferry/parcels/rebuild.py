@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from cellferry.parcels import context, loggers
+from cellferry.parcels import context, loggers, registrations, weakly
+from cellferry.parcels.bare import own_table
 
 
 def leaf(index: int) -> Any:
@@ -196,11 +197,52 @@ def sub_parcel(data: bytes, leaf_indices: list[int]) -> Any:
     return pickle.loads(data, buffers=[leaves[i] for i in leaf_indices])
 
 
+def bare_frame(kind: type) -> Any:
+    """A subclass of pandas' frame or series with nothing in it yet."""
+    return object.__new__(kind)
+
+
+def set_frame(frame: Any, state: tuple[Any, dict[str, Any], dict[str, Any]]) -> None:
+    """Its own way to take a state, then the attributes that its state leaves out."""
+    inner, outer, beside = state
+    frame.__setstate__({**inner, **outer})
+    table = own_table(frame)
+    if table is not None:
+        table.update(beside)
+
+
+def bare_ctypes(kind: Any) -> Any:
+    """An instance of a ctypes type, its memory zeroed; its state is what the memory holds."""
+    return kind.__new__(kind)
+
+
+def set_ctypes(data: Any, state: tuple[Any, bytes]) -> None:
+    """What its memory holds, and its attributes; in place."""
+    data.__setstate__(*state)
+
+
+def array_type(element: Any, length: int) -> Any:
+    """The ctypes type of arrays of so many elements."""
+    return element * length
+
+
 def dead_reference() -> Any:
     """A weak reference whose target is gone."""
     import weakref
 
     return weakref.ref(type("gone", (), {})())
+
+
+def weak_proxy(target: Any) -> Any:
+    """``weakref.proxy``."""
+    import weakref
+
+    return weakref.proxy(target)
+
+
+def dead_proxy() -> Any:
+    """``weakref.proxy`` of something that is gone."""
+    return weakly.dead_proxy()
 
 
 def weak_method(method: Any) -> Any:
@@ -231,8 +273,9 @@ def set_state(obj: Any, state: Any) -> None:
     if setter is not None:
         setter(obj, state)
         return
-    values, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-    obj.__dict__.update(values or {})
+    values, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+    if values is not None:
+        obj.__dict__.update(values)
     for name, value in (slots or {}).items():
         object.__setattr__(obj, name, value)
 
@@ -251,10 +294,17 @@ def exception_from(kind: Any, *arguments: Any) -> Any:
 def set_exception(exc: Any, state: tuple[Any, ...]) -> None:
     """Attributes (notes among them), arguments, cause and context of an exception."""
     attributes, arguments, cause, surrounding, hidden = state
-    exc.__dict__.clear()
-    exc.__dict__.update(attributes)
-    exc.args = arguments
-    exc.__cause__, exc.__context__, exc.__suppress_context__ = cause, surrounding, hidden
+    table = own_table(exc)
+    if table is not None:
+        table.clear()
+        table.update(attributes)
+    for name, value in (
+        ("args", arguments),
+        ("__cause__", cause),
+        ("__context__", surrounding),
+        ("__suppress_context__", hidden),
+    ):
+        BaseException.__dict__[name].__set__(exc, value)
 
 
 def cached_property_from(function: Any, name: str | None) -> Any:
@@ -292,13 +342,25 @@ def class_from(meta: Any, name: str, bases: tuple[Any, ...], body: dict[str, Any
     if resolved is not bases:
         body = {**body, "__orig_bases__": bases}
     maker = next(kind for kind in meta.__mro__ if kind.__module__ != "__main__")
-    with _without_init_subclass(resolved):
+    with without_init_subclass(resolved):
         made = maker.__new__(meta, name, resolved, body)
     return by_cloudpickle._lookup_class_or_track(tracker_id, made)  # type: ignore[no-any-return]
 
 
+def set_class(kind: Any, state: tuple[Any, list[Any]]) -> Any:
+    """What cloudpickle does with the state of a class; then the abstract classes that it was registered with."""
+    import cloudpickle.cloudpickle as by_cloudpickle
+
+    of_class, virtual = state
+    by_cloudpickle._class_setstate(kind, of_class)
+    for base in virtual:
+        registrations.tie(kind, "base", base)
+    return kind
+
+
 @contextmanager
-def _without_init_subclass(bases: tuple[type, ...]) -> Iterator[None]:
+def without_init_subclass(bases: tuple[type, ...]) -> Iterator[None]:
+    """While it lasts the ``__init_subclass__`` of these bases and theirs is not called, where it is the notebook's."""
     own = {kind for base in bases for kind in base.__mro__ if kind.__module__ == "__main__"}
     hooks = [(kind, vars(kind)["__init_subclass__"]) for kind in own if "__init_subclass__" in vars(kind)]
     try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _io
 import copyreg
-import enum
 import functools
-import io
 import sys
 import types
 import typing
@@ -15,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle.cloudpickle as by_cloudpickle
 
-from cellferry.parcels import arrays, loggers, rebuild, recompiled
+from cellferry.parcels import (
+    arrays,
+    bare,
+    classes,
+    descriptors,
+    findable,
+    frames,
+    loggers,
+    mapping_views,
+    rebuild,
+    recompiled,
+    weakly,
+)  # fmt: skip
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
 
 if TYPE_CHECKING:
@@ -94,7 +105,7 @@ def _file(packer: Packer, file: Any) -> Reduced:
     for name in ("stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__"):
         if file is getattr(sys, name, None):
             return rebuild.standard_stream, (name,)
-    if isinstance(file, (io.StringIO, io.BytesIO)):
+    if issubclass(type(file), (_io.StringIO, _io.BytesIO)):
         return _object(packer, file)
     return packer.refuse(file, "it is an open file of this process")
 
@@ -113,6 +124,13 @@ def _logger(packer: Packer, logger: Any) -> Reduced:
 def _weakref(packer: Packer, ref: Any) -> Reduced:
     target = ref()
     return (weakref.ref, (target,)) if target is not None else (rebuild.dead_reference, ())
+
+
+def _weak_proxy(packer: Packer, proxy: Any) -> Reduced:
+    target = weakly.target_of(proxy)
+    if not target and not weakly.is_dead(proxy):
+        return packer.refuse(proxy, "what it points to hides itself")
+    return (rebuild.weak_proxy, target) if target else (rebuild.dead_proxy, ())
 
 
 def _weak_method(packer: Packer, ref: Any) -> Reduced:
@@ -167,7 +185,7 @@ def _type_parameter(packer: Packer, made: Any) -> Reduced:
 def _exception(packer: Packer, exc: BaseException) -> Reduced:
     """Without its traceback; ``__init__`` is not called again, for its arguments are not remembered."""
     kind = type(exc)
-    if isinstance(kind.__reduce__, types.FunctionType) or isinstance(kind.__reduce_ex__, types.FunctionType):
+    if any(type(bare.found_in(kind, name)) is types.FunctionType for name in ("__reduce__", "__reduce_ex__")):
         return _object(packer, exc)
     reduced: Any = exc.__reduce_ex__(5)
     make = (rebuild.exception_from, (kind, *reduced[1])) if reduced[0] is kind else reduced[:2]
@@ -175,23 +193,38 @@ def _exception(packer: Packer, exc: BaseException) -> Reduced:
 
 
 def _frame(packer: Packer, frame: Any) -> Reduced:
-    return _object(packer, frame) if packer.sub else packer.sealed(frame)
+    if packer.sub:
+        return _object(packer, frame)
+    inner, state, beside = frames.split(frame)
+    if inner is frame:
+        return packer.sealed(frame)
+    return rebuild.bare_frame, (type(frame),), (frames.Apart(inner), state, beside), None, None, rebuild.set_frame
+
+
+def _apart(packer: Packer, apart: frames.Apart) -> Reduced:
+    return packer.sealed(apart.content)
 
 
 def _object(packer: Packer, obj: Any) -> Reduced:
     """Whatever the object says of itself; its ``__dict__`` as a copy, for the other end has another one."""
     reduced = obj.__reduce_ex__(5)
+    if (
+        type(reduced) is str
+        and not findable.findable(module := getattr(obj, "__module__", None))
+        and module != "__main__"
+    ):
+        return packer.refuse(obj, findable.WHY, findable.REMEDY)
     if type(reduced) is str or len(reduced) < 3 or reduced[2] is None:
-        table = getattr(obj, "__dict__", None) if packer.reached else None
+        table = bare.own_table(obj) if packer.reached else None
         if table is None or id(table) not in packer.reached or type(reduced) is str:
             return _singleton(obj, reduced)
         reduced = (*reduced[:2], table, *reduced[3:])
     state = reduced[2]
     slots = state[1] if type(state) is tuple and len(state) == 2 else None
     table = state if slots is None else state[0]
-    if (type(table) is not dict and table is not obj) or table is not getattr(obj, "__dict__", None):
+    if (type(table) is not dict and table is not obj) or table is not bare.own_table(obj):
         return reduced
-    if id(table) in packer.reached and not hasattr(type(obj), "__setstate__"):
+    if id(table) in packer.reached and not bare.has(type(obj), "__setstate__"):
         return (*reduced[:2], (table, slots), *(*reduced[3:], None, None)[:2], rebuild.set_own_dict)
     copy = {**table}  # type: ignore[dict-item]
     return (*reduced[:2], copy if slots is None else (copy, slots), *reduced[3:])
@@ -200,41 +233,46 @@ def _object(packer: Packer, obj: Any) -> Reduced:
 def _singleton(obj: Any, reduced: Reduced) -> Reduced:
     """Objects without any state are often sentinels: one that a module names is found there on the other end too."""
     kind = type(obj)
-    if kind.__module__ in ("__main__", "builtins") or type(reduced) is str:
+    module = bare.module_of(kind)
+    if module in ("__main__", "builtins") or type(reduced) is str:
         return reduced
-    if reduced[0] is not copyreg.__newobj__ or len(reduced[1]) > 1 or isinstance(obj, (list, dict, set)):  # type: ignore[attr-defined]
+    if reduced[0] is not copyreg.__newobj__ or len(reduced[1]) > 1 or issubclass(kind, (list, dict, set)):  # type: ignore[attr-defined]
         return reduced
-    for name, value in vars(sys.modules.get(kind.__module__, types)).items():
+    for name, value in vars(sys.modules.get(module, types)).items():
         if value is obj:
-            return rebuild.module_attribute, (kind.__module__, name)
+            return rebuild.module_attribute, (module, name)
     return reduced
 
 
-def _class(packer: Packer, kind: type) -> Reduced:
-    reduced = packer.default(kind)
-    if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
-        return reduced
-    if isinstance(kind, enum.EnumMeta):
-        return _enum(reduced, kind)
-    _make, (meta, name, bases, body, *rest), *state = reduced
-    if typing.NamedTuple in getattr(kind, "__orig_bases__", ()):
-        bases = kind.__bases__  # that base would make the class anew, and refuse names that are in it by now
-    slots = vars(kind).get("__slots__")
-    if slots is not None:
-        # cloudpickle only puts the name there, which gives the instances a __dict__ after all
-        body = {**body, "__slots__": slots if isinstance(slots, str) else tuple(slots)}
-    return (rebuild.class_from, (meta, name, bases, body, rest[0]), *state)
+def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
+    base, arguments, held = descriptors.parts(descriptor)
+    make = (type(descriptor), base, arguments)
+    return descriptors.descriptor_from, make, held, None, None, descriptors.set_descriptor
 
 
-def _enum(reduced: Reduced, kind: Any) -> Reduced:
-    """cloudpickle's way of an enum of the notebook, with the aliases that it leaves out."""
-    members = {name: member.value for name, member in kind.__members__.items()}
-    attributes, slots = reduced[2]
-    attributes = {name: value for name, value in attributes.items() if name not in members}
-    return (reduced[0], (*reduced[1][:3], members, *reduced[1][4:]), (attributes, slots), *reduced[3:])
+def _module(packer: Packer, module: Any) -> Reduced:
+    if not findable.findable(module.__name__):
+        return packer.refuse(module, findable.WHY, findable.REMEDY)
+    return packer.default(module)
 
 
-def _module(packer: Packer, module: types.ModuleType) -> Reduced:
+def _mapping_view(packer: Packer, view: Any) -> Reduced:
+    return mapping_views.parts(view)
+
+
+def _ctypes_data(packer: Packer, data: Any) -> Reduced:
+    """Made without its ``__init__``; its memory is its state, so that it changes in place."""
+    _make, (kind, state) = data.__reduce__()
+    return rebuild.bare_ctypes, (kind,), state, None, None, rebuild.set_ctypes
+
+
+def _ctypes_array_type(packer: Packer, kind: Any) -> Reduced:
+    """``c_int * 3``: ctypes makes each such type once and keeps it."""
+    made: Any = kind._type_ * kind._length_
+    return (rebuild.array_type, (kind._type_, kind._length_)) if made is kind else classes.reduce_class(packer, kind)
+
+
+def _module_subclass(packer: Packer, module: types.ModuleType) -> Reduced:
     """An instance of a subclass: by name, as any module that can be imported."""
     known = sys.modules.get(module.__name__)
     if known is None or type(known) is not type(module):
@@ -257,14 +295,18 @@ _RUNNING = "it is a computation in progress"
 _LOCK = "locks belong to the process that made them"
 _CONNECTION = "it is a connection of this process"
 BY_TYPE: dict[type, Reducer] = {
-    type: _class,
+    type: classes.reduce_class,
     types.FunctionType: _function,
     types.CodeType: _code,
+    types.ModuleType: _module,
+    **dict.fromkeys(mapping_views.WHICH, _mapping_view),
     types.CellType: _cell,
     functools._lru_cache_wrapper: _lru_cache,
     functools.cached_property: _cached_property,
     weakref.ref: _weakref,
     weakref.WeakMethod: _weak_method,
+    weakref.ProxyType: _weak_proxy,
+    weakref.CallableProxyType: _weak_proxy,
     weakref.WeakValueDictionary: _weak_mapping,
     weakref.WeakKeyDictionary: _weak_mapping,
     memoryview: _memoryview,
@@ -289,10 +331,7 @@ _BY_NAME: dict[str, Reducer] = {
     "torch.nn.parameter.Parameter": arrays.reduce_parameter,
     "torch.nn.parameter.Buffer": arrays.reduce_tensor,
     "cellferry.parcels.memories.Piece": arrays.reduce_piece,
-    "pandas.DataFrame": _frame,
-    "pandas.Series": _frame,
-    "pandas.core.frame.DataFrame": _frame,
-    "pandas.core.series.Series": _frame,
+    "cellferry.parcels.frames.Apart": _apart,
     "_thread.lock": _bound(_LOCK),
     "_thread.RLock": _bound(_LOCK),
     "socket.socket": _bound(_CONNECTION),
@@ -308,9 +347,18 @@ _BY_NAME: dict[str, Reducer] = {
     "_asyncio.Future": _bound(_RUNNING),
 }
 _BY_BASE: dict[str, Reducer] = {
-    "builtins.type": _class,
+    "sqlalchemy.orm.decl_api.DeclarativeMeta": classes.reduce_mapped,
+    "sqlalchemy.orm.decl_api.DeclarativeAttributeIntercept": classes.reduce_mapped,
+    "_ctypes.PyCArrayType": _ctypes_array_type,
+    "_ctypes._CData": _ctypes_data,
+    "builtins.type": classes.reduce_class,
+    "builtins.property": _descriptor,
+    "builtins.staticmethod": _descriptor,
+    "builtins.classmethod": _descriptor,
+    "functools.cached_property": _descriptor,
     "builtins.BaseException": _exception,
-    "builtins.module": _module,
+    "builtins.module": _module_subclass,
+    **dict.fromkeys(frames.NAMES, _frame),
     "numpy.ndarray": arrays.reduce_subclass,
     "logging.Logger": _logger,
     "io.IOBase": _file,
@@ -330,18 +378,31 @@ _BY_BASE: dict[str, Reducer] = {
 
 def resolve(kind: type) -> Reducer:
     """The reducer for a type seen for the first time; found by name so that no library is imported for it."""
-    reducer = _BY_NAME.get(f"{kind.__module__}.{kind.__qualname__}") or _by_base(kind)
-    if reducer is None:
-        listed = kind in by_cloudpickle.Pickler.dispatch_table
-        reducer = _listed if listed else _object
-    if kind.__module__ != "__main__":  # classes of the notebook come and go
-        BY_TYPE[kind] = reducer
+    listed = any(known is kind for known in by_cloudpickle.Pickler.dispatch_table)
+    reducer = _BY_NAME.get(bare.full_name(kind)) or (_listed if listed else _by_base(kind) or _object)
+    if bare.module_of(kind) != "__main__":  # classes of the notebook come and go
+        try:
+            BY_TYPE[kind] = reducer
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # its metaclass does not let it be kept
+            pass
     return reducer
 
 
+def known_reducer(kind: type) -> Reducer | None:
+    """What was found for the type before."""
+    try:
+        return BY_TYPE.get(kind)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return None
+
+
 def _by_base(kind: type) -> Reducer | None:
-    for base in kind.__mro__ if kind.__mro__[-1] is object else ():
-        found = _BY_BASE.get(f"{base.__module__}.{base.__qualname__}")
+    for base in bare.mro_of(kind):
+        found = _BY_BASE.get(bare.full_name(base))
         if found is not None:
             return found
     return None
@@ -349,8 +410,9 @@ def _by_base(kind: type) -> Reducer | None:
 
 def is_bound(obj: Any) -> bool:
     """Whether this very object is bound to its process (files, locks, generators, widgets ...)."""
-    reducer = BY_TYPE.get(type(obj)) or resolve(type(obj))
+    reducer = known_reducer(type(obj)) or resolve(type(obj))
     if reducer is _file:
         streams = (sys.stdout, sys.stderr, sys.stdin, sys.__stdout__, sys.__stderr__, sys.__stdin__)
-        return not isinstance(obj, (io.StringIO, io.BytesIO)) and not any(obj is stream for stream in streams)
+        in_memory = issubclass(type(obj), (_io.StringIO, _io.BytesIO))
+        return not in_memory and not any(obj is stream for stream in streams)
     return getattr(reducer, "__name__", "") == "refuse"

@@ -76,7 +76,7 @@ class ShellState:
             now = self._look()
             self.agree({key: now.get(key, GONE) for key in keys}, keys)
 
-    def receive(self, entries: Any) -> dict[Key, Exception]:
+    def receive(self, entries: Any) -> dict[Key, BaseException]:
         """Put the other end's entries in force; those that cannot be, with the reason."""
         if self._shell is None or not isinstance(entries, Mapping) or not entries:
             return {}
@@ -85,7 +85,7 @@ class ShellState:
         self.agree({key: now.get(key, GONE) for key in entries})
         return failed
 
-    def enter(self, entries: Any) -> dict[Key, Exception]:
+    def enter(self, entries: Any) -> dict[Key, BaseException]:
         """As ``receive``, and whatever else is not as agreed (somebody else's cells changed it) is made so."""
         failed = self.receive(entries)
         if self._shell is not None:
@@ -100,8 +100,8 @@ class ShellState:
                 self.agree({key: now.get(key, GONE) for key in others})
         return failed
 
-    def _give(self, entries: Mapping[Key, Any]) -> dict[Key, Exception]:
-        failed: dict[Key, Exception] = {}
+    def _give(self, entries: Mapping[Key, Any]) -> dict[Key, BaseException]:
+        failed: dict[Key, BaseException] = {}
         with self._shell.builtin_trap:  # as in a cell: extensions and installers ask for get_ipython()
             for key in sorted(entries, key=lambda key: _ORDER.get(key[0], len(_ORDER))):
                 try:

@@ -9,13 +9,16 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cellferry.parcels.bare import module_of
 from cellferry.parcels.calm import calm
 
 if TYPE_CHECKING:
     from cellferry.parcels.heap import Heap
 
 _ELSEWHERE = (types.ModuleType, types.FrameType, types.CodeType)
-_ORDINARY = frozenset([list, dict, tuple, set])
+_ORDINARY = frozenset(map(id, [list, dict, tuple, set]))
+"""By id, for a metaclass may answer when its class is looked up."""
+
 _AT_ONCE = 50_000
 _OWN_REFERENCES = 3
 """Of ``nodes``, of the loop's variable and of ``getrefcount`` itself."""
@@ -58,11 +61,11 @@ def _nodes(heap: Heap) -> dict[int, Any]:
 def _is_inside(heap: Heap, obj: Any) -> bool:
     """Whether what ``obj`` refers to may be looked at: not the whole interpreter."""
     kind = type(obj)
-    if kind in _ORDINARY:
+    if id(kind) in _ORDINARY:
         return obj is not heap.namespace
-    if isinstance(obj, _ELSEWHERE) or (isinstance(obj, type) and obj.__module__ != "__main__"):
+    if issubclass(kind, _ELSEWHERE) or (issubclass(kind, type) and module_of(obj) != "__main__"):
         return False
-    return not isinstance(obj, types.FunctionType) or obj.__globals__ is heap.namespace
+    return kind is not types.FunctionType or obj.__globals__ is heap.namespace
 
 
 def _referents(objects: Sequence[Any]) -> Iterator[Any]:
@@ -100,7 +103,7 @@ def unheld(heap: Heap, suspects: Iterable[int]) -> list[int]:
 _MEMO_REFERENCES = 5
 """Of the memo, its copy, the list of its objects, a variable and the argument of ``getrefcount``."""
 
-_ATOMS = frozenset([str, bytes, int, float, complex, bool, type(None)])
+_ATOMS = frozenset(map(id, [str, bytes, int, float, complex, bool, type(None)]))
 
 
 def temporaries(memo: Container[int], objects: Iterable[Any], leaves: Mapping[int, int]) -> set[int]:
@@ -110,14 +113,16 @@ def temporaries(memo: Container[int], objects: Iterable[Any], leaves: Mapping[in
     """
     count = sys.getrefcount
     stack = [
-        obj for obj in objects if type(obj) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES
+        obj
+        for obj in objects
+        if id(type(obj)) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES
     ]
     passing = set(map(id, stack))
     from_passing: dict[int, int] = {}
     while stack:
         for child in gc.get_referents(stack.pop()):
             key = id(child)
-            if key in passing or type(child) in _ATOMS or isinstance(child, type):
+            if key in passing or id(type(child)) in _ATOMS or issubclass(type(child), type):
                 continue
             inside = from_passing[key] = from_passing.get(key, 0) + 1
             # one more than above: the list that ``child`` came from; without the memo's three where it is not there

@@ -8,14 +8,16 @@ import pickle
 import types
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from cellferry.errors import ChunkMismatch, ParcelError
+from cellferry.errors import CannotTravel, ChunkMismatch, ParcelError
+from cellferry.parcels.bare import says
 from cellferry.parcels.calm import calm
 from cellferry.parcels.context import Unpacking, unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import DIGEST_BYTES, Leaf, bytes_of, changed_chunks, chunk_count, digests
+from cellferry.parcels.placeholder import describe
 from cellferry.parcels.plain_parcel import PlainArrived, settle_plain
 
 
@@ -27,6 +29,8 @@ class Arrived:
     states: list[tuple[Any, Any]]
     fresh: list[tuple[int, Any]]
     leaves: list[Leaf]
+    failed: list[tuple[Any, BaseException]] = field(default_factory=list)
+    """Objects here that could not be made as they are at the other end, and what their own code raised; see ``settle``."""
 
 
 class _Reader:
@@ -151,7 +155,7 @@ def unpack(
 class Refused(Exception):
     """A root (or, with the empty name, what changed of known objects) cannot be made on this side."""
 
-    def __init__(self, name: str, reason: Exception) -> None:
+    def __init__(self, name: str, reason: BaseException) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
 
@@ -169,7 +173,7 @@ def _load_roots(unpickler: pickle.Unpickler, names: Sequence[str], namespace: di
     try:
         for name in names:
             roots[name] = value = _load(unpickler, name)
-            if isinstance(value, (type, types.FunctionType, types.ModuleType)):
+            if issubclass(type(value), (type, types.FunctionType, types.ModuleType)):
                 before[name] = namespace.get(name, missing)
                 namespace[name] = value
         return roots
@@ -184,15 +188,19 @@ def _load_roots(unpickler: pickle.Unpickler, names: Sequence[str], namespace: di
 def _load(unpickler: pickle.Unpickler, name: str) -> Any:
     try:
         return unpickler.load()
-    except Exception as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # whatever an object's own code raises
         raise Refused(name, exc) from exc
 
 
-def settle(heap: Heap, arrived: Arrived | PlainArrived) -> list[tuple[Any, Any]]:
+def settle(heap: Heap, arrived: Arrived | PlainArrived, *, strict: bool = False) -> list[tuple[Any, Any]]:
     """Apply an arrived parcel to the objects that are here, and know the new ones.
 
     Returns (old, new) for each object whose type did not allow a change in place; the caller rebinds its names, known
-    containers and ``arrived.roots`` refer to the new one already.
+    containers and ``arrived.roots`` refer to the new one already. Where an object's own code raises (``__setstate__``,
+    ``__hash__`` of a key) that object is left, noted in ``arrived.failed``, and no longer known here; with ``strict``
+    CannotTravel is raised.
     """
     if isinstance(arrived, PlainArrived):
         return settle_plain(heap, arrived)
@@ -206,7 +214,20 @@ def settle(heap: Heap, arrived: Arrived | PlainArrived) -> list[tuple[Any, Any]]
         (late if heap.kinds[oid].late else early).append((oid, obj, state))
     for oid, obj, state in early + late:
         kind = heap.kinds[oid]
-        if kind.apply(obj, state):
+        try:
+            taken = kind.apply(obj, state)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # whatever the object's own code raises
+            if strict:
+                raise CannotTravel(
+                    f"a {describe(obj)[0]} cannot take its new state here ({says(exc)})",
+                    "make it anew in the %%remote cell itself, or let its class take such a state (`__setstate__`, `__hash__`)",
+                ) from exc
+            heap.disown([oid])
+            arrived.failed.append((obj, exc))
+            continue
+        if taken:
             heap.seals[oid] = kind.reseal(obj, state, heap.seals[oid], heap)
         else:
             made = kind.replacement(obj, state)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
 _NAMES = frozenset({
     "ALL_PROXY", "AWS_CA_BUNDLE", "CC", "CFLAGS", "CI", "CLICOLOR", "COLORTERM", "CPATH", "CURL_CA_BUNDLE", "CXX",
@@ -22,6 +25,20 @@ _BEGINNINGS = (
 )  # fmt: skip
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PASSPHRASE|_PWD$|AUTH", re.IGNORECASE)
 _USERINFO = re.compile(r"://[^\s/@]*@")
+
+
+@cache
+def hash_seed() -> str:
+    """The seed with which this Python hashes texts, "" if it drew one that nobody knows. From the environment that the
+    process began with: what is set later changes nothing here."""
+    if sys.flags.ignore_environment:
+        return ""
+    try:
+        entries = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    seed = next((entry.partition(b"=")[2] for entry in entries if entry.startswith(b"PYTHONHASHSEED=")), b"")
+    return seed.decode("ascii") if seed.isdigit() else ""
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cellferry.model import PROTOCOL, Lease, Order, WorkerId
+from cellferry.providers.environ import hash_seed
 
 
 def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str = "") -> dict[str, Any]:
@@ -31,6 +32,7 @@ def settings_for(order: Order, worker_id: WorkerId, transport: str, cache: str =
         "ledger": order.ledger,
         "notebook": order.notebook,
         "client_pid": os.getpid(),
+        "hash_seed": hash_seed(),
     }
     if chosen.kind == "python":
         settings["kernel_python"] = chosen.python

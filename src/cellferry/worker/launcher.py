@@ -55,6 +55,8 @@ def _kernel_argv(folder: str) -> tuple[list[str], Instance | None]:
     """What to run as the kernel, and the environment that was taken for it."""
     with open(f"{folder}/worker.json", encoding="utf-8") as file:  # noqa: PTH123
         settings = json.load(file)
+    if settings.get("hash_seed"):  # every kernel of this worker hashes texts as the notebook does
+        os.environ["PYTHONHASHSEED"] = settings["hash_seed"]
     # -P: what happens to lie in the working directory must not replace a module of the kernel itself.
     module = settings.get("kernel_module", "cellferry.guest")
     if settings.get("kernel_python") or settings.get("environment"):
