@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n $(AT_ONCE) $(PYTEST_OPTIONS)
 LABEXTENSION := package.json yarn.lock $(shell find labextension/src labextension/style labextension/schema -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab labcheck test nightly chaos check lint types wheel bench clean torch
+.PHONY: help demo lab labcheck test nightly pythons chaos check lint types wheel bench clean torch
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*##/\1:/p' Makefile
@@ -32,6 +32,9 @@ test: $(VENV)/.test torch labcheck  ## install what the tests need and run all o
 nightly: $(VENV)/.test torch  ## what is slow and rarely breaks: run it before an issue is called resolved
 	.ci/system-packages chromium postgresql iproute2 nftables openssh-server util-linux curl openssl gcc libc6-dev
 	$(PYTEST) -m nightly
+
+pythons: $(VENV)/.test  ## the fast tests on every supported Python, 3.11 to 3.15; gets those that are missing (PYTHONS='3.14')
+	.ci/pythons $(PYTHONS)
 
 chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
 	.ci/system-packages iproute2 nftables openssh-server util-linux gcc libc6-dev

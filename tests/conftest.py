@@ -7,6 +7,7 @@ in their environment, so one that was orphaned, or made itself the leader of its
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -47,6 +48,25 @@ def pytest_configure(config: pytest.Config) -> None:
     home = make_home()
     if hasattr(config, "workerinput"):  # one of several processes: its share of the first one's folder is too deep for sockets
         config.option.basetemp = str(home / "p")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--skips", metavar="FILE", help="a skipped test whose reason fits no line of FILE (patterns) fails the run")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With ``--skips``: nothing is left out without a reason that is written down."""
+    file, terminal = session.config.getoption("skips"), session.config.pluginmanager.get_plugin("terminalreporter")
+    if not file or terminal is None:
+        return
+    allowed = [line.split("  #")[0] for line in Path(file).read_text().splitlines() if line and not line.startswith("#")]
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in terminal.stats.get("skipped", ())}
+    unknown = [reason for reason in sorted(reasons) if not any(re.fullmatch(pattern, reason) for pattern in allowed)]
+    for reason in unknown:
+        terminal.write_line(f"skipped for a reason that {file} does not know: {reason}", red=True)
+    if unknown and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)

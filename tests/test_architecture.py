@@ -56,7 +56,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """For each room, the others that it may name: at module level, in a function or for typing alone."""
 
-HOOKS = {"cellferry.jupyter.magic", "cellferry.parcels.own_watch", "cellferry.worker.extension", "cellferry.parcels.checkpoint"}
+HOOKS = {
+    "cellferry.jupyter.magic", "cellferry.parcels.own_watch", "cellferry.worker.extension", "cellferry.parcels.checkpoint",
+    "cellferry.errors.UnsupportedPython",
+}  # fmt: skip
 """What ``__init__``'s hooks may load, inside a function."""
 
 JUPYTER_SIDE = {"IPython", "ipykernel", "jupyter_server"}

@@ -5,6 +5,7 @@ Public names and the hooks of IPython and Jupyter; nothing else, and quick to im
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "checkpoint_dir", "load_ipython_extension", "restored", "unload_ipython_extension"]
+
+
+def _check_interpreter(abiflags: str) -> None:
+    """Refuse a Python of whose objects cellferry could not tell which are still in use: without the global lock (``3.14t``)
+    it counts references otherwise, whether the lock is switched on or not. Raises UnsupportedPython."""
+    if "t" in abiflags:
+        from cellferry.errors import UnsupportedPython
+
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise UnsupportedPython(
+            f"cellferry does not run on a free-threaded Python ({version}t, {sys.executable}): values could be lost there",
+            f"use a kernel with the usual Python {version}: uv venv --python {version}+gil && uv pip install cellferry ipykernel",
+        )
+
+
+_check_interpreter(sys.abiflags)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -1,6 +1,7 @@
 """Every error that cellferry raises, in one tree; each message says what failed, why, and what to type next.
 
 CellferryError                  anything below; ``.advice`` is the next thing to type
+|- UnsupportedPython            this interpreter cannot be used; raised by ``import cellferry``
 |- RequestError                 the words after ``%%remote`` / ``%remote`` are wrong
 |  |- UnknownOption             no such key or flag; the nearest valid one is named
 |  |- BadValue                  the key exists, its value does not parse
@@ -63,6 +64,10 @@ class CellferryError(Exception):
 
     def __str__(self) -> str:
         return f"{self.what}\n  -> {self.advice}" if self.advice else self.what
+
+
+class UnsupportedPython(CellferryError, ImportError):
+    """``import cellferry`` in an interpreter in which it would not keep its promises (a free-threaded one)."""
 
 
 class RequestError(CellferryError):

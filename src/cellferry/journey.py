@@ -25,7 +25,7 @@ from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.hashing import depends_on_hashes
 from cellferry.capture.mentions import paths_named
 from cellferry.capture.modules import Disk, LocalSource, local_sources, places_here
-from cellferry.capture.needs import Needs, needed
+from cellferry.capture.needs import Needs, import_what_is_lazy, needed
 from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.scripts import with_their_imports
 from cellferry.capture.secrets import kind_of_secret
@@ -126,6 +126,7 @@ class Session:
         known = self._there.get(self.fleet.peek(request))
         if known is None and self.fleet.shared(request):
             known = self._arrive(request)  # before anything is packed: the cell may read what others have left there
+        import_what_is_lazy(flow, self.namespace, self.host.hidden)
         needs = needed(
             flow, self.namespace, self.host.hidden, known.kept if known else (),
             alone=request.detach, looks_up=self.config.names_in_texts, rebound=known.rebound() if known else (),

@@ -146,6 +146,22 @@ def test_type_parameters(source: str, reads: str, binds: str) -> None:
     assert (flow.reads, flow.binds) == (names(reads), names(binds))
 
 
+@pytest.mark.parametrize(
+    ("since", "source", "reads", "binds"),
+    [
+        ((3, 14), "t'{a + t\"{b!r:>{c}}\"} text'", "a b c", ""),
+        ((3, 14), "try: a\nexcept B, C: d = 1", "a B C", "d"),
+        ((3, 15), "[*x for x in y]\n{*x for x in y}\n{**d for d in e if f}", "y e f", ""),
+        ((3, 15), "lazy import a.b\nlazy from c import d as e\nf", "f", "a e"),
+    ],
+)
+def test_newer_syntax(since: tuple[int, int], source: str, reads: str, binds: str) -> None:
+    if sys.version_info < since:
+        pytest.skip(f"needs Python {since[0]}.{since[1]}")
+    flow = analyse(source)
+    assert (flow.reads, flow.binds) == (names(reads), names(binds))
+
+
 def test_builtins_are_read_like_other_names() -> None:
     assert "print" in analyse("print(1)").required
 
@@ -287,7 +303,7 @@ def test_without_expand_a_magic_body_is_read_as_python() -> None:
         ("x = 1\ny = = 2", 2, "Line 2: invalid syntax: `y = = 2`"),
         ("return 1", 1, "'return' outside function"),
         ("nonlocal x", 1, "nonlocal"),
-        ("def f(a, a): pass", 1, "duplicate argument"),
+        ("def f(a, a): pass", 1, "duplicate"),
         ("x = 'abc", 1, "unterminated string"),
         ("for i in x:\nprint(i)", 2, "expected an indented block"),
         ("x\0", 1, "null bytes"),

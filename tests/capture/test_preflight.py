@@ -140,7 +140,7 @@ FREE: dict[str, Any] = {
     "module": types, "partial": functools.partial(print, 1), "deque": collections.deque([1]), "range": range(3),
     "iterator": iter([1]), "zip": zip([1], [2], strict=True), "exception": ValueError(1), "path": Path(),
     "logger": logging.getLogger("cellferry.test"),
-    "portable database": PortableDatabase(), "weak set": weakref.WeakSet(), "count": itertools.count(),
+    "portable database": PortableDatabase(), "weak set": weakref.WeakSet(), "used up": iter([]),
     "compiled pattern": __import__("re").compile("a"), "namespace": types.SimpleNamespace(a=1), "builtin": len,
     "bound builtin": [].append, "slice": slice(1), "frozen": frozenset([1]),
 }
@@ -150,6 +150,19 @@ FREE: dict[str, Any] = {
 def test_what_travels(name: str) -> None:
     assert stuck_reason(FREE[name]) is None
     assert find_culprit({"x": FREE[name]}) is None
+
+
+@pytest.mark.parametrize("iterator", [itertools.count(3), itertools.pairwise([1]), itertools.chain([1]), itertools.tee([1])[0]])
+def test_iterators_of_itertools_travel_where_python_can_pickle_them(iterator: Any) -> None:
+    try:
+        cloudpickle.dumps(iterator)
+        travels = True
+    except TypeError:
+        travels = False
+    assert travels == (sys.version_info < (3, 14) and not isinstance(iterator, itertools.pairwise))
+    culprit = find_culprit({"x": [iterator]})
+    assert (culprit is None) == travels
+    assert culprit is None or ("itertools" in str(culprit.error()) and "list(...)" in culprit.error().advice)
 
 
 def test_standard_streams_are_sent_by_name() -> None:

@@ -52,13 +52,14 @@ def run(*args: object, cwd: Path | None = None, tmp: Path | None = None) -> None
 def another_python() -> tuple[str, str]:
     """Minor version and path of a Python here that is not the one that runs the tests."""
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    for minor in ("3.12", "3.13", "3.11"):
+    made = os.environ.get("CELLFERRY_PYTHONS") or Path("~/.cache/cellferry/pythons").expanduser()  # by `make pythons`
+    for minor in ("3.14", "3.15", "3.12", "3.13", "3.11"):
         found = shutil.which(f"python{minor}")  # pyenv's own names are scripts that fail where no version is chosen
         managed = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{minor}.*/bin/python"))
-        for python in [*managed, *([Path(found)] if found else [])]:
-            if minor != here and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
+        for python in [*managed, *([Path(found)] if found else []), Path(made, "bin", f"python{minor}")]:
+            if minor != here and python.exists() and subprocess.run([python, "-c", ""], capture_output=True).returncode == 0:
                 return minor, str(python)
-    raise AssertionError("this test needs a second Python: 3.11, 3.12 or 3.13")
+    raise AssertionError("this test needs a second Python: `make pythons PYTHONS=3.14` makes one")
 
 
 def project(folder: Path, name: str, code: str, version: str = "0.1") -> Path:
@@ -254,7 +255,10 @@ def test_an_interpreter_of_another_minor_version(new_user, place: Place) -> None
     user.sees(
         "base = 10\n\ndef outer(n):\n    def inner(x=[1]):\n        return n + base + sum(x)\n    return inner\n\n"
         "class Thing:\n    def __init__(self, v): self.v = v\n    def twice(self): return [2 * i for i in (self.v,)]\n\n"
-        "add, thing, square = outer(5), Thing(4), lambda v: v * v"
+        "add, thing, square = outer(5), Thing(4), lambda v: v * v\n"
+        "import dataclasses\n@dataclasses.dataclass\nclass Point:\n    x: int\n    above: 'Point | None' = None\n"
+        "    def up(self, by: int) -> 'Point': return Point(self.x + by, self)\n"
+        "point = Point(1)"
     )
     word = f"env=python:{python}"
     text = user.sees(
@@ -266,6 +270,13 @@ def test_an_interpreter_of_another_minor_version(new_user, place: Place) -> None
         and f"Python {sys.version_info[0]}.{sys.version_info[1]} here, {minor} on the worker" in text
     )
     assert user.sees("print(made_there('x'), thing.twice())") == "x from 10 [16]\n"
+    user.sees(
+        f"%%remote {word}\nhigher = point.up(2)\npoint.x = 5\nclass Made:\n    size: int = 3\n"
+        "shown = repr((Point.__annotations__, Made.__annotations__))"
+    )
+    assert user.has("(higher.x, higher.above is point, point.x, type(higher) is Point)") == (3, True, 5, True)
+    annotated = "({'x': <class 'int'>, 'above': 'Point | None'}, {'size': <class 'int'>})"
+    assert user.has("shown") == user.has("repr((Point.__annotations__, Made.__annotations__))") == annotated
     user.sees("exec('def unknown(): pass')")
     name, text = user.is_told(f"%%remote {word}\nunknown()")
     assert name == "CannotTravel" and "source is not known" in text and "->" in text

@@ -7,7 +7,11 @@ cell's side from a seed, nightly for the notebooks that are older than they.
 
 from __future__ import annotations
 
+import getpass
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -31,6 +35,13 @@ MIXED: dict[str, Callable[[list[Source]], list[Step]]] = {
 }
 NEEDS = {"torch_training.py": "torch"}
 """Notebooks that need a package which is not a dependency of the tests everywhere."""
+
+
+ROOT = Path(__file__).parents[2]
+ACROSS: dict[str, str] = {
+    "torch_training.py": "torch is offered for one Python here",
+}
+"""Notebooks that a worker with another Python cannot run as one with the same does, and why."""
 
 
 KNOWN_LIMITS = {
@@ -96,6 +107,27 @@ def test_mixed_equals_local(path: Path, way: str, run, yardstick) -> None:
 def test_equals_local_with_a_folder_of_its_own(name: str, way: str, run, yardstick) -> None:
     own = {"CELLFERRY_LOCAL_FOLDER": "own"}
     check(notebook.NASTY / name, way, (WAYS | MIXED)[way], partial(run, settings=own), yardstick)
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.parametrize("path", notebook.all_notebooks(), ids=lambda path: path.name)
+def test_a_worker_with_another_python_equals_local(path: Path, run, yardstick, other_python: str) -> None:
+    """The oldest Python with a newer one: each cell works on what the other Python has left."""
+    if path.name in ACROSS:
+        pytest.skip(ACROSS[path.name])
+    check(path, "local-first", WAYS["local-first"], partial(run, settings={"CELLFERRY_ENV": f"python:{other_python}"}), yardstick)
+
+
+@pytest.fixture(scope="module")
+def other_python() -> str:
+    """An environment with another Python and the packages of the tests, as `make pythons` leaves it."""
+    here, version = f"{sys.version_info[0]}.{sys.version_info[1]}", "3.14" if sys.version_info < (3, 14) else "3.11"
+    given = os.environ.get("CELLFERRY_OTHER_PYTHON")
+    made = subprocess.run([given or ROOT / ".ci/pythons", *([] if given else ["--make"]), *(["-V"] if given else [version])],
+                          capture_output=True, text=True, env=os.environ | {"HOME": str(Path("~" + getpass.getuser()).expanduser())})
+    assert made.returncode == 0, f"no other Python than {here}: {made.stderr}"
+    return given or made.stdout.strip().splitlines()[-1]
 
 
 def check(path: Path, way: str, steps: Callable[[list[Source]], list[Step]], run, yardstick) -> None:

@@ -66,7 +66,7 @@ class FarEnd:
         self.namespace.update(arrived.roots)
         before = dict(self.namespace)
         try:
-            exec(compile(frame["code"], "<cell>", "exec"), self.namespace)
+            exec(compile(frame["code"], "<cell>", "exec", dont_inherit=True), self.namespace)
         except Exception:
             error = traceback.format_exc()
         home = Home(before, dict(self.namespace), tuple(arrived.roots.values()), frozenset())

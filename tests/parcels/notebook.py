@@ -71,7 +71,7 @@ class Notebook:
         sys.modules["__main__"] = self._main
 
     def here(self, source: str) -> None:
-        exec(compile(source, "<cell>", "exec"), self.namespace)
+        exec(compile(source, "<cell>", "exec", dont_inherit=True), self.namespace)
 
     def there(self, source: str) -> None:
         """As ``journey`` does it, without the doors. A cell's own exception is kept in ``error``."""

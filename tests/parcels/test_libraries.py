@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from .notebook import FarProcess, same_as_local
@@ -164,13 +166,13 @@ CASES: dict[str, list[str]] = {
     ],
     "iterators half consumed": [
         """
-        import itertools
+        import itertools, sys
         l = [1, 2, 3, 4]
         it = iter(l)
         next(it)
         m = map(str, it)
         z = zip(l, it)
-        c = itertools.count(3)
+        c = itertools.count(3) if sys.version_info < (3, 14) else enumerate("abc")
         e = enumerate(l)
         r = iter(range(5))
         h = [it, m, z, c, e, r]
@@ -227,4 +229,6 @@ CASES: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
 def test_libraries_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
+    if sys.version_info >= (3, 14) and any("itertools.tee" in cell for cell in cells):
+        pytest.skip("since 3.14 no iterator of itertools pickles")
     same_as_local(far, *cells)

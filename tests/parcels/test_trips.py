@@ -6,6 +6,7 @@ import gc
 import pickle
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +364,9 @@ def test_a_change_that_no_cell_mentions_comes_home_too(ends: TwoHeaps) -> None:
 def test_an_object_that_cannot_change_in_place_is_replaced_in_containers_too(ends: TwoHeaps) -> None:
     import itertools
 
-    ends.here["c"] = c = itertools.count(3)
+    # since 3.14 no iterator of itertools pickles
+    c = itertools.count(3) if sys.version_info < (3, 14) else enumerate([3, 4, 5], 3)
+    ends.here["c"] = c
     unknown = [c, {"k": c}]
     ends.here["holder"] = Plain(c)
     ends.send("c", "holder")
@@ -371,7 +374,7 @@ def test_an_object_that_cannot_change_in_place_is_replaced_in_containers_too(end
     _parcel, _stayed, replaced = ends.bring()
     assert replaced[0][0] is c
     new = ends.here["c"]
-    assert next(new) == 4
+    assert next(new) in (4, (4, 4))
     assert unknown[0] is new and unknown[1]["k"] is new and ends.here["holder"].held is new  # type: ignore[index]
 
 
@@ -445,8 +448,55 @@ model = Model()
 def test_a_placeholder_tells_a_frontend_what_it_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     placeholder = Placeholder("dict", None, 123, "", "a100")
     assert placeholder._repr_mimebundle_()[MIME] == {
-        "name": "", "type": "dict", "size_bytes": 123, "worker": "a100", "reason": ""
+        "name": "",
+        "type": "dict",
+        "size_bytes": 123,
+        "worker": "a100",
+        "reason": "",
     }
     monkeypatch.setattr(sys.modules["__main__"], "model", placeholder, raising=False)
     shown = placeholder._repr_mimebundle_()
     assert shown["text/plain"] == repr(placeholder) and shown[MIME]["name"] == "model"
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_arrays_get_another_layout_without_a_warning_of_numpy(ends: TwoHeaps) -> None:
+    """What a user still may do in place, with numpy's warning for the user, is done here without one for us."""
+    ends.here["typed"] = typed = np.zeros(500, [("a", "i8"), ("b", "f8")])  # a leaf of its own
+    ends.here["table"] = table = np.arange(400.0)
+    ends.here["raw"] = raw = np.arange(400.0)
+    ends.here["grown"] = grown = np.arange(400.0)
+    ends.here["window"] = window = table[:100]
+    ends.send()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ends.there["typed"].dtype.names = ("a", "c")
+        ends.there["table"].shape = (20, 20)
+        ends.there["raw"].dtype = "i8"
+        ends.there["window"].shape = (10, 10)
+        ends.there["grown"].resize(500, refcheck=False)
+    ends.given = tuple(ends.there[name] for name in ("typed", "table", "raw", "grown", "window"))
+    _parcel, _stayed, replaced = ends.bring()
+    assert not [
+        old for old, _new in replaced if old is not grown
+    ]  # whether it may be resized depends on who looks at it
+    assert typed is ends.here["typed"] and table is ends.here["table"] and raw is ends.here["raw"]
+    assert table.shape == (20, 20) and raw.dtype == "i8" and window.shape == (10, 10) and window.base is table
+    assert ends.here["grown"].shape == (500,)
+
+
+def test_what_lives_stays_known_and_what_died_does_not(ends: TwoHeaps) -> None:
+    """However many references of its own this Python's ``getrefcount`` counts."""
+    ends.here["rows"] = [[[i]] for i in range(200)]
+    ends.here["big"] = np.zeros(1 << 18)  # large values are looked at every time
+    for cell in ("rows[0][0] += [1]", "rows[1][0] += [2]"):
+        ends.remote(cell, "rows", "big")
+    lists = [obj for obj in ends.near.objects.values() if type(obj) is list]
+    assert len(lists) == 1 + 2 * 200 and set(ends.near.objects) == set(ends.far.objects)
+    assert any(obj is ends.here["big"] for obj in ends.near.objects.values())
+    assert ends.here["rows"][:2] == [[[0, 1]], [[1, 2]]]
+    del ends.here["rows"][100:], ends.there["rows"][100:], ends.here["big"], ends.there["big"], lists
+    ends.given, ends.sent = (), None
+    ends.near.sweep()
+    assert len([obj for obj in ends.near.objects.values() if type(obj) is list]) == 1 + 2 * 100
+    assert not any(isinstance(obj, np.ndarray) for obj in ends.near.objects.values())

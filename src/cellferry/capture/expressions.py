@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 
 from cellferry.capture import magics
 from cellferry.capture.names import Names, fork, join
-from cellferry.capture.scopes import COMPREHENSIONS, Frame, Kind, bind_names, comprehension_frame, function_frame
+from cellferry.capture.scopes import (
+    COMPREHENSIONS,
+    Frame,
+    Kind,
+    bind_names,
+    comprehension_frame,
+    elements,
+    function_frame,
+)
 from cellferry.capture.unseen import LOOKS_UP, identifiers
 
 ParseNested = Callable[[str, int], ast.Module]
@@ -94,7 +102,7 @@ class Expressions:
             else:
                 self.strings[node.value] = None
 
-    def _joined(self, node: ast.JoinedStr) -> None:
+    def _joined(self, node: Any) -> None:
         self.fragments.update((str(part.value), None) for part in node.values if isinstance(part, ast.Constant))
         self.each(value for value in node.values if not isinstance(value, ast.Constant))
 
@@ -176,7 +184,7 @@ class Expressions:
                 self.visit(generator.iter)
             self.visit(generator.target)
             self.each(generator.ifs)
-        self.each((node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,))
+        self.each(elements(node))
         names.frames.pop()
         names.certain, names.settled = certain, join(before, names.settled)
 
@@ -325,3 +333,5 @@ Expressions.handlers.update({
     ast.NamedExpr: _H._named, ast.Lambda: _H._lambda, ast.Call: _H._call, ast.Attribute: _H.attribute,
     **dict.fromkeys(COMPREHENSIONS, _H._comprehension),
 })
+if hasattr(ast, "TemplateStr"):  # since 3.14
+    Expressions.handlers[ast.TemplateStr] = _H._joined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
@@ -14,6 +15,8 @@ _READS = {dis.opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _WRITES = {dis.opmap[name] for name in ("STORE_GLOBAL", "DELETE_GLOBAL")}
 _IMPORT = dis.opmap["IMPORT_NAME"]
 _IMPORT_FROM = dis.opmap["IMPORT_FROM"]
+# From 3.15 on the two lowest bits say whether the import may be lazy; the rest is the name.
+_IMPORT_SHIFT = 2 if sys.version_info >= (3, 15) else 0
 _LOAD_CONST = dis.opmap["LOAD_CONST"]
 # 3.14 has small numbers in the instruction itself.
 _NUMBERS = {dis.opmap[name] for name in ("LOAD_CONST", "LOAD_SMALL_INT") if name in dis.opmap}
@@ -65,6 +68,7 @@ def _imports(code: CodeType) -> Iterator[str]:
     for op, argument in _instructions(code):
         if op == _IMPORT:
             # The level was pushed before the list of names: `level, fromlist, IMPORT_NAME`.
+            argument >>= _IMPORT_SHIFT
             module, relative = code.co_names[argument], level > 0
         elif op in _NUMBERS:
             value = code.co_consts[argument] if op == _LOAD_CONST else argument

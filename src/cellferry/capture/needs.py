@@ -1,12 +1,14 @@
-"""Which of the notebook's names a cell needs, given its flow: no I/O, nothing is changed."""
+"""Which of the notebook's names a cell needs, given its flow: no I/O, nothing is changed but lazy imports."""
 
 from __future__ import annotations
 
 import builtins
 import sys
 from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -71,6 +73,25 @@ def needed(
         if not (flow.calls_dynamic and name.startswith("_"))
     }
     return Needs(roots, {**hints, **shells_own}, texts)
+
+
+def import_what_is_lazy(flow: Flow, namespace: dict[str, Any], hidden: Container[str]) -> None:
+    """``lazy import`` (Python 3.15): import what the cell reads, as the interpreter does where a cell here reads it.
+
+    What cannot be imported here stays as it is, and is refused when it is packed.
+    """
+    waiting = getattr(sys, "lazy_modules", ())
+    if not waiting:
+        return
+    for name in read_through(flow, namespace, hidden):
+        value = namespace[name]
+        if type(value).__name__ == "lazy_import":
+            with suppress(ImportError):
+                value = namespace[name] = value.resolve()
+        if isinstance(value, ModuleType):  # of ``lazy import a.b``, b waits until somebody asks a for it
+            for full in [full for full in waiting if full.startswith(value.__name__ + ".")]:
+                with suppress(AttributeError, ImportError):
+                    attrgetter(full[len(value.__name__) + 1 :])(value)
 
 
 def _made_by_calls(flow: Flow, namespace: Mapping[str, Any], hidden: Container[str]) -> set[str]:

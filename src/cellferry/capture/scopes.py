@@ -97,6 +97,14 @@ def comprehension_frame(generators: Iterable[ast.comprehension], private: str | 
     return frame
 
 
+def elements(node: ast.AST) -> Iterator[ast.expr]:
+    """What a comprehension puts together; ``{**part for part in parts}`` (3.15) has a key and no value."""
+    for name in ("key", "value", "elt"):
+        part = getattr(node, name, None)
+        if part is not None:
+            yield part
+
+
 def types_frame(node: ast.AST, private: str | None) -> Frame | None:
     """The scope of ``[T, *Ts, **P]`` of a function, class or alias; None where there are none."""
     parameters = getattr(node, "type_params", None)
@@ -158,7 +166,7 @@ def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
         yield from node.args.defaults
         yield from (d for d in node.args.kw_defaults if d is not None)
     elif isinstance(node, COMPREHENSIONS):
-        yield from (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
+        yield from elements(node)
         for generator in node.generators:
             yield from (generator.iter, *generator.ifs)
 

@@ -36,6 +36,10 @@ _CONTEXT = Sort("a context variable of this process", "pass its value (`variable
 _FRAME = Sort("part of this process's call stack", "pass the text of it (`traceback.format_exc()`)")
 _SHELL = Sort("this notebook's own shell", "call `get_ipython()` inside the %%remote cell instead")
 _READER = Sort("a reader or iterator of this process", "pass a list of its items (`list(...)`), or " + _IN_CELL)
+_ITERATOR = Sort(
+    "an iterator of itertools, which this Python cannot pickle",
+    "make it inside the %%remote cell instead, or pass a list of the items that are left (`list(...)`) where it ends",
+)
 _POINTER = Sort("a pointer into this process's memory", _IN_CELL)
 _SESSION = Sort("a connection or session of this process", _IN_CELL)
 _MAPPED = Sort(
@@ -171,6 +175,8 @@ def _sort_of(cls: type) -> Sort | None:
             return None if _overrides(cls, owner) else sort
     if travels_its_own_way(cls):
         return None
+    if _class_module(cls) == "itertools":  # since 3.14 none of them says how it travels
+        return _ITERATOR
     methods = {name for owner in class_mro(cls) for name in class_dict(owner)}
     if methods >= _CURSOR_METHODS:
         return _CURSOR

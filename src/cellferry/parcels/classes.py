@@ -7,7 +7,7 @@ import operator
 import typing
 from typing import TYPE_CHECKING, Any
 
-from cellferry.parcels import bare, enums, rebuild, registrations
+from cellferry.parcels import annotated, bare, enums, rebuild, regenerated, registrations
 
 if TYPE_CHECKING:
     from cellferry.parcels.pickler import Packer
@@ -25,6 +25,7 @@ def reduce_class(packer: Packer, kind: type) -> Reduced:
     reduced = packer.default(kind)
     if not isinstance(reduced, tuple) or len(reduced[1]) < 4 or not isinstance(reduced[1][3], dict):
         return reduced
+    _annotate(packer, reduced[2][0], kind)
     if issubclass(type(kind), enum.EnumMeta):
         return _enum(packer, reduced, kind)
     _make, (meta, name, bases, body, *rest), *state = reduced
@@ -36,9 +37,23 @@ def reduce_class(packer: Packer, kind: type) -> Reduced:
     if slots is not None:
         # cloudpickle only puts the name there, which gives the instances a __dict__ after all
         body = {**body, "__slots__": slots if isinstance(slots, str) else tuple(slots)}
-    make = (rebuild.class_from, (meta, name, bases, body, rest[0]))
+    reduced = (rebuild.class_from, (meta, name, bases, body, rest[0]), *state)
+    if packer.by_source:
+        written = regenerated.without_written(kind, reduced)
+        if written is not reduced:
+            return written
     virtual = registrations.virtual_bases(kind)
-    return (*make, (state[0], virtual), None, None, rebuild.set_class) if virtual else (*make, *state)
+    return (*reduced[:2], (state[0], virtual), None, None, rebuild.set_class) if virtual else reduced
+
+
+def _annotate(packer: Packer, attributes: dict[str, Any], kind: type) -> None:
+    """Put the annotations among the attributes; cloudpickle leaves out what it takes for a part of the class's making."""
+    for name in ("__annotations_cache__", "__classdictcell__"):  # the second is left over in a named tuple
+        attributes.pop(name, None)
+    found = annotated.of_class(kind)
+    if found is not None:
+        name = "__annotations__" if packer.by_source else found[0]
+        attributes[name] = annotated.wrapped(dict([found]))[found[0]]
 
 
 def _parametrized(kind: type) -> Reduced:

@@ -45,6 +45,13 @@ class Frozen(Kind):
         return frozenset.__iter__(obj) if issubclass(kind, frozenset) else ()
 
 
+class FrozenTable(Kind):
+    """A dict that cannot change (``frozendict``, Python 3.15), what is inside may."""
+
+    def children(self, obj: Any) -> Iterable[Any]:
+        return (*obj.keys(), *obj.values())
+
+
 class FrozenParts(Kind):
     """Immutable objects with the named attributes inside."""
 

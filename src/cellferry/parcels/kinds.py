@@ -18,7 +18,7 @@ import types
 import weakref
 from typing import Any
 
-from cellferry.parcels import bare, frames, mapping_views, memories, tensors
+from cellferry.parcels import annotated, bare, frames, mapping_views, memories, tensors
 from cellferry.parcels.containers import (
     BoundKind,
     BytesKind,
@@ -27,6 +27,7 @@ from cellferry.parcels.containers import (
     DictLikeKind,
     Frozen,
     FrozenParts,
+    FrozenTable,
     ListKind,
     Loose,
     MethodKind,
@@ -48,7 +49,7 @@ _REAL_TABLES = (types.GetSetDescriptorType, types.MemberDescriptorType, type(Non
 UNTRACKED, LOOSE, FROZEN, BOUND = Untracked(), Loose(), Frozen(), BoundKind()
 INSTANCE, SET_STATE, OPAQUE, EXCEPTION = InstanceKind(), SetStateKind(), OpaqueKind(), ExceptionKind()
 VIEW = memories.ViewKind()
-_FRAME, _ENUM = FrameKind(), EnumKind()
+_FRAME, _ENUM, _EVALUATOR = FrameKind(), EnumKind(), annotated.EvaluatorKind()
 _FUNCTION, _CLASS, _DICT_LIKE = FunctionKind(), ClassKind(), DictLikeKind()
 _METHOD, _WEAK_MAP, _WRAPPED, _WRAPS = (
     MethodKind(),
@@ -70,7 +71,7 @@ BY_TYPE: dict[type, Kind] = {
     weakref.WeakValueDictionary: _WEAK_MAP, weakref.WeakKeyDictionary: _WEAK_MAP, weakref.WeakSet: _WEAK_MAP,
     Placeholder: FROZEN, **dict.fromkeys(mapping_views.WHICH, mapping_views.MappingViewKind()),
     types.GenericAlias: FrozenParts("__origin__", "__args__"),
-    types.ModuleType: UNTRACKED, types.CodeType: UNTRACKED,
+    types.ModuleType: UNTRACKED, types.CodeType: UNTRACKED, annotated.Unevaluated: UNTRACKED,
     int: UNTRACKED, float: UNTRACKED, bool: UNTRACKED, complex: UNTRACKED, type(None): UNTRACKED,
     range: UNTRACKED, slice: UNTRACKED, type(...): UNTRACKED, object: FROZEN,
 }  # fmt: skip
@@ -80,6 +81,11 @@ _FROZEN_MODULES = frozenset(
 _GENERIC_MODULES = frozenset(["typing"])
 _UNTRACKED_MODULES = frozenset(["_frozen_importlib", "importlib._bootstrap", "logging"])
 _BY_NAME: dict[str, Kind] = {
+    "builtins.frozendict": FrozenTable(),
+    "builtins.lazy_import": UNTRACKED,
+    "builtins.sentinel": FROZEN,
+    "string.templatelib.Template": FrozenParts("interpolations"),
+    "string.templatelib.Interpolation": FrozenParts("value"),
     "numpy.ndarray": memories.ArrayKind(),
     "numpy.memmap": memories.ArrayKind(),
     "numpy.void": memories.RecordKind(),
@@ -112,7 +118,9 @@ def kind_of(obj: Any, namespace: Any) -> Kind:
     if kind is str or kind is bytes:
         return FROZEN if len(obj) >= _LARGE_TEXT else UNTRACKED
     if kind is types.FunctionType:
-        return _FUNCTION if travels_by_value(obj, namespace) else UNTRACKED
+        if not travels_by_value(obj, namespace):
+            return UNTRACKED
+        return _EVALUATOR if annotated.looks_into_class(obj) else _FUNCTION
     if issubclass(kind, type):
         if bare.module_of(obj) != "__main__":
             return UNTRACKED

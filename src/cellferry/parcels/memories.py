@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from cellferry.parcels import arrays, rebuild
+from cellferry.parcels import arrays, rebuild, relayout
 from cellferry.parcels.kind import Kind, flat, same, table_of
 from cellferry.parcels.leaves import CHUNK_BYTES, DIGEST_BYTES, bytes_of, changed_chunks, digests
 
@@ -159,11 +159,11 @@ def _reshape(obj: Any, content: Any) -> bool:
     if obj.dtype != content.dtype:
         if obj.dtype.itemsize != content.dtype.itemsize or obj.dtype.hasobject or content.dtype.hasobject:
             return False
-        obj.dtype = content.dtype
+        relayout.set_dtype(obj, content.dtype)
     if obj.shape == content.shape:
         return True
     if obj.size == content.size:
-        obj.shape = content.shape
+        relayout.set_shape(obj, content.shape)
         return True
     if type(obj).__module__ != "numpy" or not obj.flags.owndata:
         return False
@@ -171,7 +171,7 @@ def _reshape(obj: Any, content: Any) -> bool:
         _measure_own_references()
     if _has_views(obj):
         return False
-    obj.resize(content.shape, refcheck=False)
+    relayout.resize(obj, content.shape)
     return True
 
 
@@ -286,9 +286,9 @@ class ViewKind(Kind):
         dtype, shape, _strides = state
         try:
             if obj.dtype != dtype:
-                obj.dtype = dtype
+                relayout.set_dtype(obj, dtype)
             if obj.shape != shape:
-                obj.shape = shape
+                relayout.set_shape(obj, shape)
         except (ValueError, AttributeError, TypeError):
             return False
         return bool(arrays.layout(obj) == state)

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
-from cellferry.parcels import registrations
+from cellferry.parcels import annotated, registrations
 from cellferry.parcels.bare import body_of, own_table, slot_names
 from cellferry.parcels.kind import PointerKind, flat, table_of
 from cellferry.parcels.rebuild import set_cell, set_exception, set_function, set_state
@@ -96,7 +96,8 @@ def variables(obj: Any) -> dict[str, Any]:
 
 _CLASS_NOISE = frozenset(
     ["__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "_abc_impl", "__abstractmethods__",
-     "__firstlineno__", "__static_attributes__", "__annotations_cache__", "__annotate_func__", "__slotnames__",
+     "__firstlineno__", "__static_attributes__", "__annotations_cache__", "__annotate_func__",
+     "__conditional_annotations__", "__classdictcell__", "__slotnames__",
      "__getstate__", "__orig_bases__", "__parameters__"]
 )  # fmt: skip
 
@@ -113,7 +114,7 @@ class ClassKind(PointerKind):
     def state(self, obj: Any, before: Any, now: Any) -> Any:
         old, new = dict(table_of(before)), dict(table_of(now))
         changed = {k: v for k, v in new.items() if old.get(k, now) is not v}
-        return changed, [k for k in old if k not in new and type(k) is str]
+        return annotated.wrapped(changed), [k for k in old if k not in new and type(k) is str]
 
     def apply(self, obj: Any, state: Any) -> bool:
         changed, removed = state
@@ -121,7 +122,7 @@ class ClassKind(PointerKind):
             if type(name) is tuple:
                 registrations.tie(obj, name[0], value)
             else:
-                type.__setattr__(obj, name, value)
+                annotated.give(obj, name, value)
         for name in removed:
             if name in body_of(obj):
                 type.__delattr__(obj, name)
@@ -131,7 +132,8 @@ class ClassKind(PointerKind):
 def class_variables(kind: type) -> dict[str, Any]:
     """What a class itself holds and can change; not what Python keeps there."""
     members = types.MemberDescriptorType, types.GetSetDescriptorType
-    return {k: v for k, v in body_of(kind).items() if k not in _CLASS_NOISE and type(v) not in members}
+    found = {k: v for k, v in body_of(kind).items() if k not in _CLASS_NOISE and type(v) not in members}
+    return found | dict(filter(None, [annotated.of_class(kind)]))
 
 
 class FunctionKind(PointerKind):
@@ -145,12 +147,12 @@ class FunctionKind(PointerKind):
             *(obj.__closure__ or ()),
             obj.__defaults__,
             obj.__kwdefaults__,
-            obj.__annotations__,
+            annotated.of_function(obj)[1],
             *flat(obj.__dict__),
         )
 
     def state(self, obj: Any, before: Any, now: Any) -> Any:
-        return {**function_state(obj), "cells": (), "__code__": obj.__code__}
+        return {**function_state(obj, ()), "__code__": obj.__code__}
 
     def apply(self, obj: Any, state: Any) -> bool:
         set_function(obj, state)
@@ -203,17 +205,17 @@ def cell_contents(cell: types.CellType) -> tuple[Any, ...]:
         return ()
 
 
-def function_state(function: types.FunctionType) -> dict[str, Any]:
-    """Everything of a function that can change, and what its code cannot tell."""
+def function_state(function: types.FunctionType, cells: tuple[types.CellType, ...]) -> dict[str, Any]:
+    """Everything of a function that can change, and what its code cannot tell. ``cells``: those whose contents go along."""
     state: dict[str, Any] = {
-        "cells": tuple((cell, cell_contents(cell)) for cell in function.__closure__ or ()),
+        "cells": tuple((cell, cell_contents(cell)) for cell in cells),
         "__defaults__": function.__defaults__,
         "__kwdefaults__": function.__kwdefaults__,
         "__qualname__": function.__qualname__,
         "__module__": function.__module__,
         "__doc__": function.__doc__,
-        "__annotations__": function.__annotations__,
         "__dict__": dict(function.__dict__),
+        **annotated.wrapped(dict([annotated.of_function(function)])),
     }
     if getattr(function, "__type_params__", ()):
         state["__type_params__"] = function.__type_params__  # type: ignore[attr-defined]

@@ -80,6 +80,8 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
         self.array_at: dict[int, Any] = {}
         self.reached: set[int] = set()
         self.bare_cells: set[int] = set()
+        self.parameters: dict[int, tuple[Any, int]] = {}
+        """Type variables by id that belong to a type alias: the alias, and which of its parameters they are."""
         self.by_source = False
         """The other end has another Python: code travels as source."""
         self.kinds: dict[int, type] = {}
@@ -91,7 +93,7 @@ class Packer(cloudpickle.Pickler):  # type: ignore[misc]
     def release(self) -> None:
         """Let go of everything that was packed; the pickler refers to itself, so this must not wait for the collector."""
         self.clear_memo()
-        self.stuck, self.array_at, self.leaves = {}, {}, []
+        self.stuck, self.array_at, self.leaves, self.parameters = {}, {}, [], {}
 
     def add_leaf(self, leaf: Leaf) -> int:
         self.leaves.append(leaf)

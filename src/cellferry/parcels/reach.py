@@ -99,7 +99,7 @@ def _step(walk: Walk, stack: list[Any], obj: Any, kind: Kind) -> None:
         _look_at_array(walk, stack, obj)
         if not obj.dtype.hasobject:
             return
-    if kind.tracked and type(obj) is FunctionType:
+    if type(obj) is FunctionType:
         walk.functions.append(obj)
     try:
         inner = list(kind.children(obj))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from cellferry.parcels import context, loggers, registrations, weakly
+from cellferry.parcels import annotated, context, loggers, registrations, relayout, weakly
 from cellferry.parcels.bare import own_table
 
 
@@ -36,7 +36,7 @@ def array_from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...], order: str
 
 def array_typed(array: Any, dtype: Any) -> Any:
     """A leaf's array of raw items under a type that the leaf itself cannot name (structured ones); still an owner."""
-    array.dtype = dtype
+    relayout.set_dtype(array, dtype)
     return array
 
 
@@ -136,6 +136,20 @@ def parameter_from(kind: type, data: Any, requires_grad: bool) -> Any:
     return made
 
 
+def sentinel_from(name: str, text: str, module: str) -> Any:
+    """A sentinel of the notebook (Python 3.15)."""
+    import builtins
+
+    made: Any = getattr(builtins, "sentinel")(name, repr=text)  # noqa: B009 - older Pythons have none
+    made.__module__ = module
+    return made
+
+
+def same(value: Any) -> Any:
+    """For an object in whose place another one travels."""
+    return value
+
+
 def empty_cell() -> types.CellType:
     return types.CellType()
 
@@ -165,9 +179,10 @@ def set_function(function: types.FunctionType, state: dict[str, Any]) -> None:
         "__module__",
         "__doc__",
         "__annotations__",
+        "__annotate__",
     ):
         if name in state:
-            setattr(function, name, state[name])
+            annotated.give(function, name, state[name])
     if "__type_params__" in state:
         function.__type_params__ = state["__type_params__"]  # type: ignore[attr-defined]
     function.__dict__.clear()

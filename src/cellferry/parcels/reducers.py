@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle.cloudpickle as by_cloudpickle
 
 from cellferry.parcels import (
+    annotated,
     arrays,
     bare,
     classes,
@@ -28,6 +29,7 @@ from cellferry.parcels import (
     weakly,
 )  # fmt: skip
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
+from cellferry.parcels.type_parameters import reduce_alias, reduce_parameter
 
 if TYPE_CHECKING:
     from cellferry.parcels.pickler import Packer
@@ -55,11 +57,11 @@ def _function(packer: Packer, function: types.FunctionType) -> Reduced:
         if module is None:
             return packer.default(function)
         home = (module,)
-    cells = function.__closure__ or ()
+    cells = annotated.closure_of(function)
     # The cells travel empty and are filled by the state, after the function exists: closures may contain themselves.
     packer.bare_cells.update(map(id, cells))
     make = (function.__code__, function.__name__, cells, *home)
-    return rebuild.function_from, make, function_state(function), None, None, rebuild.set_function
+    return rebuild.function_from, make, function_state(function, cells), None, None, rebuild.set_function
 
 
 _CODE_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
@@ -166,20 +168,19 @@ def _new_type(packer: Packer, made: Any) -> Reduced:
     return rebuild.new_type, (made.__name__, made.__supertype__, made.__module__, made.__qualname__)
 
 
-def _type_variable(packer: Packer, made: Any) -> Reduced:
-    reduced = by_cloudpickle._typevar_reduce(made)
-    if reduced[0] is getattr:
-        return reduced
-    # cloudpickle makes it in a module of its own, and leaves it there
-    return (*reduced, made.__module__, None, None, rebuild.set_module)
+def _lazy_import(packer: Packer, lazy: Any) -> Reduced:
+    """``lazy import`` of Python 3.15: what it stands for, imported now, as it would be in a cell here that reads it."""
+    try:
+        found = lazy.resolve()
+    except ImportError as exc:
+        return packer.refuse(lazy, f"what it stands for cannot be imported here ({exc})")
+    return rebuild.same, (found,)
 
 
-def _type_parameter(packer: Packer, made: Any) -> Reduced:
-    if by_cloudpickle._lookup_module_and_qualname(made) is not None:
+def _sentinel(packer: Packer, made: Any) -> Reduced:
+    if made.__module__ != "__main__":
         return packer.default(made)
-    kind = type(made).__name__
-    options = {"bound": made.__bound__} if kind == "ParamSpec" else {}
-    return rebuild.type_parameter, (kind, made.__name__, options, made.__module__)
+    return rebuild.sentinel_from, (made.__name__, repr(made), made.__module__)
 
 
 def _exception(packer: Packer, exc: BaseException) -> Reduced:
@@ -250,6 +251,11 @@ def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
     return descriptors.descriptor_from, make, held, None, None, descriptors.set_descriptor
 
 
+def _unevaluated(packer: Packer, marked: annotated.Unevaluated) -> Reduced:
+    annotate = marked.annotate
+    return (dict, (annotated.evaluated(annotate),)) if packer.by_source else (rebuild.same, (annotate,))
+
+
 def _module(packer: Packer, module: Any) -> Reduced:
     if not findable.findable(module.__name__):
         return packer.refuse(module, findable.WHY, findable.REMEDY)
@@ -300,6 +306,7 @@ BY_TYPE: dict[type, Reducer] = {
     types.CodeType: _code,
     types.ModuleType: _module,
     **dict.fromkeys(mapping_views.WHICH, _mapping_view),
+    annotated.Unevaluated: _unevaluated,
     types.CellType: _cell,
     functools._lru_cache_wrapper: _lru_cache,
     functools.cached_property: _cached_property,
@@ -311,9 +318,9 @@ BY_TYPE: dict[type, Reducer] = {
     weakref.WeakKeyDictionary: _weak_mapping,
     memoryview: _memoryview,
     typing.NewType: _new_type,
-    typing.TypeVar: _type_variable,
-    typing.ParamSpec: _type_parameter,
-    typing.TypeVarTuple: _type_parameter,
+    typing.TypeVar: reduce_parameter,
+    typing.ParamSpec: reduce_parameter,
+    typing.TypeVarTuple: reduce_parameter,
     types.GeneratorType: _bound(_RUNNING),
     types.CoroutineType: _bound(_RUNNING),
     types.AsyncGeneratorType: _bound(_RUNNING),
@@ -321,6 +328,9 @@ BY_TYPE: dict[type, Reducer] = {
     types.TracebackType: _bound(_RUNNING),
 }
 _BY_NAME: dict[str, Reducer] = {
+    "typing.TypeAliasType": reduce_alias,
+    "builtins.lazy_import": _lazy_import,
+    "builtins.sentinel": _sentinel,
     "numpy.ndarray": arrays.reduce_array,
     "numpy.memmap": arrays.reduce_array,
     "numpy.flatiter": arrays.reduce_flat,
@@ -380,6 +390,8 @@ def resolve(kind: type) -> Reducer:
     """The reducer for a type seen for the first time; found by name so that no library is imported for it."""
     listed = any(known is kind for known in by_cloudpickle.Pickler.dispatch_table)
     reducer = _BY_NAME.get(bare.full_name(kind)) or (_listed if listed else _by_base(kind) or _object)
+    if bare.module_of(kind) == "itertools" and "__reduce__" not in bare.body_of(kind):  # since 3.14 none of them has it
+        reducer = _bound("this Python cannot pickle iterators of itertools")
     if bare.module_of(kind) != "__main__":  # classes of the notebook come and go
         try:
             BY_TYPE[kind] = reducer

@@ -20,8 +20,20 @@ _ORDINARY = frozenset(map(id, [list, dict, tuple, set]))
 """By id, for a metaclass may answer when its class is looked up."""
 
 _AT_ONCE = 50_000
-_OWN_REFERENCES = 3
-"""Of ``nodes``, of the loop's variable and of ``getrefcount`` itself."""
+
+
+def holders(objects: list[Any]) -> list[int]:
+    """How many references each object has besides the one that is this list's.
+
+    The looking itself counts as well, and not equally on all Pythons: from 3.14 on, a variable that is handed on lends its
+    reference. So what it comes to is measured on objects that nothing else holds, once before the others and once
+    after them; if those two differ, the lesser is right, for then an object is rather kept than forgotten.
+    """
+    looked_at = [object(), *objects, object()]
+    counts = list(map(sys.getrefcount, looked_at))
+    own = min(counts[0], counts[-1])
+    # the list that was given and the one that was looked at: one more
+    return [count - own - 1 for count in counts[1:-1]]
 
 
 def unused(heap: Heap) -> list[int]:
@@ -78,10 +90,10 @@ def _reached_from_outside(heap: Heap, nodes: dict[int, Any]) -> set[int]:
     inside = Counter(map(id, _referents([obj for obj in nodes.values() if _is_inside(heap, obj)])))
     inside.update(map(id, heap.objects.values()))
     inside.update(map(id, heap.seals.values()))
-    frontier = []
-    for obj in nodes.values():  # not items(): on some versions their iterator keeps one more reference
-        if sys.getrefcount(obj) - _OWN_REFERENCES > inside[id(obj)]:
-            frontier.append(obj)
+    objects = list(nodes.values())
+    # one of their holders is ``nodes``
+    frontier = [obj for obj, held in zip(objects, holders(objects), strict=True) if held - 1 > inside[id(obj)]]
+    del objects
     alive: set[int] = set()
     while frontier:
         alive.update(map(id, frontier))
@@ -91,43 +103,41 @@ def _reached_from_outside(heap: Heap, nodes: dict[int, Any]) -> set[int]:
 
 
 def unheld(heap: Heap, suspects: Iterable[int]) -> list[int]:
-    """Those of the suspects that nothing at all refers to: quick where the heap is large."""
-    found = []
-    for oid in suspects:
-        obj = heap.objects[oid]
-        if sys.getrefcount(obj) <= _OWN_REFERENCES:
-            found.append(oid)
-    return found
+    """Those of the suspects that nothing at all refers to but the heap's table: quick where the heap is large."""
+    numbers = list(suspects)
+    held = holders([heap.objects[oid] for oid in numbers])
+    return [oid for oid, count in zip(numbers, held, strict=True) if count <= 1]
 
 
-_MEMO_REFERENCES = 5
-"""Of the memo, its copy, the list of its objects, a variable and the argument of ``getrefcount``."""
+_MEMO_HOLDERS = 2
+"""The pickler's memo, and its copy."""
 
 _ATOMS = frozenset(map(id, [str, bytes, int, float, complex, bool, type(None)]))
 
 
-def temporaries(memo: Container[int], objects: Iterable[Any], leaves: Mapping[int, int]) -> set[int]:
+def temporaries(memo: Container[int], objects: list[Any], leaves: Mapping[int, int]) -> set[int]:
     """ids of the memo's objects that only the pickler holds: copies of states, arguments of calls and what they hold.
 
-    ``objects``: those to look at; ``leaves``: how many leaves hold an object, by id.
+    ``objects``: those to look at, which this list holds once each; ``leaves``: how many leaves hold an object, by id.
     """
-    count = sys.getrefcount
-    stack = [
+    frontier = [
         obj
-        for obj in objects
-        if id(type(obj)) not in _ATOMS and count(obj) - leaves.get(id(obj), 0) <= _MEMO_REFERENCES
+        for obj, held in zip(objects, holders(objects), strict=True)
+        if held - leaves.get(id(obj), 0) <= _MEMO_HOLDERS and id(type(obj)) not in _ATOMS
     ]
-    passing = set(map(id, stack))
-    from_passing: dict[int, int] = {}
-    while stack:
-        for child in gc.get_referents(stack.pop()):
+    passing = set(map(id, frontier))
+    from_passing: Counter[int] = Counter()
+    while frontier:
+        found = [obj for obj in _referents(frontier) if id(obj) not in passing and id(type(obj)) not in _ATOMS]
+        from_passing.update(map(id, found))
+        children = list({id(obj): obj for obj in found if not issubclass(type(obj), type)}.values())
+        found.clear()
+        frontier = []
+        for child, held in zip(children, holders(children), strict=True):
             key = id(child)
-            if key in passing or id(type(child)) in _ATOMS or issubclass(type(child), type):
-                continue
-            inside = from_passing[key] = from_passing.get(key, 0) + 1
-            # one more than above: the list that ``child`` came from; without the memo's three where it is not there
-            own = _MEMO_REFERENCES + 1 if key in memo else _MEMO_REFERENCES - 2
-            if count(child) - leaves.get(key, 0) - inside <= own:
+            # an object of the memo is in ``objects`` too
+            own = _MEMO_HOLDERS + 1 if key in memo else 0
+            if held - leaves.get(key, 0) - from_passing[key] <= own:
                 passing.add(key)
-                stack.append(child)
+                frontier.append(child)
     return passing

@@ -17,7 +17,10 @@ from cellferry.errors import CellferryError, EnvironmentNotBuilt
 from cellferry.worker.settings import mark_phase
 
 BEAT_S = 1.0
-_ASK = "import json, sys; print(json.dumps(['%d.%d' % sys.version_info[:2], [p for p in sys.path if p]]))"
+_ASK = (
+    "import json, sys; t = 't' * ('t' in sys.abiflags);"
+    "print(json.dumps(['%d.%d' % sys.version_info[:2] + t, [p for p in sys.path if p]]))"
+)
 
 
 def kernel_in(folder: str, settings: dict[str, Any]) -> tuple[list[str], Instance | None]:
@@ -63,6 +66,11 @@ def _checked(python: str) -> str:
             f"env=python:{python}: that is no Python on the worker ({error})",
             "for example: env=python:/opt/venv/bin/python",
         ) from error
+    if minor.endswith("t"):
+        raise EnvironmentNotBuilt(
+            f"env=python:{python}: a free-threaded Python ({minor}) cannot run remote cells",
+            f"name one of the usual build, {minor[:-1]}",
+        )
     wrong = clashes(found)
     if wrong:
         raise EnvironmentNotBuilt(
@@ -72,7 +80,10 @@ def _checked(python: str) -> str:
 
 
 def look_into(python: str) -> tuple[str, dict[str, str]]:
-    """Version ("3.11") of an interpreter, and name and version of what is on its path. Raises OSError, CalledProcessError."""
+    """Version ("3.11", "3.14t" for a free-threaded one) of an interpreter, and name and version of what is on its path.
+
+    Raises OSError, CalledProcessError.
+    """
     told = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, check=True, cwd="/")
     minor, path = json.loads(told.stdout)
     found: dict[str, str] = {}
