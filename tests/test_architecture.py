@@ -17,7 +17,7 @@ BELOW_JOURNEY = BASE | {
     "capture", "placement", "parcels", "environment", "ledger", "providers", "link", "guest", "worker", "fleet"
 }  # fmt: skip
 BESIDE_JOURNEY = {
-    "accounts", "again", "answers", "baggage", "errands", "everywhere", "outside", "packages", "payload", "presses", "runs",
+    "accounts", "again", "answers", "baggage", "between", "errands", "everywhere", "outside", "packages", "payload", "presses", "runs",
     "settling", "waited",
 }  # fmt: skip
 """Its steps that stand in modules of their own, decision 007."""
@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fleet": BASE | {"placement", "ledger", "providers", "link"},
     "baggage": BELOW_JOURNEY,
     "outside": BELOW_JOURNEY,
+    "between": BELOW_JOURNEY | {"errands", "presses", "waited"},
     "errands": BELOW_JOURNEY,
     "packages": BELOW_JOURNEY,
     "accounts": BELOW_JOURNEY,

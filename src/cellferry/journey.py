@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cellferry import accounts, errands, errors, runs, waited
 from cellferry.again import Again
 from cellferry.answers import Answers
 from cellferry.baggage import frame_of, refuse_secrets, shares_folder
+from cellferry.between import Between
 from cellferry.capture import hashing
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.hashing import depends_on_hashes
@@ -44,7 +45,7 @@ from cellferry.link.same_folder import SameFolder, follow
 from cellferry.link.session import KernelLink
 from cellferry.link.sources import SourceSync, load_submodules, module_file, text_of
 from cellferry.link.there import There
-from cellferry.model import CellReport, CellRequest, Message, PackageRow, Worker, WorkerId
+from cellferry.model import CellReport, CellRequest, PackageRow, Worker, WorkerId
 from cellferry.outside import Stores
 from cellferry.parcels.ambient import at_home
 from cellferry.parcels.context import Unpacking
@@ -61,7 +62,6 @@ from cellferry.settling import take_home
 if TYPE_CHECKING:
     from cellferry.packages import Packages
 
-T = TypeVar("T")
 DISK = Disk(os.walk, text_of, module_file)
 
 __all__ = ["OPTIONS", "Cell", "Command", "Host", "RemoteError", "Session", "parse_command", "read_request"]
@@ -79,7 +79,7 @@ def local_modules(names: Iterable[str]) -> Sequence[LocalSource]:
     return local_sources(names, sys.modules, places_here(), DISK)
 
 
-class Session:
+class Session(Between):
     """All remote cells of one notebook. One for each shell; used from the thread that runs its cells."""
 
     def __init__(self, config: Cellferry, namespace: dict[str, Any], host: Host) -> None:
@@ -326,29 +326,6 @@ class Session:
         """Run the cell here, by ``here``, on every worker that there is, and on each that starts later, in order."""
         self.everywhere.run(cell, here, self._there)
 
-    def needs_fetch(self, source: str) -> list[str]:
-        """Names of placeholders that a local cell would read; called before every local cell."""
-        return errands.placeholders_read(source, self.namespace, self.host)
-
-    def fetch(self, names: Sequence[str]) -> None:
-        """Bring values that stayed on a worker home; raises StaysThere for one that cannot travel."""
-        all_ = list(self._there.values())
-        with self._counting() as presses, presses.held(lambda: waited.wake(all_)):
-            pressed = waited.twice(presses, self.host.screen, names)
-            for each in all_:
-                each.link.pressed = pressed
-            try:
-                errands.fetch(names, self.namespace, all_)
-            finally:
-                for each in all_:
-                    each.link.pressed = self._pressed
-                    if each.link.fetching:  # what was asked for may still be under way
-                        self.forget(each)
-
-    def comm(self, message: Message) -> Any:
-        """Pass a widget's message to the worker that has the widget; returns a future, done when it was handled."""
-        return errands.comm(message, list(self._there.values()))
-
     def interrupt(self) -> None:
         """Interrupt the running cell; from any thread, silent if none runs."""
         if self._current is not None:
@@ -378,26 +355,6 @@ class Session:
             for there in [t for t in self._there.values() if name is None or t.worker.name == name]:
                 self.forget(there)
             return self.fleet.down(name, by_hand=by_hand)
-
-    def get(self, path: str) -> list[str]:
-        """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
-        return self._between(lambda all_: errands.get(path, all_, self.config.artifact_store, self.host.screen))
-
-    def put(self, patterns: Sequence[str]) -> int:
-        """Send files to every worker now; returns the bytes."""
-        return self._between(lambda all_: errands.put(patterns, all_))
-
-    def _between(self, act: Callable[[list[There]], T]) -> T:
-        """Do something with every worker, one whose connection was cut included."""
-        all_ = [self.connect(worker) for worker in self.fleet.workers()]
-        try:
-            with self._counting():
-                return act(all_)
-        except BaseException as exc:
-            for there in all_:
-                if there.link.lost is not None or not isinstance(exc, errors.CellferryError):
-                    self.forget(there)  # answers may still be under way
-            raise
 
     def close(self) -> None:
         """End all workers of this session; repeatable."""

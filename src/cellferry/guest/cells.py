@@ -13,13 +13,14 @@ from typing import Any
 from cellferry.guest import forked, notebook_builtins
 from cellferry.guest.asking import Asking
 from cellferry.guest.files import WorkFiles
-from cellferry.guest.home import Home, Load, pack_home
+from cellferry.guest.home import Home, Load
 from cellferry.guest.home_folder import HomeFolder
 from cellferry.guest.inputs import take_inputs
 from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
 from cellferry.guest.looking import look_into
 from cellferry.guest.place import Place
+from cellferry.guest.sending import NO_NEWS, Sending
 from cellferry.guest.sources import install_modules, know_cells, know_texts, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.bare import says
@@ -27,15 +28,9 @@ from cellferry.parcels.checkpoint import PLACE, RUNS
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
-from cellferry.parcels.module_state import NAMES, Changes, ModuleStates
+from cellferry.parcels.module_state import Changes, ModuleStates
 from cellferry.parcels.parcel import settle, split_digests, unpack, verify
-from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
 from cellferry.parcels.shell_state import SHELL, ShellState, advice
-
-_NO_NEWS: dict[str, Any] = {
-    "op": "home", "deleted": [], "kept": [], "ran_s": 0.0, "flags": 0, "limited": "", "files": [], "checkpoints": 0,
-}  # fmt: skip
-"""The head of what goes home, where there is nothing to tell."""
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
@@ -57,7 +52,7 @@ class Done:
     """Where in the artifact store the results may go, if nobody is there to take them."""
 
 
-class Cells:
+class Cells(Sending):
     """Runs one client's cells in the kernel; everything here but ``allocate`` happens on the kernel's main thread."""
 
     def __init__(self, link: Any, kernel: Any, folder: Path) -> None:
@@ -183,7 +178,7 @@ class Cells:
         )
         failed = {"status": "error", "ename": "ParcelError", "evalue": text, "traceback": [text], "payload": []}
         outcome = {**failed, "traceback": [*(reply.get("traceback") or ()), text]}
-        self._send_home({**_NO_NEWS, "reply": outcome, "flags": self.shell.compile.flags}, Load({}))
+        self._send_home({**NO_NEWS, "reply": outcome, "flags": self.shell.compile.flags}, Load({}))
 
     def _shell_as_it_is(self) -> ShellState:
         """A view of the shell from now on."""
@@ -370,46 +365,6 @@ class Cells:
         changes.roots.update(self.states.patched({*meta.get("reached", ()), *fresh}, map(tuple, meta.get("stores", ()))))
         return changes
 
-    def _send_home(self, frame: dict[str, Any], load: Load) -> None:
-        if self.data_only:
-            roots = {n: value for n, value in load.roots.items() if n not in (AMBIENT, SHELL) and not n.startswith(NAMES)}
-            plain = PlainLoad(roots, load.given, load.limit, load.without)
-            buffers = pack_plain(self.heap, plain)
-            self.link.send({**frame, "stayed": plain.stayed, "lost": plain.lost}, buffers)
-            self.answered = True
-            return
-        parcel = pack_home(self.heap, load)
-        self._send_parcel({**frame, "parcel": parcel.meta(), "stayed": load.stayed, "lost": load.lost}, parcel)
-        self.last = (frame, load, parcel)
-        if load.entries:
-            self.shell_state.agree({}, load.entries)
-            self.link.send({"op": "say", "text": advice(load.entries, "here")}, event=True)
-
-    def again(self, stay: dict[str, str]) -> None:
-        """The client could not make some of the values: send the rest once more. The empty name: what had changed."""
-        assert self.last is not None
-        frame, load, parcel = self.last
-        parcel.undo(self.heap)
-        for name, reason in stay.items():
-            if name:
-                load.stay(name, reason)
-            else:
-                load.give_up(self.heap, frozenset(oid for oid, _seal in parcel.changes))
-        self._send_home(frame, load)
-
-    def _send_parcel(self, frame: dict[str, Any], parcel: Any) -> None:
-        if parcel.bulk:
-            from cellferry.parcels import vm
-
-            self.link.outbox = parcel.leaves
-            frame["addresses"] = [vm.address(leaf.memory) for leaf in parcel.leaves] if self.link.vm else []
-        self.link.send(frame, parcel.buffers())
-        if parcel.bulk:
-            # hashed while the client copies
-            self.link.send({"op": "sums"}, [parcel.sums])
-        self.answered = True
-        parcel.sealed(self.heap)
-
     def _take_result(self, number: int) -> Any:
         """The value of the last expression; this kernel keeps no outputs of its own."""
         namespace = self.shell.user_ns
@@ -417,12 +372,6 @@ class Cells:
         namespace.get("_oh", {}).clear()
         namespace.pop(f"_{number}", None)
         return result
-
-    def fetch(self, meta: dict[str, Any]) -> None:
-        """Values that stayed here, asked for by name at home."""
-        oids = frozenset(oid for oid in meta["oids"] if oid in self.heap.objects)
-        wanted = {str(oid): self.heap.objects[oid] for oid in sorted(oids)}
-        self._send_home({**_NO_NEWS, "reply": {"status": "ok"}}, Load(wanted, without=oids))
 
     def comm(self, message: dict[str, Any]) -> None:
         """A widget's message from the frontend: handled as the kernel handles its own, then acknowledged."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import types
+import typing
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -394,8 +395,6 @@ def set_module(made: Any, module: str) -> None:
 
 def type_parameter(kind: str, name: str, options: dict[str, Any], module: str) -> Any:
     """``ParamSpec`` or ``TypeVarTuple`` of the notebook."""
-    import typing
-
     made = getattr(typing, kind)(name, **options)
     made.__module__ = module
     return made

@@ -19,9 +19,11 @@ from cellferry.parcels import (
     arrays,
     bare,
     classes,
+    ctypes_memory,
     descriptors,
     findable,
     frames,
+    language,
     loggers,
     mapping_views,
     rebuild,
@@ -162,27 +164,6 @@ def _magics(packer: Packer, magics: Any) -> Reduced:
     return copyreg.__newobj__, (type(magics),), {**state, "_trait_values": values}  # type: ignore[attr-defined, unused-ignore]
 
 
-def _new_type(packer: Packer, made: Any) -> Reduced:
-    if by_cloudpickle._lookup_module_and_qualname(made) is not None:
-        return packer.default(made)
-    return rebuild.new_type, (made.__name__, made.__supertype__, made.__module__, made.__qualname__)
-
-
-def _lazy_import(packer: Packer, lazy: Any) -> Reduced:
-    """``lazy import`` of Python 3.15: what it stands for, imported now, as it would be in a cell here that reads it."""
-    try:
-        found = lazy.resolve()
-    except ImportError as exc:
-        return packer.refuse(lazy, f"what it stands for cannot be imported here ({exc})")
-    return rebuild.same, (found,)
-
-
-def _sentinel(packer: Packer, made: Any) -> Reduced:
-    if made.__module__ != "__main__":
-        return packer.default(made)
-    return rebuild.sentinel_from, (made.__name__, repr(made), made.__module__)
-
-
 def _exception(packer: Packer, exc: BaseException) -> Reduced:
     """Without its traceback; ``__init__`` is not called again, for its arguments are not remembered."""
     kind = type(exc)
@@ -251,11 +232,6 @@ def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
     return descriptors.descriptor_from, make, held, None, None, descriptors.set_descriptor
 
 
-def _unevaluated(packer: Packer, marked: annotated.Unevaluated) -> Reduced:
-    annotate = marked.annotate
-    return (dict, (annotated.evaluated(annotate),)) if packer.by_source else (rebuild.same, (annotate,))
-
-
 def _module(packer: Packer, module: Any) -> Reduced:
     if not findable.findable(module.__name__):
         return packer.refuse(module, findable.WHY, findable.REMEDY)
@@ -264,18 +240,6 @@ def _module(packer: Packer, module: Any) -> Reduced:
 
 def _mapping_view(packer: Packer, view: Any) -> Reduced:
     return mapping_views.parts(view)
-
-
-def _ctypes_data(packer: Packer, data: Any) -> Reduced:
-    """Made without its ``__init__``; its memory is its state, so that it changes in place."""
-    _make, (kind, state) = data.__reduce__()
-    return rebuild.bare_ctypes, (kind,), state, None, None, rebuild.set_ctypes
-
-
-def _ctypes_array_type(packer: Packer, kind: Any) -> Reduced:
-    """``c_int * 3``: ctypes makes each such type once and keeps it."""
-    made: Any = kind._type_ * kind._length_
-    return (rebuild.array_type, (kind._type_, kind._length_)) if made is kind else classes.reduce_class(packer, kind)
 
 
 def _module_subclass(packer: Packer, module: types.ModuleType) -> Reduced:
@@ -306,7 +270,7 @@ BY_TYPE: dict[type, Reducer] = {
     types.CodeType: _code,
     types.ModuleType: _module,
     **dict.fromkeys(mapping_views.WHICH, _mapping_view),
-    annotated.Unevaluated: _unevaluated,
+    annotated.Unevaluated: language.reduce_unevaluated,
     types.CellType: _cell,
     functools._lru_cache_wrapper: _lru_cache,
     functools.cached_property: _cached_property,
@@ -317,7 +281,7 @@ BY_TYPE: dict[type, Reducer] = {
     weakref.WeakValueDictionary: _weak_mapping,
     weakref.WeakKeyDictionary: _weak_mapping,
     memoryview: _memoryview,
-    typing.NewType: _new_type,
+    typing.NewType: language.reduce_new_type,
     typing.TypeVar: reduce_parameter,
     typing.ParamSpec: reduce_parameter,
     typing.TypeVarTuple: reduce_parameter,
@@ -329,8 +293,8 @@ BY_TYPE: dict[type, Reducer] = {
 }
 _BY_NAME: dict[str, Reducer] = {
     "typing.TypeAliasType": reduce_alias,
-    "builtins.lazy_import": _lazy_import,
-    "builtins.sentinel": _sentinel,
+    "builtins.lazy_import": language.reduce_lazy_import,
+    "builtins.sentinel": language.reduce_sentinel,
     "numpy.ndarray": arrays.reduce_array,
     "numpy.memmap": arrays.reduce_array,
     "numpy.flatiter": arrays.reduce_flat,
@@ -359,8 +323,8 @@ _BY_NAME: dict[str, Reducer] = {
 _BY_BASE: dict[str, Reducer] = {
     "sqlalchemy.orm.decl_api.DeclarativeMeta": classes.reduce_mapped,
     "sqlalchemy.orm.decl_api.DeclarativeAttributeIntercept": classes.reduce_mapped,
-    "_ctypes.PyCArrayType": _ctypes_array_type,
-    "_ctypes._CData": _ctypes_data,
+    "_ctypes.PyCArrayType": ctypes_memory.reduce_array_type,
+    "_ctypes._CData": ctypes_memory.reduce_data,
     "builtins.type": classes.reduce_class,
     "builtins.property": _descriptor,
     "builtins.staticmethod": _descriptor,
