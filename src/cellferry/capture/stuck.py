@@ -46,6 +46,11 @@ _MAPPED = Sort(
     "a declarative class of SQLAlchemy, tied to its registry in this process",
     "write the models to a .py file beside the notebook and import them, or define them inside the %%remote cell",
 )
+_SCRIPTED = Sort("compiled by TorchScript in this process", "pass the weights (`state_dict()`) and script it inside the %%remote cell")
+_COMPILED = Sort(
+    "memory of numba's in this process", "pass a plain list, dict or array of it, or create it inside the %%remote cell instead"
+)
+_MATRIX = Sort("a booster's own copy of its data", "pass the arrays or frames that it was made of, and make it inside the %%remote cell")
 _WIDGET = Sort("a widget that lives in this notebook", "pass its value (`widget.value`), or " + _IN_CELL)
 
 _BY_NAME: dict[str, Sort] = {
@@ -87,12 +92,17 @@ _BY_NAME: dict[str, Sort] = {
         "redis.connection.ConnectionPool pyspark.core.context.SparkContext pyspark.context.SparkContext "
         "pyspark.sql.session.SparkSession distributed.client.Client ray.actor.ActorHandle "
         "selenium.webdriver.remote.webdriver.WebDriver",
+        _SCRIPTED: "torch.jit._script.ScriptModule torch.jit.torch.jit.ScriptFunction torch.ScriptModule",
+        _COMPILED: "numba.typed.typeddict.Dict numba.typed.typedlist.List _nrt_python._MemInfo _box.Box",
+        _MATRIX: "xgboost.core.DMatrix lightgbm.basic.Dataset",
         _WIDGET: "ipywidgets.widgets.widget.Widget",
         _MAPPED: "sqlalchemy.orm.decl_api.DeclarativeMeta sqlalchemy.orm.decl_api.DeclarativeAttributeIntercept "
         "sqlalchemy.orm.mapper.Mapper sqlalchemy.orm.decl_api.registry",
     }.items()
     for name in names.split()
 }
+SORTS: Mapping[str, Sort] = _BY_NAME
+"""Type -> its sort; what ``docs/reference/limits.md`` lists."""
 _CONNECTION_METHODS = frozenset({"cursor", "commit", "rollback", "close"})
 _CURSOR_METHODS = frozenset({"execute", "fetchone", "fetchall", "close"})
 _OWN_WAYS = ("__getstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
