@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from typing import Any
 
 import pytest
 
-from cellferry.baggage import pack_all
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import needed
 from cellferry.errors import UndefinedName
 from cellferry.parcels.heap import Heap
+from cellferry.payload import Beside, pack_all
 
 SETUP = """
 import math, threading
@@ -25,6 +26,12 @@ def peek(name):
 def evaluated(text): return eval(text)
 frame = None
 """
+SYMBOLS = """
+def var(names):
+    from inspect import currentframe
+    currentframe().f_back.f_globals.update({name: name for name in names.split()})
+"""
+"""A library that binds names in its caller's namespace, as computer algebra does."""
 
 
 @pytest.fixture
@@ -51,27 +58,31 @@ def test_names_in_texts_travel_with_calls_that_look_them_up(
     namespace: dict[str, Any], cell: str, along: set[str], not_along: set[str]
 ) -> None:
     namespace["ols"] = namespace["sql"] = len
-    parcel = pack_all(needed(analyse(cell), namespace, ()), Heap(namespace), {}, ())
+    parcel = pack_all(needed(analyse(cell), namespace, ()), Heap(namespace), Beside(), ())
     assert along <= set(parcel.roots) and not not_along & set(parcel.roots)
 
 
 def test_a_cell_that_nobody_answers_gets_what_its_functions_may_evaluate(namespace: dict[str, Any]) -> None:
     needs = needed(analyse("evaluated('lim' + 'it')"), namespace, (), alone=True)
-    assert {"limit", "other"} <= set(pack_all(needs, Heap(namespace), {}, ()).roots)
+    assert {"limit", "other"} <= set(pack_all(needs, Heap(namespace), Beside(), ()).roots)
 
 
 def test_calls_that_look_up_can_be_added(namespace: dict[str, Any]) -> None:
     namespace["find"] = len
     needs = needed(analyse("find('limit')"), namespace, (), looks_up=["find"])
-    assert "limit" in pack_all(needs, Heap(namespace), {}, ()).roots
+    assert "limit" in pack_all(needs, Heap(namespace), Beside(), ()).roots
 
 
 @pytest.mark.parametrize(
     "cell",
-    ["import sympy as sp\nsp.var('x')\nx + 1", "sp.var('x:2')\nx0 + x1", "bind('y')\ny", "import not_loaded_here\nz"],
+    ["import symbols as sp\nsp.var('x')\nx + 1", "sp.var('x:2')\nx0 + x1", "bind('y')\ny", "import not_loaded_here\nz"],
 )
-def test_a_name_that_a_call_may_bind_is_not_refused(namespace: dict[str, Any], cell: str) -> None:
-    namespace["sp"] = pytest.importorskip("sympy")
+def test_a_name_that_a_call_may_bind_is_not_refused(
+    namespace: dict[str, Any], cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace["sp"] = symbols = types.ModuleType("symbols")
+    exec(SYMBOLS, vars(symbols))
+    monkeypatch.setitem(sys.modules, "symbols", symbols)
     namespace["bind"] = types.FunctionType((lambda name: None).__code__, {"__name__": "a_library"})
     needed(analyse(cell), namespace, ())
 
