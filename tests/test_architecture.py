@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": BASE,
     "providers": BASE | {"environment", "placement"},
     "link": BASE | {"parcels"},
-    "guest": {"parcels"},
+    "guest": {"parcels", "presses"},
     "worker": BASE | {"parcels", "guest", "environment"},
     "fleet": BASE | {"placement", "ledger", "providers", "link"},
     "baggage": BELOW_JOURNEY,
@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settling": BELOW_JOURNEY,
     "waited": BELOW_JOURNEY | {"presses", "runs"},
     "journey": BELOW_JOURNEY | BESIDE_JOURNEY,
-    "jupyter": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
+    "jupyter": BASE | {"placement", "ledger", "fleet", "journey", "presses", "runs"},
     "cli": BASE | {"placement", "ledger", "fleet", "journey", "runs"},
     "testing": BASE | {"providers", "link"},
 }

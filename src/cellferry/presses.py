@@ -103,3 +103,17 @@ class Presses:
     def put_back(self) -> None:
         """The one that was raised is to be dealt with by whoever asks next."""
         self._seen = max(0, self._seen - 1)
+
+
+@contextmanager
+def one_less() -> Iterator[None]:
+    """While an error is shown, the cell is over: an interrupt would only hide why it failed. The next one is obeyed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    signal.signal(signal.SIGINT, lambda _signum, _frame: signal.signal(signal.SIGINT, before))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from cellferry.guest.main_module import NotebookMain
 from cellferry.guest.notebook_builtins import without_own_frames
 from cellferry.guest.saying import as_sent
 from cellferry.parcels import own_watch
+from cellferry.presses import one_less
 
 _FLUSH_S = 0.02
 _PIPE_BYTES = 1000
@@ -211,26 +210,12 @@ def _mark_own_errors(shell: Any, door: Door) -> None:
         if (error := sys.exc_info()[1]) is not None:
             without_own_frames(error)
         try:
-            with _one_interrupt_less():
+            with one_less():
                 show(*args, running_compiled_code=running_compiled_code, **kwargs)
         finally:
             door.own_error = False
 
     shell.showtraceback = showtraceback
-
-
-@contextmanager
-def _one_interrupt_less() -> Iterator[None]:
-    """While an error is shown, the cell is over: an interrupt would only hide why it failed. The next one is obeyed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
-    signal.signal(signal.SIGINT, lambda _signum, _frame: signal.signal(signal.SIGINT, before))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _stay(shell: Any) -> None:

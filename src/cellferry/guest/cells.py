@@ -242,9 +242,9 @@ class Cells(Sending):
             take_inputs(shell, *meta["inputs"])
         interrupted = {"status": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": ["KeyboardInterrupt"]}
         stops, reply = self.link.door.stops, interrupted
-        kernel.pre_handler_hook()
         try:
             try:
+                kernel.pre_handler_hook()
                 stops.execute(run)
                 reply = await kernel.do_execute(
                     code=meta["code"], silent=False, store_history=True, user_expressions={}, allow_stdin=meta["stdin"],
@@ -252,11 +252,16 @@ class Cells(Sending):
                 )  # fmt: skip
             finally:
                 forked.leave(self.link.door, reply)
-                stops.executed()
-                kernel.post_handler_hook()
         except KeyboardInterrupt:  # between our beginning and the cell's, or between its end and ours
-            stops.executed()
-            kernel.post_handler_hook()
+            pass
+        over = False
+        while not over:
+            try:
+                kernel.post_handler_hook()  # first: it has signals ignored, and what follows holds locks
+                stops.executed()
+                over = True
+            except KeyboardInterrupt:  # another one, on its way since before
+                pass
         sys.stdout.flush()
         sys.stderr.flush()
         if reply.get("ename") == "NoneType":  # a display failed, not the cell; IPython has shown it already

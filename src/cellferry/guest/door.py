@@ -28,7 +28,7 @@ from cellferry.guest.reception import Reception
 from cellferry.guest.reserve import refusal
 from cellferry.guest.room import beyond_the_limit, fullness
 from cellferry.guest.showing import Showing
-from cellferry.guest.stops import Stops, Verdict
+from cellferry.guest.stops import TURN, Stops, Turn, Verdict
 from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.lasting import Lasting
 from cellferry.parcels.leaves import Leaf
@@ -211,7 +211,8 @@ class Link(FileWords, Questions):
         how = self.door.stops.stop(run, waits=journal is not None) if run else "signal"
         if how == "signal":
             self.answers.put({"interrupted": True})
-            self.door.interrupt()
+            if not run:
+                self.door.interrupt()
         elif how == "dropped" and journal is not None:
             self.door.queue.never(journal)
         return how
@@ -245,7 +246,7 @@ class Door(Showing):
         self.importer = Importer()
         self._streams = streams
         self.control = socket.socket(fileno=control)
-        self.stops = Stops()
+        self.stops = Stops(Turn(folder / TURN), self.interrupt)
         self._jobs = Jobs()
         settings = json.loads((folder / "worker.json").read_text())
         self.keep_s = float(settings.get("idle_s", 600))
@@ -330,11 +331,8 @@ class Door(Showing):
         owner = self.queue.owner(run)
         if owner is not None:
             owner.send({"op": "stopping", "run": run, "how": owner.interrupt(run)}, event=True)
-        elif (journal := self.queue.waiting(run)) is not None:
-            if (how := self.stops.stop(run, waits=True)) == "signal":
-                self.interrupt()
-            elif how == "dropped":
-                self.queue.never(journal)
+        elif (journal := self.queue.waiting(run)) is not None and self.stops.stop(run, waits=True) == "dropped":
+            self.queue.never(journal)
 
     def forget(self, link: Link) -> None:
         """The client is gone for good: what it started stays until the lease says otherwise."""

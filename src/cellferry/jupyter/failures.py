@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import InputRejected
 
 from cellferry.errors import CellferryError
+from cellferry.presses import one_less
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -70,6 +71,21 @@ def as_debugged_there(shell: Any, error: BaseException) -> None:
         finally:
             shell.call_pdb = wanted
 
+    shell.showtraceback = once
+
+
+def as_shown_whole(shell: Any) -> None:
+    """Have the error that ends a remote cell shown in spite of an interrupt: who presses twice would else see neither."""
+    show = shell.showtraceback
+    if getattr(show, "whole", False):  # the last one was caught by the user's code
+        return
+
+    def once(*args: Any, **kwargs: Any) -> None:
+        shell.showtraceback = show
+        with one_less():
+            shell.showtraceback(*args, **kwargs)
+
+    once.whole = True  # type: ignore[attr-defined]
     shell.showtraceback = once
 
 

@@ -139,6 +139,9 @@ class RemoteMagics(Magics):
         except (CellferryError, KeyboardInterrupt) as error:
             failures.as_advice(error)
             raise
+        finally:
+            if sys.exc_info()[0] is not None:
+                failures.as_shown_whole(self._shell)
 
     @cell_magic
     def everywhere(self, line: str, cell: str) -> Any:

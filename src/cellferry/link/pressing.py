@@ -40,19 +40,23 @@ class Pressing:
             raise self._redial.give_up()
         if times > 3 and (self._failed or time.monotonic() - self._ending_s > _PATIENCE_S):
             raise self._given_up()
-        self._send()
         self._silence.pressed(times)
         if away is not None:
             away.warned = True
+            self._send()
             self._screen.note(
                 f"the connection to {self._name} is lost and the cell goes on there; the interrupt is delivered as soon as the "
                 "worker can be reached. Interrupt once more to stop waiting for that"
             )
-        elif times == 2:
+        elif times == 2:  # this way alone: one press is one signal, and a cell that is ending bears no more
+            self._silence.asked()
             self._ask("kernel/interrupt", {"run": self._run()})
         elif times == 3:
             self._ending_s = time.monotonic()
+            self._silence.asked()
             self._ask("kernel/restart")
+        else:
+            self._send()
 
     def _ask(self, path: str, told: dict[str, Any] | None = None) -> None:
         """Beside the wait: the answer may take seconds, and the next press must be counted meanwhile."""

@@ -23,7 +23,7 @@ def why_refused(worker: str, frame: Mapping[str, Any]) -> Exception:
             f"free some there by other means, or type `%remote down {worker}` and run the cell again: it starts a new worker",
         )
     error, what, stage, full = str(frame["error"]), str(frame["what"]), str(frame.get("stage", "")), frame.get("memory")
-    if error == "KeyboardInterrupt":
+    if error == "KeyboardInterrupt" and stage != "results":
         return NeverRan()
     if error == "ChunkMismatch":
         return ChunkMismatch(f"the worker could not take the cell's values: {what}", "run the cell again")

@@ -30,7 +30,9 @@ class Silence:
         """Of the kernel, where it is on this machine."""
 
     def asked(self, *, boots: bool = False) -> None:
-        """An answer is due from now on; ``boots``: by a kernel that may have to start first."""
+        """An answer is due, from now on unless one is already; ``boots``: by a kernel that may have to start first."""
+        if self._since_s is not None:
+            return
         self._since_s, self._due_s = time.monotonic(), BOOT_S if boots and not _is_stopped(self.pid) else SILENT_S
 
     def heard(self) -> None:

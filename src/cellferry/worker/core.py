@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellferry import __version__
+from cellferry.guest.stops import TURN, Turn
 from cellferry.model import PROTOCOL
 from cellferry.worker.acceptor import Acceptor
 from cellferry.worker.decisions import Decisions
@@ -92,10 +93,9 @@ class WorkerCore:
 
     def interrupt(self, run: str = "") -> None:
         """Interrupt what the kernel runs, or ``run`` alone, wherever that is on its way."""
-        status = next((row["status"] for row in self.runs() if row["run"] == run), "") if run else "running"
-        if status == "running":
+        if not run:
             self.kernel.interrupt()  # from here: it arrives also while a C call holds the interpreter
-        elif status == "queued":
+        elif not Turn(self.folder / TURN).signal(run, self.kernel.interrupt):
             self.kernel.stop_run(run)
 
     def _kernel_status(self) -> dict[str, Any]:
