@@ -23,6 +23,8 @@ from .notebook import FarProcess, Notebook
 from .two_heaps import TwoHeaps, arrive
 
 KINDS = sorted(hostile.MAKERS)
+MADE_THERE = [kind for kind in KINDS if kind not in ("of unhashable", "unhashable class", "of lying", "lying class")]
+"""Of a notebook's own classes those that travel; a metaclass that answers nobody lets no one take its class apart."""
 SOURCE = Path(hostile.__file__).read_text()
 
 
@@ -183,12 +185,13 @@ def test_hostile_objects_of_the_notebook_itself(far: FarProcess) -> None:
     with Notebook(far) as notebook:
         notebook.here(SOURCE + "\ngood = [0]\n")
         notebook.there("good.append(1)")
-        for kind in KINDS:
+        for kind in MADE_THERE:
             for failure in (0, 1, 2, 3):
                 notebook.there(f"odd = make({kind!r}, {failure}); good.append(2)")
                 assert not notebook.error
                 notebook.here("del odd")
-        assert notebook.value("len(good)") == 2 + 4 * len(KINDS)
+        count = 2 + 4 * len(MADE_THERE)
+        assert notebook.value("len(good)") == count
         for kind in KINDS:
             notebook.here(f"odd = [make({kind!r}, 1)]; good.append(3)")
             try:
@@ -199,4 +202,4 @@ def test_hostile_objects_of_the_notebook_itself(far: FarProcess) -> None:
             except BaseException as reason:  # nothing was sent
                 assert says(reason)
                 notebook.here("good.append(1)")
-        assert notebook.value("good")[-2:] == [3, 1] and notebook.value("len(good)") == 2 + 6 * len(KINDS)
+        assert notebook.value("good")[-2:] == [3, 1] and notebook.value("len(good)") == count + 2 * len(KINDS)

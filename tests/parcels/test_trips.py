@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import gc
 import pickle
 import sys
@@ -247,6 +248,19 @@ def test_ends_that_disagree_say_so(ends: TwoHeaps) -> None:
     ends.far.drop(list(ends.far.objects))
     with pytest.raises(ParcelError, match="disagree"):
         ends.send()
+
+
+class Registered(Exception):
+    pass
+
+
+def test_what_is_registered_for_a_class_is_better_than_what_is_known_of_its_bases(
+    ends: TwoHeaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(copyreg.dispatch_table, Registered, lambda error: (Registered, ("as registered",)))
+    ends.here["x"] = [Registered(1)]
+    ends.send()
+    assert ends.there["x"][0].args == ("as registered",)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ raise. What housekeeping wants to know about any object, it asks here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
@@ -47,6 +47,11 @@ def made_in_python(kind: type) -> bool:
 def is_class(obj: Any) -> bool:
     """Whether it is a class, whatever it says of itself."""
     return issubclass(type(obj), type)
+
+
+def is_among(kinds: Iterable[type], kind: type) -> bool:
+    """Whether this very class is one of them; its metaclass is not asked whether two are equal."""
+    return any(known is kind for known in kinds)
 
 
 def has(kind: type, name: str) -> bool:

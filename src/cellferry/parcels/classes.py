@@ -37,6 +37,8 @@ def reduce_class(packer: Packer, kind: type) -> Reduced:
     if slots is not None:
         # cloudpickle only puts the name there, which gives the instances a __dict__ after all
         body = {**body, "__slots__": slots if isinstance(slots, str) else tuple(slots)}
+    if "__class__" in reduced[2][0]:  # put there later it would be taken for the class's own class
+        body = {**body, "__class__": reduced[2][0].pop("__class__")}
     reduced = (rebuild.class_from, (meta, name, bases, body, rest[0]), *state)
     if packer.by_source:
         written = regenerated.without_written(kind, reduced)

@@ -216,7 +216,7 @@ def _plain_state(kind: type) -> bool:
         and is_inherited("__getstate__", object)
         and not bare.has(kind, "__getnewargs_ex__")
         and (not bare.has(kind, "__getnewargs__") or issubclass(kind, tuple))
-        and not any(listed is kind for listed in copyreg.dispatch_table)
+        and not bare.is_among(copyreg.dispatch_table, kind)
         and type(bare.found_in(kind, "__dict__")) in _REAL_TABLES
         and type(bare.found_in(kind, "__class__")) is types.GetSetDescriptorType
     )

@@ -352,8 +352,13 @@ _BY_BASE: dict[str, Reducer] = {
 
 def resolve(kind: type) -> Reducer:
     """The reducer for a type seen for the first time; found by name so that no library is imported for it."""
-    listed = any(known is kind for known in by_cloudpickle.Pickler.dispatch_table)
-    reducer = _BY_NAME.get(bare.full_name(kind)) or (_listed if listed else _by_base(kind) or _object)
+    reducer = _BY_NAME.get(bare.full_name(kind))
+    if (
+        reducer is None
+    ):  # what is registered for a class is better than what is known of its bases; cloudpickle's own is not
+        registered = bare.is_among(copyreg.dispatch_table, kind)
+        listed = registered or bare.is_among(by_cloudpickle.Pickler.dispatch_table, kind)
+        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _object)
     if bare.module_of(kind) == "itertools" and "__reduce__" not in bare.body_of(kind):  # since 3.14 none of them has it
         reducer = _bound("this Python cannot pickle iterators of itertools")
     if bare.module_of(kind) != "__main__":  # classes of the notebook come and go
