@@ -13,7 +13,7 @@ from cellferry.parcels.bulk import Inbox, stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
-from cellferry.parcels.parcel import settle, split_digests, unpack, verify
+from cellferry.parcels.parcel import Parcel, settle, split_digests, unpack, verify
 from cellferry.parcels.wire import Channel, PlainStream, WireClosed
 
 
@@ -71,15 +71,22 @@ class FarEnd:
             error = traceback.format_exc()
         home = Home(before, dict(self.namespace), tuple(arrived.roots.values()), frozenset())
         load = Load(home.bound(None), home.given, frame["limit"])
-        parcel = pack_home(self.heap, load)
-        head = {
-            "op": "home",
-            "parcel": parcel.meta(),
-            "stayed": load.stayed,
-            "lost": load.lost,
-            "deleted": home.deleted(),
-            "error": error,
-        }
+        while True:
+            parcel = pack_home(self.heap, load)
+            self.send_home(
+                parcel, {"stayed": load.stayed, "lost": load.lost, "deleted": home.deleted(), "error": error}
+            )
+            answer = self.channel.recv()[0]
+            if answer["op"] == "taken":
+                return
+            parcel.undo(self.heap)  # as ``guest.cells`` does it
+            if answer["root"]:
+                load.stay(answer["root"], answer["reason"])
+            else:
+                load.give_up(self.heap, frozenset(oid for oid, _seal in parcel.changes))
+
+    def send_home(self, parcel: Parcel, head: dict[str, Any]) -> None:
+        head = {"op": "home", "parcel": parcel.meta(), **head}
         self.channel.send(head, parcel.buffers() if not parcel.bulk else [*parcel.buffers(), parcel.sums])
         if parcel.bulk:
             claims = self.channel.recv()[0]["claims"]

@@ -12,11 +12,12 @@ from typing import Any
 
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import function_globals, needed, written_globals
+from cellferry.parcels.bare import says
 from cellferry.parcels.bulk import stream
 from cellferry.parcels.context import Unpacking
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
-from cellferry.parcels.parcel import PackPlan, Parcel, RootFailed, pack, settle, split_digests, unpack, verify
+from cellferry.parcels.parcel import PackPlan, Parcel, Refused, RootFailed, pack, settle, split_digests, unpack, verify
 from cellferry.parcels.wire import Channel, PlainStream
 
 from .far_end import take_bulk
@@ -88,7 +89,8 @@ class Notebook:
             stream(parcel.leaves, channel.recv()[0]["claims"], channel.send)
             channel.send({"op": "leaves"})
         parcel.sealed(self.heap)
-        self._take_home()
+        while not self._take_home():
+            pass
 
     def ask(self, source: str) -> str:
         """repr of an expression at the other end."""
@@ -115,7 +117,8 @@ class Notebook:
                 left_out.add(failed.name)
                 roots.pop(failed.name, None)
 
-    def _take_home(self) -> None:
+    def _take_home(self) -> bool:
+        """Whether everything that came could be made here; if not, the other end sends again without it."""
         assert self.far is not None
         channel = self.far.channel
         frame, buffers = channel.recv(_allocate)
@@ -129,7 +132,12 @@ class Notebook:
             sums = split_digests(meta, bytes(buffers[meta["parts"] + 1]))
             for leaf, promised in zip(leaves, sums, strict=True):
                 verify(leaf, promised)
-        arrived = unpack(self.heap, meta, buffers, leaves, sums, Unpacking(self.namespace, worker="w"))
+        try:
+            arrived = unpack(self.heap, meta, buffers, leaves, sums, Unpacking(self.namespace, worker="w"))
+        except Refused as refused:
+            channel.send({"op": "refused", "root": refused.name, "reason": says(refused.reason)})
+            return False
+        channel.send({"op": "taken"})
         self.replaced = settle(self.heap, arrived)
         for old, new in self.replaced:
             self.namespace.update(dict.fromkeys([n for n, v in self.namespace.items() if v is old], new))
@@ -137,6 +145,7 @@ class Notebook:
         for name in frame["deleted"]:
             self.namespace.pop(name, None)
         self.stayed, self.lost, self.error, self.came = frame["stayed"], frame["lost"], frame["error"], arrived.roots
+        return True
 
 
 def _allocate(meta: dict[str, Any], index: int, size: int) -> Any:
