@@ -119,7 +119,7 @@ def test_a_cell_can_clean_up_a_full_disk(small_place: Path, new_user: NewUser) -
 
 
 def test_a_module_that_cannot_be_written_there_is_told_as_that(small_place: Path, new_user: NewUser) -> None:
-    user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
+    user = new_user(CELLFERRY_WORKER_DIR=str(small_place), CELLFERRY_LOCAL_FOLDER="own")
     (user.folder / "beside.py").write_text("value = 'beside'\n" + "# filler\n" * 30_000)
     user.sees(f"%%remote\nwith open({str(small_place / 'fill')!r}, 'wb', buffering=0) as file:\n    try:\n"
               "        while True: file.write(bytes(1 << 12))\n    except OSError: pass")  # fmt: skip
@@ -129,7 +129,7 @@ def test_a_module_that_cannot_be_written_there_is_told_as_that(small_place: Path
 
 
 def test_a_worker_without_room_for_the_files_is_replaced(small_place: Path, new_user: NewUser) -> None:
-    user = new_user(CELLFERRY_WORKER_DIR=str(small_place))
+    user = new_user(CELLFERRY_WORKER_DIR=str(small_place), CELLFERRY_LOCAL_FOLDER="own")
     (user.folder / "data.bin").write_bytes(bytes(3_000_000))
     fill = "with open('../../../fill', 'wb', buffering=0) as file: file.write(bytes(7_000_000))"
     user.sees(f"%%remote\n{fill}")
