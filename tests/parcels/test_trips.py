@@ -19,7 +19,7 @@ from cellferry.guest.home import Load, pack_home
 from cellferry.parcels import leaves as leaves_module
 from cellferry.parcels.leaves import CHUNK_BYTES
 from cellferry.parcels.parcel import PackPlan, RootFailed, pack
-from cellferry.parcels.placeholder import MIME, Placeholder
+from cellferry.parcels.placeholder import BOUND_TO_PROCESS, MIME, Placeholder
 
 from .inhabitants import Plain, counter
 from .two_heaps import TwoHeaps, arrive, carry
@@ -270,6 +270,8 @@ def test_what_is_registered_for_a_class_is_better_than_what_is_known_of_its_base
         threading.Lock,
         lambda: sys._getframe(),
         lambda: Path("/dev/null").open(),  # noqa: SIM115
+        lambda: Path("/dev/null").open("w"),  # noqa: SIM115
+        lambda: Path("/dev/null").open("rb"),  # noqa: SIM115
         lambda: memoryview(b"abc")[1:],
     ],
 )
@@ -292,6 +294,13 @@ def test_a_known_value_that_took_up_a_lock_is_blamed_on_its_root(ends: TwoHeaps)
     assert failed.value.name == "a"
     ends.send("b")  # a cell that does not name it is not bothered
     assert ends.there["b"] == [1, 2]
+
+
+def test_a_file_stays_whatever_its_state(ends: TwoHeaps) -> None:
+    """Cloudpickle would make a text of one that can be read, and has its own words for the others."""
+    code = "null = open('/dev/null')\nsink = open('/dev/null', 'w')\nwith open('/dev/null') as shut: pass"
+    _parcel, stayed, _replaced = ends.remote(code, bind=("null", "sink", "shut"))
+    assert stayed == dict.fromkeys(("null", "sink", "shut"), BOUND_TO_PROCESS)
 
 
 def test_a_bound_root_stays_and_comes_back_as_itself(ends: TwoHeaps) -> None:
