@@ -37,7 +37,7 @@ class StandInSession:
         self.fail_next = None
         self.placeholders = {}
         self.fetched = []
-        self.fleet = SimpleNamespace(brought=set())
+        self.fleet = SimpleNamespace(brought=set(), trouble="", purse=SimpleNamespace(behind=""))
         atexit.register(self.close)
         self.closed = False
         self.threads = [threading.Thread(target=loop, daemon=True) for loop in (self._iopub, self._shell)]

@@ -208,7 +208,9 @@ def test_loading_imports_only_the_door(new_notebook):
     notebook.run("%load_ext cellferry")
     loaded = set(eval(notebook.run("set(sys.modules) - before").data()))
     assert all(name.startswith("cellferry") for name in loaded)
-    assert not {"cellferry.journey", "cellferry.capture", "cellferry.parcels"} & loaded
+    assert not {"cellferry.journey", "cellferry.capture"} & loaded
+    watch = {"cellferry.parcels", *(f"cellferry.parcels.{name}" for name in ("import_watch", "own_code", "own_watch"))}
+    assert {name for name in loaded if name.startswith("cellferry.parcels")} == watch  # what sees imports is there at once
 
 
 def test_unload_gives_everything_back(fresh_doors):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import site
 import sys
-import sysconfig
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 
 _SITE_NAMES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -37,9 +37,11 @@ def _own_file(file: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _places() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {*site.getsitepackages(), site.getusersitepackages()}
+    """Where Python and installed packages lie. What ``sysconfig`` would say, without its data: this is asked when the extension
+    is loaded, which must not import anything that the kernel has not."""
+    python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    folders = {str(Path(os.__file__).parent), *site.getsitepackages(), site.getusersitepackages()}
+    folders |= {str(Path(prefix, sys.platlibdir, python)) for prefix in (sys.exec_prefix, sys.base_exec_prefix)}
     return tuple(
         {written + os.sep for folder in folders for written in (os.path.normpath(folder), os.path.realpath(folder))}
     )
