@@ -66,7 +66,7 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
         drawn[name] = stack[-1][1] if stack else "Exception"
         stack.append((depth, name))
     classes = {
-        name: cls.__base__.__name__
+        name: cls.__bases__[0].__name__
         for name, cls in vars(errors).items()
         if inspect.isclass(cls) and issubclass(cls, Exception) and cls.__module__ == errors.__name__
     }
