@@ -66,6 +66,15 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
             BASELINES.anchors.pop(id(anchor.obj), None)
 
 
+def test_a_module_of_hostile_objects_is_surveyed_without_asking_them(load: Load) -> None:
+    made = "\nODD = [make(kind, 0) for kind in MAKERS]\n"
+    module = load((Path(__file__).parent / "hostile.py").read_text() + made)
+    states = ModuleStates(Heap({}))
+    assert module.__name__ in BASELINES.modules and labels(states, module) == []
+    vars(module)["ODD"].pop()
+    assert labels(states, module) == ["ODD"]
+
+
 def labels(states: ModuleStates, module: types.ModuleType) -> list[str]:
     changes = states.changed()
     own = [root.removeprefix(NAMES) for root in changes.roots if root != NAMES] + [

@@ -18,6 +18,7 @@ from itertools import chain
 from operator import is_
 from typing import Any
 
+from cellferry.parcels import bare
 from cellferry.parcels.kind import Kind, PointerKind, flat, same, table_of
 from cellferry.parcels.kinds import kind_of
 from cellferry.parcels.objects import CellKind, InstanceKind, class_variables
@@ -51,7 +52,7 @@ class Anchor:
     @property
     def met_counts(self) -> bool:
         """Whether it is an object of its own for whoever refers to it; classes and functions travel by their names."""
-        return not isinstance(self.obj, (type, types.FunctionType, types.CellType))
+        return not issubclass(type(self.obj), (type, types.FunctionType, types.CellType))
 
     def change(self, heap: Any) -> Any:
         """What travels when the other end has it as it was imported."""
@@ -63,7 +64,7 @@ class Anchor:
 
     def unlike(self) -> Anchor:
         """The same, with a seal that is none of its states: for what had changed before anybody looked."""
-        return replace(self, seal=(_NO_STATE,)) if isinstance(self.obj, (list, dict, set)) else self
+        return replace(self, seal=(_NO_STATE,)) if issubclass(type(self.obj), (list, dict, set)) else self
 
     def holds(self) -> bool:
         """Whether the way still leads to the object."""
@@ -89,7 +90,7 @@ class OwnClassKind(PointerKind):
         return flat(class_variables(obj))
 
     def probe(self, obj: Any, seal: Any, heap: Any = None) -> Any:
-        held = vars(obj)
+        held = bare.body_of(obj)
         if 2 * len(held) == len(seal) and all(map(is_, chain(held, held.values()), seal)):
             return None
         now = self.pointers(obj)
@@ -110,7 +111,7 @@ class OwnClassKind(PointerKind):
         for name, value in chain(changed.items(), ((n, self.first[n]) for n in again if n in self.first)):
             type.__setattr__(obj, name, value)
         for name in removed:
-            if name in vars(obj):
+            if name in bare.body_of(obj):
                 type.__delattr__(obj, name)
         return True
 
@@ -157,16 +158,16 @@ def survey(module: types.ModuleType, known: Mapping[int, Anchor]) -> list[Anchor
 def _kind(obj: Any, module: str) -> Kind | None:
     """How ``obj`` is compared; None where it is not."""
     kind = type(obj)
-    if kind in _CONTAINERS:
+    if bare.is_among(_CONTAINERS, kind):
         return kind_of(obj, {}) if len(obj) <= _MOST_ITEMS else None
     if kind is types.FunctionType:
         return _FUNCTION if obj.__module__ == module and obj.__globals__ is vars(sys.modules[module]) else None
     if kind is types.CellType:
         return _CELL
-    if issubclass(kind, type):  # not isinstance: a lazy object may say that it is one, or warn when it is asked
-        own = obj.__module__ == module and not isinstance(obj, enum.EnumMeta)
+    if issubclass(kind, type):
+        own = bare.module_of(obj) == module and not issubclass(kind, enum.EnumMeta)
         return OwnClassKind(class_variables(obj)) if own else None
-    if kind is types.SimpleNamespace or own_module(kind.__module__):
+    if kind is types.SimpleNamespace or own_module(bare.module_of(kind)):
         found = kind_of(obj, {})
         return found if isinstance(found, (InstanceKind, PointerKind)) else None
     return None
@@ -175,10 +176,10 @@ def _kind(obj: Any, module: str) -> Kind | None:
 def steps(obj: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
     """What hangs on an object, with the step that leads there."""
     kind = type(obj)
-    if kind in (list, tuple, deque):
+    if bare.is_among((list, tuple, deque), kind):
         yield from ((("at", index), value) for index, value in enumerate(obj))
-    elif isinstance(obj, dict):
-        yield from ((("key", key), value) for key, value in list(dict.items(obj)) if type(key) in _KEYS)
+    elif issubclass(kind, dict):
+        yield from ((("key", key), value) for key, value in list(dict.items(obj)) if bare.is_among(_KEYS, type(key)))
     elif kind is types.FunctionType:
         yield from ((("dict", key), value) for key, value in list(obj.__dict__.items()))
         yield from ((("cell", number), cell) for number, cell in enumerate(obj.__closure__ or ()))
@@ -188,14 +189,14 @@ def steps(obj: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
             yield ("content", 0), obj.cell_contents
         except ValueError:
             return
-    elif isinstance(obj, type):
+    elif issubclass(kind, type):
         yield from ((("class", key), _plain_function(value)) for key, value in class_variables(obj).items())
-    elif kind not in (set, frozenset):
-        yield from ((("dict", key), value) for key, value in list(getattr(obj, "__dict__", {}).items()))
+    elif not bare.is_among((set, frozenset), kind):
+        yield from ((("dict", key), value) for key, value in list((bare.own_table(obj) or {}).items()))
 
 
 def _plain_function(value: Any) -> Any:
-    return value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    return value.__func__ if issubclass(type(value), (staticmethod, classmethod)) else value
 
 
 def follow(module: str, way: Iterable[tuple[str, Any]]) -> Any:

@@ -19,7 +19,7 @@ def as_written(module: ModuleType) -> dict[str, Any]:
     found = {}
     for name, literal in _literals(_text(module)).items():
         value = vars(module).get(name)
-        if name in vars(module) and isinstance(value, _PLAIN) and not _equal(value, literal):
+        if name in vars(module) and issubclass(type(value), _PLAIN) and not _equal(value, literal):
             found[name] = literal
     return found
 

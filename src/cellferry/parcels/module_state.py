@@ -17,6 +17,7 @@ from operator import is_
 from types import FunctionType, ModuleType
 from typing import Any
 
+from cellferry.parcels import bare
 from cellferry.parcels.anchors import Anchor, survey
 from cellferry.parcels.first_state import as_written
 from cellferry.parcels.heap import Heap
@@ -172,7 +173,10 @@ class ModuleStates:
     def patched(self, tops: Collection[str], chains: Iterable[tuple[str, ...]]) -> dict[str, Any]:
         """Roots for what was set from outside on installed packages in ``tops`` and is not as agreed."""
         found = self._patches.changed(tops, chains, self.heap.namespace)
-        return {f"{NAMES}{module}:{path}": self._patches.as_sent((module, path), value) for (module, path), value in found.items()}
+        return {
+            f"{NAMES}{module}:{path}": self._patches.as_sent((module, path), value)
+            for (module, path), value in found.items()
+        }
 
     def _compare(self, name: str, baseline: Baseline, roots: dict[str, Any], marks: dict[str, Any]) -> None:
         first, now = baseline.first, bindings(baseline.module)
@@ -298,9 +302,11 @@ def bindings(module: ModuleType) -> dict[str, Any]:
 def _by_itself(module: str, name: str, value: Any) -> bool:
     """Whether the other end has it all the same: a submodule that was imported, a function or class that the source defines
     under this name (after a reload it is another object)."""
-    if isinstance(value, ModuleType):
+    if issubclass(type(value), ModuleType):
         return sys.modules.get(f"{module}.{name}") is value
-    if issubclass(type(value), (type, FunctionType)):
+    if bare.is_class(value):
+        return bare.module_of(value) == module and bare.name_of(value) == name
+    if type(value) is FunctionType:
         return bool(value.__module__ == module and value.__qualname__ == name)
     return False
 
