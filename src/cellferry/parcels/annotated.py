@@ -85,7 +85,8 @@ class EvaluatorKind(Kind):
 
 def _result_of(function: types.FunctionType) -> dict[str, Any] | None:
     """What has been evaluated already; only the collector knows without asking for it."""
-    others = (function.__globals__, function.__builtins__, function.__kwdefaults__, function.__dict__, function.__doc__)
+    built_in = function.__builtins__  # type: ignore[attr-defined, unused-ignore]
+    others = (function.__globals__, built_in, function.__kwdefaults__, function.__dict__, function.__doc__)
     for held in gc.get_referents(function):
         if type(held) is dict and not any(held is other for other in others):
             return held
