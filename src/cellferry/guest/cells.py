@@ -6,7 +6,6 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from cellferry.guest.journal import Journal
 from cellferry.guest.keeping import changed_names, keep_result, store_results
 from cellferry.guest.looking import look_into
 from cellferry.guest.place import Place
-from cellferry.guest.sending import NO_NEWS, Sending
+from cellferry.guest.sending import NO_NEWS, Done, Sending
 from cellferry.guest.sources import install_modules, know_cells, know_texts, load_modules
 from cellferry.parcels.ambient import AMBIENT, Ambient
 from cellferry.parcels.bare import says
@@ -34,22 +33,6 @@ from cellferry.parcels.shell_state import SHELL, ShellState, advice
 
 RESULT = "\x00result"
 """Root under which the value of the cell's last expression travels."""
-
-
-@dataclass
-class Done:
-    """A cell that has ended: what went home, and what is to be kept if its client turns out to be gone."""
-
-    journal: Journal
-    frame: dict[str, Any]
-    roots: dict[str, Any]
-    given: dict[str, Any]
-    outcome: dict[str, Any] = field(default_factory=dict)
-    """How it ended, for its journal."""
-    changed: list[str] | None = None
-    """Names of ``given`` that the cell changed; None: not looked at yet."""
-    left: dict[str, Any] | None = None
-    """Where in the artifact store the results may go, if nobody is there to take them."""
 
 
 class Cells(Sending):
@@ -393,7 +376,7 @@ class Cells(Sending):
     def modules(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         """Sources of local modules, new or changed. What cannot be written refuses the cell that they were sent for."""
         try:
-            anew, failed = install_modules(self.folder / "modules", meta["files"], buffers)
+            anew, failed = install_modules(self.folder / "modules", meta["files"], buffers, meta.get("stamps", ()))
         except OSError as exc:
             self.without_modules = exc
             return

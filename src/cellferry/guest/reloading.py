@@ -126,6 +126,8 @@ def _take_class(old: type, new: type, pairs: Sequence[tuple[Any, Any]]) -> bool:
                 value = was  # methods that somebody holds follow as well
             for function in _functions(value):
                 _own_class(function, new, old)
+            if name == "__class__":  # an object's own: a class that has such a property is not what it says
+                return False
             type.__setattr__(old, name, same.get(id(value), value))
     if hasattr(old, "_abc_caches_clear"):
         old._abc_caches_clear()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry.guest.home import Load, pack_home
+from cellferry.guest.journal import Journal
 from cellferry.parcels.ambient import AMBIENT
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.module_state import NAMES
@@ -15,6 +17,22 @@ NO_NEWS: dict[str, Any] = {
     "op": "home", "deleted": [], "kept": [], "ran_s": 0.0, "flags": 0, "limited": "", "files": [], "checkpoints": 0,
 }  # fmt: skip
 """The head of what goes home, where there is nothing to tell."""
+
+
+@dataclass
+class Done:
+    """A cell that has ended: what went home, and what is to be kept if its client turns out to be gone."""
+
+    journal: Journal
+    frame: dict[str, Any]
+    roots: dict[str, Any]
+    given: dict[str, Any]
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """How it ended, for its journal."""
+    changed: list[str] | None = None
+    """Names of ``given`` that the cell changed; None: not looked at yet."""
+    left: dict[str, Any] | None = None
+    """Where in the artifact store the results may go, if nobody is there to take them."""
 
 
 class Sending:

@@ -12,16 +12,27 @@ from typing import Any
 from cellferry.guest.reloading import reload_all
 from cellferry.parcels.own_code import is_own
 
+_taken: dict[str, tuple[int, int]] = {}
+"""Source file -> time of change and size of what this kernel has executed last, whichever client sent it."""
+
 
 def install_modules(
-    root: Path, files: Sequence[str], contents: Sequence[Any]
+    root: Path, files: Sequence[str], contents: Sequence[Any], stamps: Sequence[Sequence[int] | None] = ()
 ) -> tuple[list[str], dict[str, Exception]]:
     """Write source files (paths relative to ``root``), unless they are read where they lie at home: then there are no ``contents``.
     Those of loaded modules are executed anew, and their objects follow (``reloading``).
 
+    ``stamps``: time of change and size of each; None: it was executed anew at home, and is to be here.
     Returns these modules, and those of them that failed and are what they were.
     """
-    changed = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in files if path.endswith(".py")}
+    known = [stamp is not None and _taken.get(path) == tuple(stamp) for path, stamp in zip(files, stamps, strict=False)]
+    _taken.update((path, (stamp[0], stamp[1])) for path, stamp in zip(files, stamps, strict=False) if stamp is not None)
+    again = {path for path, same in zip(files, known, strict=False) if same}  # a client that begins anew sends all of them
+    changed = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for path in files
+        if path.endswith(".py") and path not in again
+    }
     for path, data in zip(files, contents, strict=True) if contents else ():
         target = (root / path).resolve()
         if not target.is_relative_to(root.resolve()):

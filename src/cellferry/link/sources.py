@@ -56,19 +56,21 @@ class SourceSync:
         self._look(imports)
         files: list[str] = []
         contents: list[bytes] = []
+        stamps: list[tuple[int, int] | None] = []
         for source in [each for each in self._sources.values() if each.name not in self.without]:
             for file in source.files:
                 path = Path(source.root, file)
                 stamp = _stamp(str(path))
                 if stamp is None or (not file.endswith(".py") and stamp[1] > _MOST_DATA_BYTES):
                     continue
-                if self._sent.get((str(path), in_place)) != stamp:
+                if (before := self._sent.get((str(path), in_place))) != stamp:
+                    stamps.append(None if before == _NOT_SENT else stamp)
                     self._sent[str(path), in_place] = stamp
                     files.append(file)
                     if not in_place:
                         contents.append(path.read_bytes())
         if files:
-            link.tell({"op": "modules", "files": files}, contents)
+            link.tell({"op": "modules", "files": files, "stamps": stamps}, contents)
         return sum(map(len, contents))
 
     def stale(self, reloaded: Iterable[str]) -> list[str]:
