@@ -224,6 +224,7 @@ def set_frame(frame: Any, state: tuple[Any, dict[str, Any], dict[str, Any]]) -> 
     frame.__setstate__({**inner, **outer})
     table = own_table(frame)
     if table is not None:
+        table.pop("_typ", None)  # its class says that; pandas puts it here because it stands in the state
         table.update(beside)
 
 
