@@ -389,13 +389,12 @@ def without_init_subclass(bases: tuple[type, ...]) -> Iterator[None]:
             type.__setattr__(kind, "__init_subclass__", hook)
 
 
-def set_module(made: Any, module: str) -> None:
+def set_module(made: Any, module: str) -> Any:
     """Say where a type variable was made."""
     made.__module__ = module
+    return made
 
 
 def type_parameter(kind: str, name: str, options: dict[str, Any], module: str) -> Any:
     """``ParamSpec`` or ``TypeVarTuple`` of the notebook."""
-    made = getattr(typing, kind)(name, **options)
-    made.__module__ = module
-    return made
+    return set_module(getattr(typing, kind)(name, **options), module)
