@@ -81,4 +81,4 @@ plain.attrs["k"].append(2)
 plain.a.tolist(), borrowed.a.tolist()
 
 # %%
-plain.attrs, borrowed.a.tolist()
+repr(plain.attrs), borrowed.a.tolist()
