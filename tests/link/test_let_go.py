@@ -51,6 +51,7 @@ def test_it_is_let_go_when_its_values_are_there(own: Callable[..., Notebook]) ->
 def test_what_will_never_have_its_values_is_not_waited_for(own: Callable[..., Notebook], detach: bool, soon: dict[str, float]) -> None:
     """Its client is gone for good while they were on their way: the worker may end when it is unused, or without its notebook."""
     notebook = own(**soon)
+    assert not runs(notebook)  # starts the worker's server, which takes longer than the worker waits
     wire = wire_of(notebook)
     notebook.values["a"] = np.random.default_rng(0).random(4 * MEGABYTE)
     wire.cut_after(8 * MEGABYTE)
