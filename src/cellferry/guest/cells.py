@@ -349,7 +349,7 @@ class Cells(Sending):
     def _changes(self, meta: dict[str, Any]) -> Changes:
         """What the cell changed in modules of the project, and set on packages: those that it could reach, or that are new."""
         changes = self.states.changed()
-        fresh = {name.partition(".")[0] for name in sys.modules.keys() - self._loaded}
+        fresh = {name.partition(".")[0] for name in set(sys.modules) - self._loaded}
         changes.roots.update(self.states.patched({*meta.get("reached", ()), *fresh}, map(tuple, meta.get("stores", ()))))
         return changes
 

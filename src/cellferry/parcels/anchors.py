@@ -140,7 +140,7 @@ def survey(module: types.ModuleType, known: Mapping[int, Anchor]) -> list[Anchor
     name = module.__name__
     found: dict[int, Anchor] = {}
     waiting: list[tuple[Way, Any]] = [
-        ((("name", key),), value) for key, value in vars(module).items() if not _dunder(key)
+        ((("name", key),), value) for key, value in list(vars(module).items()) if not _dunder(key)
     ]
     waiting.reverse()
     while waiting and len(found) < _MOST_ANCHORS:

@@ -296,7 +296,7 @@ def _loaded(name: str) -> ModuleType | None:
 
 def bindings(module: ModuleType) -> dict[str, Any]:
     """A module's names, without those that Python keeps there."""
-    return {name: value for name, value in vars(module).items() if not (name.startswith("__") and name.endswith("__"))}
+    return {name: value for name, value in list(vars(module).items()) if not (name.startswith("__") and name.endswith("__"))}
 
 
 def _by_itself(module: str, name: str, value: Any) -> bool:
