@@ -38,7 +38,8 @@ def _has(obj: Any, name: str) -> bool:
 
 def descriptor_from(kind: Any, base: Any, arguments: tuple[Any, ...]) -> Any:
     """A descriptor of a subclass, as Python's own type makes it."""
-    made = base.__new__(kind)
+    # since 3.15 these two want their function there as well; the others take none
+    made = base.__new__(kind, *(arguments if base in (staticmethod, classmethod) else ()))
     base.__init__(made, *arguments)
     return made
 
