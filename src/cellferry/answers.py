@@ -6,12 +6,9 @@ The worker asks while the cell runs; the thread that waits for the cell answers,
 from __future__ import annotations
 
 import builtins
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
@@ -76,11 +73,12 @@ class Answers:
                 self._sent.undo(self._there.heap)
                 self._there.names -= set(self._sent.roots)
             return
+        # One that is sent by half would leave the two ends with different numbers. A press is only counted while the cell is
+        # waited for (``waited.home``), and must not be looked for in the middle of an answer.
         link = self._there.link
-        pressed, link.pressed = link.pressed, lambda: False  # nor by one that came before
+        pressed, link.pressed = link.pressed, lambda: False
         try:
-            with _undisturbed():
-                self._answer(question)
+            self._answer(question)
         finally:
             link.pressed = pressed
 
@@ -147,23 +145,3 @@ def _line(error: errors.CellferryError) -> str:
 
 def _is_type(value: object) -> bool:
     return isinstance(value, (type, ModuleType)) or type(value).__module__ in _OF_ANNOTATIONS
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """An interrupt waits until the answer is out: one that is sent by half would leave the two ends with different numbers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before):
-        yield
-        return
-    came: list[FrameType | None] = []
-    signal.signal(signal.SIGINT, lambda _number, frame: came.append(frame))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if came:
-            before(signal.SIGINT, came[0])

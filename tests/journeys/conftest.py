@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +166,31 @@ def little_memory() -> Iterator[Callable[[int], None]]:
 
     yield limit
     group.rmdir()
+
+
+@dataclass
+class Gate:
+    """Two named pipes in a cell: it tells that it is there, and waits until it may go on."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        os.mkfifo(self.folder / "there")
+        os.mkfifo(self.folder / "back")
+
+    @property
+    def cell(self) -> str:
+        there, back = str(self.folder / "there"), str(self.folder / "back")
+        return f"with open({there!r}, 'w') as door: door.write('here')\nwith open({back!r}) as door: door.read()\n"
+
+    def wait(self) -> None:
+        """Until the cell is there."""
+        assert (self.folder / "there").read_text() == "here"
+
+    def open(self) -> None:
+        (self.folder / "back").write_text("go on")
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    return Gate(tmp_path_factory.mktemp("gate"))

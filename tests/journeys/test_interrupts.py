@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import NewUser, User
+from .conftest import Gate, NewUser, User
 
 SPACINGS_S = (0.0, 0.01, 0.03, 0.06, 0.09, 0.12, 0.16, 0.25)
 
@@ -189,15 +189,12 @@ def test_presses_while_a_worker_starts_leave_none_behind(new_user: NewUser, tmp_
     assert user.sees("%%remote\nprint('free')") == "free\n"
 
 
-def test_an_interrupt_of_a_waiting_cell_is_its_own(new_user: NewUser, tmp_path: Path) -> None:
+def test_an_interrupt_of_a_waiting_cell_is_its_own(new_user: NewUser, tmp_path: Path, gate: Gate) -> None:
     """It waits behind one that was let go: that one goes on."""
     user = new_user()
     hand = Hand(user, tmp_path)
-    gate, there = tmp_path / "gate", tmp_path / "there"
-    os.mkfifo(gate)
-    user.types(f"%%remote detach\nopen({str(there)!r}, 'w').close()\nwith open({str(gate)!r}) as door: door.read()\nx = 'went on'")
-    while not there.exists():
-        time.sleep(0.01)
+    user.types(f"%%remote detach\n{gate.cell}\nx = 'went on'")
+    gate.wait()
 
     def press() -> None:
         shown_by(user, "is busy")
@@ -208,19 +205,16 @@ def test_an_interrupt_of_a_waiting_cell_is_its_own(new_user: NewUser, tmp_path: 
     seen = user.types("%%remote\nprint('never')")
     thread.join(60)
     assert hand.error_of(seen) == "KeyboardInterrupt" and "never" not in str([o for o in seen.outputs if o.output_type == "stream"])
-    gate.write_text("go on")
+    gate.open()
     user.types("%remote attach")
     assert user.has("x") == "went on"
 
 
-def test_whoever_attaches_to_a_waiting_run_is_told_and_may_leave(new_user: NewUser, tmp_path: Path) -> None:
+def test_whoever_attaches_to_a_waiting_run_is_told_and_may_leave(new_user: NewUser, tmp_path: Path, gate: Gate) -> None:
     user = new_user()
     hand = Hand(user, tmp_path)
-    gate, there = tmp_path / "gate", tmp_path / "there"
-    os.mkfifo(gate)
-    user.types(f"%%remote detach\nopen({str(there)!r}, 'w').close()\nwith open({str(gate)!r}) as door: door.read()\nx = 'went on'")
-    while not there.exists():
-        time.sleep(0.01)
+    user.types(f"%%remote detach\n{gate.cell}\nx = 'went on'")
+    gate.wait()
     user.types("%%remote detach\ny = 'second'")
     run = user.has("[r.run for r in get_ipython().run_line_magic('remote', 'runs')][-1]")
 
@@ -235,7 +229,7 @@ def test_whoever_attaches_to_a_waiting_run_is_told_and_may_leave(new_user: NewUs
     assert hand.error_of(seen) == "KeyboardInterrupt"
     assert "still waits" in str(seen.outputs)
     user.types(f"%remote interrupt {run}")  # drops it, and does not touch the one that runs
-    gate.write_text("go on")
+    gate.open()
     user.types("%remote attach")
     assert user.has("x") == "went on"
     assert user.has("'y' in dir()") is False

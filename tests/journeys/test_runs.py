@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import psutil
 import pytest
 from nbclient.util import run_sync
 
-from .conftest import NewUser, User
+from .conftest import Gate, NewUser, User
 
 pytestmark = pytest.mark.slow
 
@@ -103,34 +102,6 @@ def test_what_it_raised_is_raised_where_it_is_brought_home(new_user: NewUser) ->
     name, what = user.is_told("%remote attach")
     assert (name, what) == ("ZeroDivisionError", "division by zero")
     assert user.has("before") == "bound"
-
-
-@dataclass
-class Gate:
-    """Two named pipes in a cell: it tells that it is there, and waits until it may go on."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        os.mkfifo(self.folder / "there")
-        os.mkfifo(self.folder / "back")
-
-    @property
-    def cell(self) -> str:
-        there, back = str(self.folder / "there"), str(self.folder / "back")
-        return f"with open({there!r}, 'w') as door: door.write('here')\nwith open({back!r}) as door: door.read()\n"
-
-    def wait(self) -> None:
-        """Until the cell is there."""
-        assert (self.folder / "there").read_text() == "here"
-
-    def open(self) -> None:
-        (self.folder / "back").write_text("go on")
-
-
-@pytest.fixture
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
-    return Gate(tmp_path_factory.mktemp("gate"))
 
 
 @pytest.mark.parametrize("transport", ["unix", "tls"])

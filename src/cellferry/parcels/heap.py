@@ -169,9 +169,7 @@ class Heap:
 
     def unlearn(self, oids: Iterable[int]) -> None:
         """Forget these, and have the other end forget them with the next parcel."""
-        gone = [oid for oid in oids if oid in self.objects]
-        self.drop(gone)
-        self._untold.update(dict.fromkeys(gone))
+        self.disown(oid for oid in oids if oid in self.objects)
 
     def disown(self, oids: Iterable[int]) -> None:
         """Forget these numbers here, and tell the other end with the next parcel: the two no longer agree about them."""

@@ -353,9 +353,8 @@ _BY_BASE: dict[str, Reducer] = {
 def resolve(kind: type) -> Reducer:
     """The reducer for a type seen for the first time; found by name so that no library is imported for it."""
     reducer = _BY_NAME.get(bare.full_name(kind))
-    if (
-        reducer is None
-    ):  # what is registered for a class is better than what is known of its bases; cloudpickle's own is not
+    if reducer is None:
+        # what is registered for a class is better than what is known of its bases; cloudpickle's own is not
         registered = bare.is_among(copyreg.dispatch_table, kind)
         listed = registered or bare.is_among(by_cloudpickle.Pickler.dispatch_table, kind)
         reducer = (None if registered else _by_base(kind)) or (_listed if listed else _object)
