@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import cellferry
+from cellferry.guest.home import Load as HomeLoad
+from cellferry.guest.home import pack_home, pack_nothing
 from cellferry.parcels.anchors import Anchor, find_anchor, follow, survey
 from cellferry.parcels.first_state import as_written
 from cellferry.parcels.heap import Heap
@@ -167,6 +170,13 @@ def test_a_value_that_is_again_what_it_was_is_a_change(load: Load) -> None:
     assert module.__name__ not in states.changed().roots.get(NAMES, {})
 
 
+def test_what_lies_beside_cellferry_is_a_tool_and_none_of_ours() -> None:
+    """A worker's kernel with an environment of its own has its tools in one folder with cellferry."""
+    tool = types.ModuleType("some_tool")
+    tool.__file__ = str(Path(cellferry.__file__).parents[1] / "some_tool.py")
+    assert not is_own(tool)
+
+
 def test_what_cannot_travel_is_named(load: Load) -> None:
     module = load(SOURCE)
     states = ModuleStates(heap := Heap({}))
@@ -175,6 +185,26 @@ def test_what_cannot_travel_is_named(load: Load) -> None:
     with pytest.raises(AnchorsFailed) as failed:
         pack(heap, changes.roots, PackPlan(anchors=changes.anchors))
     assert [anchor.label for anchor in failed.value.anchors] == [f"{module.__name__}.DEEP['a']['b']"]
+
+
+def test_an_object_whose_type_cannot_be_found_there_is_named(load: Load) -> None:
+    """As where somebody has removed the module's file, or the folder from the path, since it was imported."""
+    module = load(SOURCE)
+    Path(str(module.__file__)).unlink()
+    importlib.invalidate_caches()
+    states = ModuleStates(heap := Heap({}))
+    module.options.more = 2
+    home = HomeLoad({"x": 1}, anchors=states.changed().anchors)
+    assert list(pack_home(heap, home).sizes) == ["x"], "the rest comes home"
+    assert list(home.stayed) == [f"{module.__name__}.options"]
+
+
+def test_where_no_parcel_can_be_made_names_of_modules_stay(load: Load) -> None:
+    module = load(SOURCE)
+    states = ModuleStates(heap := Heap({}))
+    module.LEVEL = 5
+    home = HomeLoad({**states.changed().roots, "x": 1})
+    assert list(pack_nothing(heap, home, "no").sizes) == ["x"] and f"{module.__name__}.LEVEL" in home.stayed
 
 
 def test_an_object_of_a_module_that_a_value_leads_to_stays_that_object(load: Load) -> None:

@@ -119,7 +119,7 @@ def pack_home(heap: Heap, load: Load) -> Parcel:
 def pack_nothing(heap: Heap, load: Load, why: str) -> Parcel:
     """Placeholders for all new values of ``load``, and no change of a known one; it runs no code of the values."""
     load.roots.pop(AMBIENT, None)
-    for name in load.roots:
+    for name in list(load.roots):
         load.stay(name, why)
     changed = frozenset(oid for oid, _now in heap.changes(heap.walk(load.given).known)) - load.skip
     load.give_up(heap, changed)

@@ -37,10 +37,14 @@ def _own_file(file: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _places() -> tuple[str, ...]:
-    """Where Python and installed packages lie. What ``sysconfig`` would say, without its data: this is asked when the extension
-    is loaded, which must not import anything that the kernel has not."""
+    """Where Python and installed packages lie, those included that a worker's kernel has beside cellferry.
+
+    What ``sysconfig`` would say, without its data: this is asked when the extension is loaded, which must not import anything
+    that the kernel has not.
+    """
     python = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     folders = {str(Path(os.__file__).parent), *site.getsitepackages(), site.getusersitepackages()}
+    folders.add(str(Path(__file__).parents[2]))
     folders |= {str(Path(prefix, sys.platlibdir, python)) for prefix in (sys.exec_prefix, sys.base_exec_prefix)}
     return tuple(
         {written + os.sep for folder in folders for written in (os.path.normpath(folder), os.path.realpath(folder))}

@@ -191,7 +191,16 @@ class _Job:
         """The ways to objects of modules; what they hold goes with the states. Classes first: what follows names them."""
         by_name = [a for a in self.anchors if not a.met_counts]
         self._stand_in((a.obj, (find_anchor, (a.module, a.way, None))) for a in by_name)
-        self._stand_in((a.obj, (find_anchor, (a.module, a.way, type(a.obj)))) for a in self.anchors if a.met_counts)
+        met = [a for a in self.anchors if a.met_counts]
+        try:
+            self._stand_in((a.obj, (find_anchor, (a.module, a.way, type(a.obj)))) for a in met)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # a type that the other end cannot find
+            bad = [a for a in met if not _pickles(self.heap, type(a.obj))]
+            if not bad:
+                raise
+            raise AnchorsFailed(bad, exc) from exc
 
     def _stand_in(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Write the second of each pair where the first would stand, and have what follows refer to it."""
