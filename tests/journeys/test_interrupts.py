@@ -123,7 +123,10 @@ def test_a_kernel_that_is_stopped_between_cells_is_said_and_left_by_a_press(hand
     seen = user.types("%%remote\nprint(1)")
     thread.join(60)
     assert hand.error_of(seen) == "KernelDied"
-    assert all("it is stopped (SIGSTOP)" in text for text in told)
+    # over TLS the kernel is on a machine that may be another: nobody here looks at its process
+    near = user.has("__import__('os').environ['CELLFERRY_LOCAL_TRANSPORT']") == "unix"
+    why = "it is stopped (SIGSTOP)" if near else "is stopped, or runs code that holds the interpreter"
+    assert all(why in text for text in told)
     assert user.sees("%%remote\nprint('free')") == "free\n"
 
 
@@ -215,7 +218,8 @@ def test_whoever_attaches_to_a_waiting_run_is_told_and_may_leave(new_user: NewUs
     hand = Hand(user, tmp_path)
     user.types(f"%%remote detach\n{gate.cell}\nx = 'went on'")
     gate.wait()
-    user.types("%%remote detach\ny = 'second'")
+    seen = user.types("%%remote detach\ny = 'second'")
+    assert "is busy" not in str(seen.outputs), "a line of progress is taken away with its cell"
     run = user.has("[r.run for r in get_ipython().run_line_magic('remote', 'runs')][-1]")
 
     def press() -> None:

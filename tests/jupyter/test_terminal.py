@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -15,9 +16,9 @@ PATIENCE_S = 60
 class Terminal:
     """A program in a terminal. A cell is one line of Python, since prompts complete and indent what is typed."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, **settings):
         self.child = pexpect.spawn(sys.executable, ["-m", *arguments], encoding="utf-8", timeout=PATIENCE_S,
-                                   dimensions=(50, 200), env=None)
+                                   dimensions=(50, 200), env={**os.environ, **settings})
         self.prompt()
 
     def prompt(self):
@@ -117,7 +118,17 @@ def test_status(terminal):
     assert "no worker is running" in terminal.run("%remote status")
 
 
-def test_a_long_transfer_is_one_line_that_is_written_over(terminal, tmp_path):
+@pytest.fixture(params=PROGRAMS, ids=lambda name: name.replace(" ", "-"))
+def far_terminal(request):
+    """Its worker does not share the notebook's folder."""
+    made = Terminal(PROGRAMS[request.param], CELLFERRY_LOCAL_FOLDER="own")
+    made.run("%load_ext cellferry")
+    yield made
+    made.close()
+
+
+def test_a_long_transfer_is_one_line_that_is_written_over(far_terminal, tmp_path):
+    terminal = far_terminal
     terminal.run(f"import os; os.chdir({str(tmp_path)!r}); import cellferry.link.progress as p; p._PATIENCE_S = p._STEP_S = 0")
     (tmp_path / "slow.bin").write_bytes(bytes(9 << 20))
     shown = terminal.remote("print(open('slow.bin', 'rb').read(1))", "files=slow.bin")

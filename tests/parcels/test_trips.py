@@ -97,16 +97,19 @@ def test_arrays_arrive_owning_and_writable(ends: TwoHeaps) -> None:
         array.resize((3, 2), refcheck=False)
 
 
-def test_an_array_resized_there_is_resized_here_in_place(ends: TwoHeaps) -> None:
+@pytest.mark.parametrize("collected", [False, True])
+def test_an_array_resized_there_is_resized_here_in_place(ends: TwoHeaps, collected: bool) -> None:
+    """Also where dicts and tuples hold it that the collector has lost sight of: they hold nothing but arrays."""
     ends.here["a"] = np.arange(4)
-    holder = [ends.here["a"]]
-    ends.here["l"] = []  # the collector does not see a dict of nothing but arrays
+    holder, deep = [ends.here["a"]], [{"a": (ends.here["a"], np.zeros(1))}]
     ends.send("a")
     ends.there["a"].resize((6,), refcheck=False)
     ends.there["a"][5] = 7
+    if collected:
+        gc.collect()
     _parcel, _stayed, replaced = ends.bring()
     assert not replaced
-    assert holder[0] is ends.here["a"] and holder[0].tolist() == [0, 1, 2, 3, 0, 7]
+    assert holder[0] is ends.here["a"] is deep[0]["a"][0] and holder[0].tolist() == [0, 1, 2, 3, 0, 7]
 
 
 def test_memory_under_a_view_is_never_moved(ends: TwoHeaps) -> None:

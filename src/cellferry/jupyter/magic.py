@@ -37,6 +37,7 @@ def load(shell: InteractiveShell) -> None:
     magics = RemoteMagics(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.before_cell)
+    shell.events.register("post_run_cell", magics.after_cell)
     setattr(shell, _LOADED, magics)
     left.offer(magics, magics.offers.append)
     if getattr(shell, "execution_count", 0) and getattr(shell.displayhook, "exec_result", None) is not None:
@@ -50,6 +51,7 @@ def unload(shell: InteractiveShell) -> None:
         return
     delattr(shell, _LOADED)
     shell.events.unregister("pre_run_cell", magics.before_cell)
+    shell.events.unregister("post_run_cell", magics.after_cell)
     registered = shell.magics_manager.magics
     registered["line"].pop("remote", None)
     for name in ("remote", "everywhere"):
@@ -251,6 +253,10 @@ class RemoteMagics(Magics):
                 session.fetch(names)
         except (CellferryError, KeyboardInterrupt) as error:
             self._refusal = failures.Refusal(self._shell, error)
+
+    def after_cell(self, _result: object) -> None:
+        """IPython's ``post_run_cell``."""
+        self.screen.cell_over()
 
     def _wrap_debug(self) -> None:
         """From the first remote error on, ``%debug`` opens the post-mortem where the last error happened.

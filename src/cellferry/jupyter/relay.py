@@ -53,6 +53,9 @@ class DoorScreen(Screen, Protocol):
     def live(self, text: str, page: str) -> Callable[[str, str], None] | None:
         """A display under the running cell that lives on; the function changes it. None where there is no such."""
 
+    def cell_over(self) -> None:
+        """The running cell has ended, however: a line of progress that it left is taken away."""
+
     def close(self) -> None:
         """Forget the remote widgets and give the shell its own handlers back."""
 
@@ -82,6 +85,11 @@ class KernelScreen:
     def worker_lost(self, worker: str | None = None) -> None:
         """See ``DoorScreen``."""
         self.comms.lost(worker)
+
+    def cell_over(self) -> None:
+        """See ``DoorScreen``. Otherwise the next cell's progress would be shown below this one."""
+        if self._bar:
+            self.progress("")
 
     def close(self) -> None:
         """See ``DoorScreen``."""
@@ -231,6 +239,11 @@ class TerminalScreen:
 
     def worker_lost(self, worker: str | None = None) -> None:
         """There are no widgets in a terminal."""
+
+    def cell_over(self) -> None:
+        """See ``DoorScreen``."""
+        if self._bar_chars:
+            self.progress("")
 
     def close(self) -> None:
         """Nothing to give back."""

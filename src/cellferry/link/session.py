@@ -18,7 +18,7 @@ from cellferry.link.pressing import Pressing
 from cellferry.link.redial import Alive, Redial
 from cellferry.link.refused import NeverRan, why_refused
 from cellferry.link.returned import Returned
-from cellferry.link.silence import Silence
+from cellferry.link.silence import FAR_SILENT_S, SILENT_S, Silence
 from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bare import says
@@ -86,7 +86,7 @@ class KernelLink:
         """Asked while this waits: whether the user interrupts; then the wait raises KeyboardInterrupt."""
         self.asking: Callable[[], AbstractContextManager[None]] = nullcontext
         """Around what this thread does meanwhile that the user may interrupt in the middle."""
-        self._run, self._silence = "", Silence(name)
+        self._run, self._silence = "", Silence(name, SILENT_S if endpoint.kind == "unix" else FAR_SILENT_S)
         self._pressing = Pressing(endpoint, name, screen, self._redial, self._silence, lambda: self._run, self.interrupt)
         self._last = 0  # the frame with which the values of the running cell were complete; 0: its first frame had them
 

@@ -9,6 +9,8 @@ from cellferry.screen import Screen
 
 SILENT_S = 5.0
 """So long an answer may take that a kernel gives beside the cell that it runs, by threads of its own."""
+FAR_SILENT_S = 10.0
+"""As ``SILENT_S`` over a network, which is asked first whether it is to blame (``redial.SILENT_S`` and ``redial.ASK_S``)."""
 BOOT_S = 20.0
 """So long a kernel may take to start on a busy machine."""
 GOES_ON_S = 2.0
@@ -19,10 +21,11 @@ _AGAIN = {1: "interrupt it again, or wait", 2: "a third interrupt ends its kerne
 class Silence:
     """What one link has asked for and not been given. Times are on time.monotonic()."""
 
-    def __init__(self, worker: str) -> None:
-        self._worker = worker
+    def __init__(self, worker: str, silent_s: float = SILENT_S) -> None:
+        """``silent_s``: so long an answer may take without a text."""
+        self._worker, self._silent_s = worker, silent_s
         self._since_s: float | None = None
-        self._due_s = SILENT_S
+        self._due_s = silent_s
         self._shown = False
         self._presses = 0
         self._pressed_s = 0.0
@@ -33,7 +36,7 @@ class Silence:
         """An answer is due, from now on unless one is already; ``boots``: by a kernel that may have to start first."""
         if self._since_s is not None:
             return
-        self._since_s, self._due_s = time.monotonic(), BOOT_S if boots and not _is_stopped(self.pid) else SILENT_S
+        self._since_s, self._due_s = time.monotonic(), BOOT_S if boots and not _is_stopped(self.pid) else self._silent_s
 
     def heard(self) -> None:
         """Something came: the kernel lives."""

@@ -178,7 +178,8 @@ def _reshape(obj: Any, content: Any) -> bool:
 def _has_views(obj: Any) -> bool:
     """Whether something holds ``obj`` that the garbage collector does not see: a view, whose memory must not move.
 
-    Errs on the safe side: the collector does not see dicts and tuples of nothing but arrays either.
+    The collector does not see dicts and tuples of nothing but arrays either; their owners are asked for those, all of them: that
+    takes a while, and is done only for an array that changes its size and has such a holder, or a view.
     """
     unseen = sys.getrefcount(obj)
     for holder in gc.get_referrers(obj):
@@ -187,7 +188,20 @@ def _has_views(obj: Any) -> bool:
     if not _own_references:
         _own_references.append(unseen)
         return True
-    return unseen > _own_references[0]
+    return unseen > _own_references[0] and unseen - _times_in_untracked(obj) > _own_references[0]
+
+
+def _times_in_untracked(obj: Any) -> int:
+    """How often dicts and tuples hold ``obj`` that the garbage collector has lost sight of, since they hold nothing but arrays."""
+    times, known, owners = 0, set[int](), gc.get_objects()
+    while owners:
+        inner = gc.get_referents(owners.pop())
+        for held in inner:
+            if type(held) in (dict, tuple) and not gc.is_tracked(held) and id(held) not in known:
+                known.add(id(held))
+                times += list(map(id, gc.get_referents(held))).count(id(obj))
+                owners.append(held)
+    return times
 
 
 _own_references: list[int] = []
