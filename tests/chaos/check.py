@@ -69,6 +69,7 @@ def _money(state: Path, settings: dict[str, str]) -> list[str]:
         worker_dir=options.get("worker_dir", ""),
         ssh_config=options.get("ssh_config", ""),
         ssh_known_hosts=options.get("ssh_known_hosts", ""),
+        ledger=options.get("ledger", ""),
     )
     fleet = Fleet(config)
     try:

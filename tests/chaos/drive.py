@@ -12,7 +12,7 @@ from typing import Any
 from chaos.check import left_behind, outputs_wrong, sockets_left
 from chaos.faults import Faults
 from chaos.notebook import Notebook, Shown
-from chaos.schedule import NOTEBOOK_KILLED, Schedule
+from chaos.schedule import KERNEL_STOPPED, NOTEBOOK_KILLED, PRESSED_TWICE, Schedule
 from chaos.stages import Stage
 from chaos.story import PARTS, PAUSE_S, SETUP, Part, tokens
 
@@ -22,6 +22,7 @@ MOST_TRIES = 6
 OURS = {"WorkerLost", "KernelDied", "DiskFull", "SpotTaken", "LinkError", "StartTimeout", "WorkerStartError", "RunGone",
         "NothingToBeHad", "WorkerError", "ParcelError"}  # fmt: skip
 """Errors that a fault explains, and after which a user runs the cell again."""
+PRESSED = {PRESSED_TWICE, KERNEL_STOPPED}
 ADVICE = ": %remote attach"
 RUN = re.compile(r"%remote attach ([0-9a-f]{12})")
 
@@ -145,6 +146,8 @@ class Drive:
 
         self._alone_s = time.monotonic() - self._last_there
         shown = self._notebook.run(code, seen)
+        if PRESSED & self._faults.happened:
+            self._faults.over()  # a press is for this cell
         self._last_there = time.monotonic()
         self._said(f"ENDED {shown.error or ''}{' died' if shown.died else ''}{' hung' if shown.hung else ''}")
         return shown
@@ -171,11 +174,15 @@ class Drive:
             raise RuntimeError(f"cell {number} did not end: {shown.text[-300:]!r}")
         if shown.died:
             return self._come_back(number)
+        pressed = PRESSED & self._faults.happened
         if shown.error is None:  # interrupted again while IPython showed the error: it shows that word instead
-            assert "KeyboardInterrupt" in shown.text and self._may_be_taken_back, shown
-            return ""
-        name, text = shown.error
+            assert "KeyboardInterrupt" in shown.text and (self._may_be_taken_back or pressed), shown
+        name, text = shown.error or ("KeyboardInterrupt", "")
         self._faults.over()  # whoever reads an error takes that long, and the advice is for afterwards
+        if name == "KeyboardInterrupt" and (pressed or (shown.error is None and self._may_be_taken_back)):
+            if pressed:
+                self._from_the_top(number)
+            return ""
         if name == "RunGone" and self._went_home:
             return ""
         if name == "RunGone" and attached and not self._excused():
@@ -202,8 +209,16 @@ class Drive:
         self._said("RESTART")
         self._notebook.restart()
         self._begin()
+        self._make_again(number)
+        return "%remote attach"
+
+    def _from_the_top(self, number: int) -> None:
+        """What an interrupted cell has changed until then is here, as of a local one: make what it began with again."""
+        self._notebook.run(SETUP)
+        self._make_again(number)
+
+    def _make_again(self, number: int) -> None:
         self._notebook.run("pause = 0")
         for part in PARTS[: number - 1]:
             self._notebook.run(part.code)
         self._notebook.run(f"pause = {PAUSE_S}")
-        return "%remote attach"

@@ -12,6 +12,8 @@ from chaos.schedule import NOTEBOOK_KILLED, Fault, Schedule
 from chaos.stages import DemoStage, SshStage, Stage, Worker, send_signal
 
 PATIENCE_S = 20.0
+PAUSE_S = 1.0
+"""Between the presses of somebody who sees that nothing happens."""
 
 
 class Faults:
@@ -88,10 +90,22 @@ class Faults:
                 stage.notice(fault.for_s)
             case "clock jump", DemoStage():
                 stage.jump(fault.ahead_s, fault.for_s)
+            case "pressed twice", _:
+                self._press(for_s=fault.for_s, times=2)
+            case "kernel stopped", _:
+                send_signal(self._worker().kernel, signal.SIGSTOP)
+                self._press(for_s=PAUSE_S, times=3)
+            case "ledger restarted", DemoStage():
+                stage.restart_ledger(fault.for_s)
             case "ledger locked", DemoStage():
                 stage.lock_ledger(fault.for_s)
             case _:
                 raise NotImplementedError(fault.kind)
+
+    def _press(self, for_s: float, times: int) -> None:
+        for number in range(times):
+            time.sleep(for_s if number else 0.0)
+            send_signal(self._notebook.pid, signal.SIGINT)
 
     def _worker(self) -> Worker:
         """The one that runs the cell; where another one is just ending, the last."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chaos.drive import Drive, Told, Truth, truth_of
-from chaos.schedule import CLOCK_JUMP, Schedule, schedule_of
+from chaos.schedule import CLOCK_JUMP, LEDGER_RESTARTED, Schedule, schedule_of
 from chaos.stages import DemoStage, SshStage, Stage, demo_place
 from chaos.story import PARTS, TICKS
+from ledger.postgres import Server, programs
 from testbeds.clock import Clock
 from testbeds.far import Far
 
@@ -32,6 +34,17 @@ def warm(far: Far, truth: tuple[Truth, ...]) -> Told:
     return play(Schedule(-1, "ssh", "unix", frozenset(), ()), far, truth)
 
 
+@contextmanager
+def _postgres() -> Iterator[Server]:
+    found = programs()
+    assert found is not None, "PostgreSQL is missing: .ci/system-packages postgresql"
+    server = Server(found)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
 def play(schedule: Schedule, far: Far | None, truth: tuple[Truth, ...]) -> Told:
     """One run. ``far``: the machine with sshd, for schedules that need one."""
     with ExitStack() as stack:
@@ -42,6 +55,7 @@ def play(schedule: Schedule, far: Far | None, truth: tuple[Truth, ...]) -> Told:
             assert far is not None
             stage = SshStage(far, place)
         else:
-            clock = Clock(place) if any(fault.kind == CLOCK_JUMP for fault in schedule.faults) else None
-            stage = DemoStage(schedule, stack.enter_context(demo_place()), clock, place / "state")
+            clock = Clock(place) if schedule.has(CLOCK_JUMP) else None
+            server = stack.enter_context(_postgres()) if schedule.has(LEDGER_RESTARTED) else None
+            stage = DemoStage(schedule, stack.enter_context(demo_place()), clock, place / "state", server)
         return Drive(schedule, stage, place / "notebook", place / "state", truth).play()

@@ -21,6 +21,8 @@ LASTING_S: dict[str, tuple[float, float]] = {
     "spot notice": (5.0, 10.0),
     "clock jump": (1.0, 6.0),
     "ledger locked": (4.0, 15.0),
+    "ledger restarted": (1.0, 8.0),
+    "pressed twice": (0.03, 0.12),
 }
 """Faults that last, and how long; those of a moment are not here. A spot notice comes so long before the end."""
 ALL = (NOTEBOOK_KILLED, "kernel killed", "server killed", "keeper killed", "notebook stopped", "partition", "disk full",
@@ -30,6 +32,13 @@ CLOCK_JUMP = "clock jump"
 """Beside the others, in every third run of the simulated cloud, which takes place on this machine."""
 LEDGER_LOCKED = "ledger locked"
 """Beside the others, in every sixth run of the simulated cloud: by somebody who looks into it and begins to write."""
+LEDGER_RESTARTED = "ledger restarted"
+"""Beside the others, in every twelfth run of the simulated cloud, whose ledger is in PostgreSQL then."""
+PRESSED_TWICE = "pressed twice"
+"""Beside the others, in every fifth run: the user interrupts the cell, and once more so much later."""
+KERNEL_STOPPED = "kernel stopped"
+"""Beside the others, in every fifth run: the worker's kernel is stopped for good, and the user presses three times."""
+BESIDE = (CLOCK_JUMP, LEDGER_LOCKED, LEDGER_RESTARTED, PRESSED_TWICE, KERNEL_STOPPED)
 MOST_AHEAD_S = 7200
 LONG_S = 13.0
 """Longer than Linux keeps a TCP connection whose other end takes nothing; one notebook in four is stopped for so long."""
@@ -66,7 +75,11 @@ class Schedule:
 
     @property
     def spot(self) -> bool:
-        return any(fault.kind == "spot notice" for fault in self.faults)
+        return self.has("spot notice")
+
+    def has(self, kind: str) -> bool:
+        """Whether such a fault is in it."""
+        return any(fault.kind == kind for fault in self.faults)
 
 
 def schedule_of(seed: int, cells: int, ticks: int) -> Schedule:
@@ -84,7 +97,11 @@ def schedule_of(seed: int, cells: int, ticks: int) -> Schedule:
     if provider == "demo" and seed % 6 == 0:
         faults.append(_jump(random.Random(f"clock {seed}"), cells, ticks))
     if provider == "demo" and seed % 12 == 6:
-        faults.append(_lock(random.Random(f"ledger {seed}"), cells, ticks))
+        faults.append(_beside(LEDGER_LOCKED, random.Random(f"ledger {seed}"), cells, ticks))
+    if provider == "demo" and seed % 24 == 0:
+        faults.append(_beside(LEDGER_RESTARTED, random.Random(f"ledger {seed}"), cells, ticks))
+    if seed % 5 in (1, 4):
+        faults.append(_beside(KERNEL_STOPPED if seed % 5 == 1 else PRESSED_TWICE, random.Random(f"presses {seed}"), cells, ticks))
     tls = any(fault.kind == "partition" for fault in faults) or chance.random() < 0.5
     deadly = {fault.cell for fault in faults if fault.kind in DEADLY}
     detached = frozenset(cell for cell in range(1, cells + 1) if cell not in deadly and chance.random() < 0.15)
@@ -99,9 +116,10 @@ def _jump(chance: random.Random, cells: int, ticks: int) -> Fault:
     return Fault(CLOCK_JUMP, chance.randint(1, cells), chance.randrange(ticks), for_s, ahead_s=ahead_s)
 
 
-def _lock(chance: random.Random, cells: int, ticks: int) -> Fault:
-    """Long enough that a cell ends under it; shorter than a machine waits for its money."""
-    return Fault(LEDGER_LOCKED, chance.randint(1, cells), chance.randrange(ticks), round(chance.uniform(*LASTING_S[LEDGER_LOCKED]), 1))
+def _beside(kind: str, chance: random.Random, cells: int, ticks: int) -> Fault:
+    """A lock on the ledger is long enough that a cell ends under it, and shorter than a machine waits for its money."""
+    for_s = round(chance.uniform(*LASTING_S.get(kind, (0.0, 0.0))), 2)
+    return Fault(kind, chance.randint(1, cells), chance.randrange(ticks), for_s)
 
 
 def _fault(chance: random.Random, kind: str, cell: int, ticks: int) -> Fault:

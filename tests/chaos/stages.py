@@ -13,6 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from chaos.schedule import Schedule
+from ledger.postgres import Server
 from testbeds import namespaces
 from testbeds.clock import Clock
 from testbeds.far import Far
@@ -150,10 +152,12 @@ class SshStage(Stage):
 
 class DemoStage(Stage):
     """The simulated cloud: workers are processes of this machine, their folders on a small file system of their own. ``clock``:
-    that of the machine, where it jumps; ``state``: the folder of the ledger."""
+    that of the machine, where it jumps; ``state``: the folder of the ledger, unless that is in ``server``."""
 
-    def __init__(self, schedule: Schedule, place: Path, clock: Clock | None, state: Path) -> None:
-        self._clock, self._state = clock, state
+    def __init__(self, schedule: Schedule, place: Path, clock: Clock | None, state: Path, server: Server | None = None) -> None:
+        self._clock, self._state, self._server = clock, state, server
+        self._hands = ThreadPoolExecutor(1)
+        """Linux ends the database's server with the thread that started it: this one stays."""
         self.words = f"provider=demo cpus=2 budget=0.05{' spot' if schedule.spot else ''}"
         self._place = place
         self.settings = {
@@ -162,6 +166,7 @@ class DemoStage(Stage):
             "CELLFERRY_LOCAL_TRANSPORT": schedule.transport,
             "CELLFERRY_START_TIMEOUT_S": "60",
             "CELLFERRY_BUDGET": "0.5",
+            **({"CELLFERRY_LEDGER": server.url(server.new_database())} if server else {}),
             **(clock.environment if clock else {}),
         }
 
@@ -201,6 +206,13 @@ class DemoStage(Stage):
             other.execute("BEGIN IMMEDIATE")
             time.sleep(for_s)
             other.execute("ROLLBACK")
+
+    def restart_ledger(self, for_s: float) -> None:
+        """PostgreSQL is away for so long."""
+        assert self._server is not None
+        self._server.stop()
+        time.sleep(for_s)
+        self._hands.submit(self._server.start).result()
 
     def notice(self, in_s: float) -> None:
         """The provider tells every machine that it takes it back."""
