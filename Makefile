@@ -37,7 +37,7 @@ pythons: $(VENV)/.test  ## the fast tests on every supported Python, 3.11 to 3.1
 	.ci/pythons $(PYTHONS)
 
 chaos: $(VENV)/.test  ## 200 seeded runs of a notebook to which things happen (CHAOS='--seeds 20', CHAOS='--seed 7')
-	.ci/system-packages iproute2 nftables openssh-server util-linux gcc libc6-dev
+	.ci/system-packages iproute2 nftables openssh-server postgresql util-linux gcc libc6-dev
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS)
 
 check: $(VENV)/.test lint types  ## lint, types and the fast tests: under two minutes

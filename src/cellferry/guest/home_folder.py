@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cellferry.guest.files import WORK, WorkFiles
+from cellferry.guest.questions import answered
 
-_LOOK_S = 0.2
-_AWAY_S = 60.0
-"""How long a question waits for a notebook whose connection is lost; it may come back."""
 _INTERRUPT_S = 5.0
 _SMALL_BYTES, _MOST_SMALL_BYTES, _MOST_SMALL = 1 << 20, 16 << 20, 1000
 """What a program is given before it starts, since nobody sees what it opens: files of this size, so much and so many of them."""
@@ -290,24 +288,12 @@ class HomeFolder:
         number = next(self._numbers)
         with self._quietly():
             self._link.send({"number": number, **question})
-            answer = self._wait(number)
+            answer = answered(
+                self._link, self._answers, lambda answer: bool(answer["number"] == number), lambda: self._running
+            )
         if answer is None:
             self._nobody = "the notebook is not connected"
         return answer
-
-    def _wait(self, number: int) -> dict[str, Any] | None:
-        away_since: float | None = None
-        while self._running and self._link in self._link.door.links:
-            try:
-                answer = self._answers.get(timeout=_LOOK_S)
-            except queue.Empty:
-                away_since = None if self._link.connected else away_since or time.monotonic()
-                if away_since is not None and time.monotonic() - away_since > _AWAY_S:
-                    return None
-                continue
-            if answer["number"] == number:
-                return answer
-        return None
 
     def _quietly(self) -> _Quietly:
         return _Quietly(self)

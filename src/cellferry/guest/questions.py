@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cellferry.parcels.bulk import Inbox
 
@@ -14,7 +15,10 @@ _LOOK_S = 0.2
 NEED_S = 30.0
 """A client that has been away for so long is not waited for by an import that only it could make possible."""
 _AWAY_S = 60.0
-"""How long a lookup waits for a notebook whose connection is lost; it may come back."""
+"""How long a question waits for a notebook whose connection is lost; it may come back."""
+_T = TypeVar("_T")
+
+_Answers = queue.Queue[_T] | queue.SimpleQueue[_T]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,24 @@ class Supplied:
     buffers: list[Any]
     leaves: list[Any] | None = None
     sums: list[bytes] | None = None
+
+
+def answered(
+    link: Any, answers: _Answers[_T], ours: Callable[[_T], bool], asks: Callable[[], bool] = lambda: True
+) -> _T | None:
+    """Wait for the answer that is ``ours``; None where nobody is there to give it, or nobody ``asks`` any more."""
+    away_since: float | None = None
+    while asks() and link in link.door.links:
+        try:
+            answer = answers.get(timeout=_LOOK_S)
+        except queue.Empty:
+            away_since = None if link.connected else away_since or time.monotonic()
+            if away_since is not None and time.monotonic() - away_since > _AWAY_S:
+                return None
+            continue
+        if ours(answer):
+            return answer
+    return None
 
 
 class Questions:
@@ -69,18 +91,7 @@ class Questions:
         """Ask for values of the notebook by name; None if nobody is there to answer."""
         self._asked = next(self._numbers)
         self.send({"op": "names", "number": self._asked, **question})
-        away_since: float | None = None
-        while self in self.door.links:
-            try:
-                supplied = self._supplied.get(timeout=_LOOK_S)
-            except queue.Empty:
-                away_since = None if self.connected else away_since or time.monotonic()
-                if away_since is not None and time.monotonic() - away_since > _AWAY_S:
-                    return None
-                continue
-            if supplied.meta["number"] == self._asked:
-                return supplied
-        return None
+        return answered(self, self._supplied, lambda supplied: bool(supplied.meta["number"] == self._asked))
 
     def _on_grown(self, meta: dict[str, Any], buffers: list[Any]) -> None:
         self.grown.put(bool(meta["ok"]))
