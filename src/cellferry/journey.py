@@ -98,7 +98,7 @@ class Session(Between):
         self.everywhere.held = lambda wake: self._presses.held(wake)
         self._stores = Stores()
         self.failed_remotely = False
-        self._told_of_hashes = bool(hash_seed())
+        self._told_of_hashes = False
 
     @accounts.on_the_board
     def run(self, request: CellRequest, cell: Cell) -> CellReport:
@@ -152,9 +152,6 @@ class Session(Between):
                 self.forget(known)
             raise
         secrets = refuse_secrets(request, self.config.secrets, cell, flow, parcel, heap, self.namespace, self.host)
-        if not self._told_of_hashes and depends_on_hashes(flow.reads, self.namespace, parcel.functions, parcel.kinds):
-            self._told_of_hashes = True
-            self.host.screen.note(hashing.NOTE)
         packages = self._packages_for(request, flow, parcel)
         if packages is not None:
             request = replace(request, environment=packages.choice())
@@ -166,6 +163,7 @@ class Session(Between):
         self.everywhere.catch_up(there)
         if there.heap.by_source and not known:  # another Python there: functions travel as source
             parcel = pack_all(needs, there.heap, beside, self.host.hidden)
+        self._tell_of_hashes(there, flow, parcel)
         there.modules.tell_lost(beside.changes, self.host.screen.note)
         if beside.left:
             self.host.screen.note(advice(beside.left))
@@ -181,6 +179,14 @@ class Session(Between):
             # link starts from nothing; the worker's kernel and its variables stay.
             self.forget(there)
             raise
+
+    def _tell_of_hashes(self, there: There, flow: Flow, parcel: Parcel) -> None:
+        """Before a cell that depends on them runs where they differ; once."""
+        if self._told_of_hashes or there.link.hashes_alike:
+            return
+        if depends_on_hashes(flow.reads, self.namespace, parcel.functions, parcel.kinds):
+            self._told_of_hashes = True
+            self.host.screen.note(hashing.note(there.worker.name, seed_known=bool(hash_seed())))
 
     def _there_and_back(
         self, there: There, request: CellRequest, cell: Cell, flow: Flow, parcel: Parcel, beside: Beside,

@@ -8,11 +8,18 @@ from types import FunctionType
 from cellferry.capture.globals_of import code_globals, code_names
 from cellferry.capture.stuck import class_dict, class_mro, travels_its_own_way
 
-NOTE = (
-    "hashes of texts differ here and on the worker (each Python draws its own seed), so that a split by hash() has other members "
-    "there and an object that keeps its hash is not found: start the notebook with PYTHONHASHSEED=0 in its environment, or use "
-    'the kernel "Python 3 (cellferry)"'
-)
+
+def note(worker: str, *, seed_known: bool) -> str:
+    """What to say of a worker that hashes texts in another way. ``seed_known``: a new worker would start with this notebook's seed."""
+    remedy = (
+        f"end this worker, whose seed is of another notebook: %remote down {worker}"
+        if seed_known
+        else 'start the notebook with PYTHONHASHSEED=0 in its environment, or use the kernel "Python 3 (cellferry)"'
+    )
+    return (
+        "hashes of texts differ here and on the worker (each Python draws its own seed), so that a split by hash() has other members "
+        f"there and an object that keeps its hash is not found: {remedy}"
+    )
 
 
 def depends_on_hashes(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cellferry.model import HASHED_TEXT
 from cellferry.parcels.wire import OLDEST_PROTOCOL, PROTOCOL, Channel
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def join(link: Link, channel: Channel, hello: dict[str, Any], *, resumed: bool) 
     channel.send({
         "op": "welcome", "protocol": agreed(hello), "oldest": OLDEST_PROTOCOL, "resumed": resumed, "got": got, "pid": os.getpid(),
         "python": list(sys.version_info[:3]), "work": str(link.cells.files.root), "names": link.cells.names(),
+        "text_hash": hash(HASHED_TEXT),
     })  # fmt: skip
     return link.channel.attach(channel, int(hello.get("got", 0)))
 

@@ -19,7 +19,7 @@ from cellferry.link.redial import Alive, Redial
 from cellferry.link.refused import NeverRan, why_refused
 from cellferry.link.returned import Returned
 from cellferry.link.silence import FAR_SILENT_S, SILENT_S, Silence
-from cellferry.model import PROTOCOL, Endpoint, Message
+from cellferry.model import HASHED_TEXT, PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bare import says
 from cellferry.parcels.bulk import Inbox, stream
@@ -67,9 +67,10 @@ class KernelLink:
         """Both ends know the same objects; not after a cell that the worker refused."""
         self.names: frozenset[str] = frozenset()
         """Variables that were there when this link was opened."""
+        self.hashes_alike = False
+        """Whether texts have the hashes there that they have here."""
         self.vm, self.pid, self.work = False, 0, ""
-        self._endpoint = endpoint
-        self._alive = alive
+        self._endpoint, self._alive = endpoint, alive
         self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
         self._inbox: Inbox | None = None
         self._comms: dict[str, Future[None]] = {}
@@ -112,6 +113,7 @@ class KernelLink:
             )
         self.heap.by_source = welcome["python"][:2] != _PYTHON
         self.names = frozenset(map(str, welcome.get("names", ())))
+        self.hashes_alike = welcome.get("text_hash") == hash(HASHED_TEXT)
         self.vm, self.pid, self.work = self._copies, welcome["pid"], welcome["work"]
         self._silence.pid = self.pid if self._endpoint.kind == "unix" else 0
 
@@ -175,9 +177,7 @@ class KernelLink:
                 arrived = unpack(self.heap, meta, buffers, values, sums, context)
             except Refused as no:
                 # a class that is not here, an __init__ that wants more: that value stays there, the rest comes home
-                self._send(
-                    {"op": "again", "stay": {no.name: says(no.reason)}}
-                )
+                self._send({"op": "again", "stay": {no.name: says(no.reason)}})
             else:
                 self.fetching = False
                 return Returned(frame, arrived, self._channel.received_bytes - before + beside)
