@@ -2,7 +2,8 @@
 
 All outputs and the namespace are compared cell by cell. ``remote`` puts the magic on every cell; the two alternating
 ways put it on every other one, so that each cell works on what was left on the other side; the mixed ways draw each
-cell's side from a seed, nightly for the notebooks that are older than they.
+cell's side from a seed. A notebook takes turns with its neighbours: one alternating way is in every run, the other nightly,
+and so is one of the seeds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,25 @@ MIXED_EVERY_TIME: set[str] = {
     "class_registries.py", "display_bytes.py", "hostile_objects.py", "installed_patches.py", "library_frames.py",
     "module_state.py", "names_at_run_time.py", "shell_state.py", "views_of_containers.py", "working_folder.py",
 }  # fmt: skip
-"""Notebooks whose mixed ways are part of every run; those of the others are nightly."""
+"""Notebooks one of whose mixed ways is part of every run; those of the others are nightly."""
 
 
-def _with_marks() -> list[Any]:
+def _every_time(way: str, name: str, place: int) -> bool:
+    """Whether this way of a notebook is part of every run, or nightly. ``place``: among the notebooks."""
+    if way in MIXED:
+        return name in MIXED_EVERY_TIME and way == list(MIXED)[place % len(MIXED)]
+    return way == "remote" or way == ("remote-first", "local-first")[place % 2]
+
+
+def _turns(ways: Iterable[str], names: Iterable[str]) -> list[Any]:
     return [
-        pytest.param(path, marks=() if path.name in MIXED_EVERY_TIME else pytest.mark.nightly)
-        for path in notebook.all_notebooks()
+        pytest.param(name, way, marks=() if _every_time(way, name, place) else pytest.mark.nightly, id=f"{way}-{name}")
+        for place, name in enumerate(names)
+        for way in ways
     ]
+
+
+NOTEBOOKS = {path.name: path for path in notebook.all_notebooks()}
 
 
 @pytest.fixture(scope="module")
@@ -88,22 +100,13 @@ def yardstick(run: Callable[..., list[Seen]]) -> Callable[[Path], list[Seen]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", notebook.all_notebooks(), ids=lambda path: path.name)
-@pytest.mark.parametrize("way", WAYS)
-def test_remote_equals_local(path: Path, way: str, run, yardstick) -> None:
-    check(path, way, WAYS[way], run, yardstick)
+@pytest.mark.parametrize(("name", "way"), _turns([*WAYS, *MIXED], NOTEBOOKS))
+def test_remote_equals_local(name: str, way: str, run, yardstick) -> None:
+    check(NOTEBOOKS[name], way, (WAYS | MIXED)[way], run, yardstick)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", _with_marks(), ids=lambda path: path.name)
-@pytest.mark.parametrize("way", MIXED)
-def test_mixed_equals_local(path: Path, way: str, run, yardstick) -> None:
-    check(path, way, MIXED[way], run, yardstick)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FOLDERS)
-@pytest.mark.parametrize("way", [*WAYS, *MIXED])
+@pytest.mark.parametrize(("name", "way"), _turns([*WAYS, *MIXED], FOLDERS))
 def test_equals_local_with_a_folder_of_its_own(name: str, way: str, run, yardstick) -> None:
     own = {"CELLFERRY_LOCAL_FOLDER": "own"}
     check(notebook.NASTY / name, way, (WAYS | MIXED)[way], partial(run, settings=own), yardstick)
