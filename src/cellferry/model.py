@@ -9,7 +9,7 @@ from typing import Literal, NewType
 WorkerId = NewType("WorkerId", str)
 """Random name of a worker, unique for ever; safe in file names."""
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of what client and worker say to each other; a different one is a clear error at hello."""
 
 HASHED_TEXT = "cellferry"

@@ -69,3 +69,10 @@ def test_what_it_sets_up_in_the_shell_stays(new_user: NewUser) -> None:
         assert user.sees("%%remote\n%guarded word") == "'WORD'\n"
     assert user.sees("%guarded word") == "'WORD'\n"
     assert user.sees("%%remote name=other\n%guarded word") == "'WORD'\n"
+
+
+def test_it_runs_on_a_worker_of_another_notebook_too(new_user: NewUser) -> None:
+    one, other = new_user(), new_user()
+    one.sees("%%remote name=shared\npass")
+    other.sees("%%remote everywhere\nimport json\njson.MARK = 1")
+    assert other.sees("%%remote name=shared\nprint(json.MARK)") == "1\n"

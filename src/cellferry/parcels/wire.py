@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 from cellferry.parcels.leaves import bytes_of
 
-PROTOCOL = 2
+PROTOCOL = 3
 """What the two ends of a link say to each other, in its newest version (``model.PROTOCOL`` is the same number)."""
 
-OLDEST_PROTOCOL = 2
+OLDEST_PROTOCOL = 3
 """The oldest version that this end still speaks on a link; the worker's HTTP routes are older than both."""
 
 PREAMBLE = b"CFRY"
