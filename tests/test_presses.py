@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cellferry.presses import Presses
+from cellferry.presses import Presses, unbroken
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +101,22 @@ def test_where_it_is_ignored_it_stays_so() -> None:
         press()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_what_is_unbroken_ends_before_a_press_is_dealt_with() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        for number in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(number)
+    assert done == [0, 1, 2]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with unbroken():
+        pass
+
+
+def test_a_press_in_an_unbroken_moment_is_counted_by_those_who_count() -> None:
+    with Presses() as presses, presses.held():
+        with unbroken():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert presses.count == 1 and presses.take()

@@ -12,9 +12,6 @@ WorkerId = NewType("WorkerId", str)
 PROTOCOL = 3
 """Version of what client and worker say to each other; a different one is a clear error at hello."""
 
-HASHED_TEXT = "cellferry"
-"""Both ends hash it, and see whether their texts have the same hashes."""
-
 Message = dict[str, object]
 """A Jupyter message as a dict: ``header``, ``parent_header``, ``metadata``, ``content``, ``buffers``, ``msg_type``."""
 

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Self
 
 ESCAPE = 3
@@ -117,3 +118,21 @@ def one_less() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """No press is dealt with in here; those that came are afterwards, as one. For the moment in which a process or a folder is
+    made: broken off in the middle of that, whoever cleans up would not know of it."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    presses: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *press: presses.append(press))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if presses:
+            before(*presses[-1])

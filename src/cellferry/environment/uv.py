@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cellferry.errors import EnvironmentFailed
+from cellferry.presses import unbroken
 
 Line = Callable[[str], None]
 Credentials = Mapping[str, tuple[str, str]]
@@ -54,29 +55,36 @@ def run_uv(
 
     Interrupted (KeyboardInterrupt), it ends uv first. Raises EnvironmentFailed only when there is no uv.
     """
-    fds, extra = _netrc(credentials or {})
+    process: subprocess.Popen[str] | None = None
+    err: list[str] = []
     try:
-        process = subprocess.Popen(
+        with unbroken():
+            process = _start(args, cwd, credentials or {}, env or {})
+        reader = threading.Thread(target=_follow, args=(process, err, on_line), name="cellferry-uv", daemon=True)
+        reader.start()
+        assert process.stdout is not None
+        out = process.stdout.read()
+        status = process.wait()
+    except BaseException:
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        raise
+    reader.join()
+    return Outcome(status == 0, out, "".join(err))
+
+
+def _start(args: Sequence[str], cwd: Path | None, credentials: Credentials, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    fds, extra = _netrc(credentials)
+    try:
+        return subprocess.Popen(
             [uv_binary(), "--no-progress", "--color", "never", *args], cwd=cwd, pass_fds=fds, text=True,
-            env={**os.environ, **(env or {}), **extra}, stdin=subprocess.DEVNULL,
+            env={**os.environ, **env, **extra}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0,
         )  # fmt: skip
     finally:
         for fd in fds:
             os.close(fd)
-    err: list[str] = []
-    reader = threading.Thread(target=_follow, args=(process, err, on_line), name="cellferry-uv", daemon=True)
-    reader.start()
-    try:
-        assert process.stdout is not None
-        out = process.stdout.read()
-        status = process.wait()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-    reader.join()
-    return Outcome(status == 0, out, "".join(err))
 
 
 def _follow(process: subprocess.Popen[str], lines: list[str], on_line: Line | None) -> None:

@@ -9,8 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cellferry.model import HASHED_TEXT
-from cellferry.parcels.wire import OLDEST_PROTOCOL, PROTOCOL, Channel
+from cellferry.parcels.wire import HASHED_TEXT, OLDEST_PROTOCOL, PROTOCOL, Channel
 
 if TYPE_CHECKING:
     from cellferry.guest.door import Door, Link

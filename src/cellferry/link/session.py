@@ -19,7 +19,7 @@ from cellferry.link.redial import Alive, Redial
 from cellferry.link.refused import NeverRan, why_refused
 from cellferry.link.returned import Returned
 from cellferry.link.silence import FAR_SILENT_S, SILENT_S, Silence
-from cellferry.model import HASHED_TEXT, PROTOCOL, Endpoint, Message
+from cellferry.model import PROTOCOL, Endpoint, Message
 from cellferry.parcels import vm
 from cellferry.parcels.bare import says
 from cellferry.parcels.bulk import Inbox, stream
@@ -28,7 +28,7 @@ from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import allocate
 from cellferry.parcels.parcel import Parcel, Refused, split_digests, unpack, verify
 from cellferry.parcels.plain_parcel import checked_frame, unpack_plain
-from cellferry.parcels.wire import OLDEST_PROTOCOL, Channel, WireClosed
+from cellferry.parcels.wire import HASHED_TEXT, OLDEST_PROTOCOL, Channel, WireClosed
 from cellferry.screen import Screen
 
 _BEAT_S = 0.5

@@ -25,6 +25,9 @@ PROTOCOL = 3
 OLDEST_PROTOCOL = 3
 """The oldest version that this end still speaks on a link; the worker's HTTP routes are older than both."""
 
+HASHED_TEXT = "cellferry"
+"""Both ends hash it, and see whether their texts have the same hashes."""
+
 PREAMBLE = b"CFRY"
 """First bytes of a plain connection that wants the kernel, not the HTTP server (see ``worker.acceptor``)."""
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from cellferry.errors import CellferryError, DiskFull, RequestError, WorkerStartError
 from cellferry.model import CellRequest, Endpoint, Hardware, Lease, Offer, Order, Quota, Worker, WorkerId
+from cellferry.presses import unbroken
 from cellferry.providers.base import Market, Progress, Provider
 from cellferry.providers.environ import inherited
 from cellferry.providers.gpus import gpus_here, memory_here_bytes
@@ -81,10 +82,12 @@ class LocalProvider(Provider, Market):
         folder: Path | None = None
         process: subprocess.Popen[bytes] | None = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=self._base()))
             worker_id = WorkerId(str(uuid.uuid4()))
+            with unbroken():
+                folder = Path(tempfile.mkdtemp(prefix=self.prefix, dir=self._base()))
             self._write_settings(folder, worker_id, order)
-            process = _launch(folder)
+            with unbroken():
+                process = _launch(folder)
             self._remove_stale()  # while the new process starts
             ready = self._wait_until_ready(folder, process, progress)
         except BaseException as error:
