@@ -197,7 +197,7 @@ def _times_in_untracked(obj: Any) -> int:
     while owners:
         inner = gc.get_referents(owners.pop())
         for held in inner:
-            if type(held) in (dict, tuple) and not gc.is_tracked(held) and id(held) not in known:
+            if (type(held) is dict or type(held) is tuple) and not gc.is_tracked(held) and id(held) not in known:
                 known.add(id(held))
                 times += list(map(id, gc.get_referents(held))).count(id(obj))
                 owners.append(held)
