@@ -526,3 +526,10 @@ def test_what_lives_stays_known_and_what_died_does_not(ends: TwoHeaps) -> None:
     ends.near.sweep()
     assert len([obj for obj in ends.near.objects.values() if type(obj) is list]) == 1 + 2 * 100
     assert not any(isinstance(obj, np.ndarray) for obj in ends.near.objects.values())
+
+
+def test_no_id_that_a_walk_met_is_used_again_while_it_lives(ends: TwoHeaps) -> None:
+    """Packing asks by id whether an object's ``__dict__`` was met; some dicts are made for the walk alone."""
+    walk = ends.near.walk({"number": number} for number in range(100))
+    fresh = [{"number": number} for number in range(200)]
+    assert not [table for table in fresh if id(table) in walk.seen]

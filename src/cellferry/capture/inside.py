@@ -223,6 +223,8 @@ def _beside_the_point(cls: type, name: str) -> bool:
 def _by_type_name(value: Any) -> Iterator[Step]:
     cls = type(value)
     name = class_name(cls)
+    if name == "builtins.lazy_import":
+        return  # it holds the builtins of the module that imports, and those hold the shell's ``input``
     if name == "numpy.ndarray" and value.dtype.hasobject:
         yield from _object_array(value)
     elif name in _PANDAS:

@@ -36,7 +36,7 @@ class Walk:
     stale: list[int] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     alive: list[Any] = field(default_factory=list)
-    """Keeps what was made on the way (states of opaque objects), so that no id is used twice."""
+    """Keeps what was made on the way (states of opaque objects, dicts), so that no id is used twice."""
 
     views: dict[int, list[Any]] = field(default_factory=dict)
     """id of an owner -> the owner, then views of it."""
@@ -66,6 +66,7 @@ def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
             if kinds[oid] is BOUND:
                 continue
         if kind is dict:
+            walk.alive.append(obj)  # some are made for the walk alone; packing asks by id whether it met an object's __dict__
             if not _atoms(obj):
                 stack.extend(obj)
             if not _atoms(obj.values()):
