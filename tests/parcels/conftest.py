@@ -10,7 +10,9 @@ import pytest
 from .notebook import FarProcess
 
 
-@pytest.fixture(scope="session", autouse=True)  # before the first test of any module: it must not count as left behind by one
+@pytest.fixture(
+    scope="session", autouse=True
+)  # before the first test of any module: it must not count as left behind by one
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarProcess]:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torch")))
     process = FarProcess()

@@ -66,7 +66,9 @@ def extend(walk: Walk, heap: Heap, roots: Iterable[Any]) -> None:
             if kinds[oid] is BOUND:
                 continue
         if kind is dict:
-            walk.alive.append(obj)  # some are made for the walk alone; packing asks by id whether it met an object's __dict__
+            walk.alive.append(
+                obj
+            )  # some are made for the walk alone; packing asks by id whether it met an object's __dict__
             if not _atoms(obj):
                 stack.extend(obj)
             if not _atoms(obj.values()):
