@@ -40,7 +40,6 @@ NEEDS = {"torch_training.py": "torch"}
 
 ROOT = Path(__file__).parents[2]
 ACROSS: dict[str, str] = {
-    "decorators.py": "functools builds a dispatching function from other functions on each Python, and they are compared",
     "globals_and_main.py": "a function that exec made there has no source, so it is refused with a remedy",
     "torch_training.py": "torch is offered for one Python here",
 }
