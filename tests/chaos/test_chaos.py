@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,11 @@ def test_outputs_that_are_wrong(text: str, whole: bool, what: str) -> None:
     assert what in "".join(outputs_wrong(text, EXPECTED, whole=whole))
 
 
+def _turns(seeds: tuple[int, int]) -> list[Any]:
+    """The first is part of every run, the other nightly."""
+    return [seeds[0], pytest.param(seeds[1], marks=pytest.mark.nightly)]
+
+
 @pytest.fixture(scope="module")
 def truth() -> tuple[Truth, ...]:
     return expected()
@@ -76,7 +82,7 @@ def warm_far(far: Far, truth: tuple[Truth, ...]) -> Iterator[Far]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", DEMO_SEEDS)
+@pytest.mark.parametrize("seed", _turns(DEMO_SEEDS))
 def test_faults_on_the_simulated_cloud(seed: int, truth: tuple[Truth, ...]) -> None:
     need_hosts()
     told = play(schedule_for(seed), None, truth)
@@ -85,7 +91,7 @@ def test_faults_on_the_simulated_cloud(seed: int, truth: tuple[Truth, ...]) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", SSH_SEEDS)
+@pytest.mark.parametrize("seed", _turns(SSH_SEEDS))
 def test_faults_on_a_machine_with_sshd(seed: int, warm_far: Far, truth: tuple[Truth, ...]) -> None:
     told = play(schedule_for(seed), warm_far, truth)
     assert not told.wrong, f"{told.verdict}\n" + "\n".join(told.log)

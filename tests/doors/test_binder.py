@@ -74,6 +74,7 @@ def image(tmp_path_factory):
     return repository, venv, clean
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_tour_in_binder(image, tmp_path):
     from playwright.sync_api import expect

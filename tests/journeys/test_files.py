@@ -211,6 +211,7 @@ def _peak(pid: int, reset: bool = False) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("transport", ["unix", "tls"])
 def test_a_file_of_4_gib_takes_little_memory_on_either_side(new_user: NewUser, transport: str) -> None:
     folder = Path(f"/tmp/cf-big-{os.getpid()}")

@@ -190,7 +190,10 @@ def test_a_cell_is_stopped_when_its_money_is_gone(payer: Callable[..., User], fl
     assert "steps" in user.sees(f"{A100} budget=1\nprint('steps', steps)"), "a new worker, with the values"
 
 
-@pytest.mark.parametrize("code", [SLOW_LOOP, STUBBORN], ids=["listens", "holds the interpreter"])
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(SLOW_LOOP, id="listens", marks=pytest.mark.nightly), pytest.param(STUBBORN, id="holds the interpreter")],
+)
 def test_the_machine_ends_with_the_laptop_off(payer: Callable[..., User], fleet: Fleet, code: str) -> None:
     user = payer()
     pid = user.has("__import__('os').getpid()")

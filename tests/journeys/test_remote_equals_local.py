@@ -2,8 +2,8 @@
 
 All outputs and the namespace are compared cell by cell. ``remote`` puts the magic on every cell; the two alternating
 ways put it on every other one, so that each cell works on what was left on the other side; the mixed ways draw each
-cell's side from a seed. A notebook takes turns with its neighbours: one alternating way is in every run, the other nightly,
-and so is one of the seeds.
+cell's side from a seed. Neighbours take turns: of an older notebook one of the first three ways is in every run, of a newer one
+``remote`` and one of the seeds; the others are nightly.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _every_time(way: str, name: str, place: int) -> bool:
     """Whether this way of a notebook is part of every run, or nightly. ``place``: among the notebooks."""
     if way in MIXED:
         return name in MIXED_EVERY_TIME and way == list(MIXED)[place % len(MIXED)]
-    return way == "remote" or way == ("remote-first", "local-first")[place % 2]
+    if name in MIXED_EVERY_TIME:
+        return way == "remote"
+    return way == list(WAYS)[place % len(WAYS)]
 
 
 def _turns(ways: Iterable[str], names: Iterable[str]) -> list[Any]:

@@ -59,6 +59,7 @@ def test_a_small_cell_costs_microseconds_whatever_is_known(known: int, most_us: 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("make", "most_s"),
     [

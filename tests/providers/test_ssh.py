@@ -104,6 +104,7 @@ def test_nothing_is_left_and_nothing_listens(make: Make, far: Far) -> None:
     assert host.run(["sh", "-c", "ls -d /tmp/cfs-* 2>/dev/null; true"]).stdout == ""
 
 
+@pytest.mark.nightly
 def test_it_outlives_the_connection_and_ends_by_its_lease(make: Make, far: Far) -> None:
     host = far.host
     provider = make()
