@@ -11,6 +11,7 @@ from typing import Any
 from cellferry.errors import CellferryError
 from cellferry.fleet import diagnosis
 from cellferry.model import Worker
+from cellferry.shared_folder import read_ours
 
 USE_S = 5.0
 
@@ -23,7 +24,7 @@ def noted_status(worker: Worker) -> dict[str, Any] | None:
         note = worker.folder / "status.json"
         if time.time() - note.stat().st_mtime > diagnosis.RECENT_S:
             return None
-        status: dict[str, Any] = json.loads(note.read_text("utf-8"))
+        status: dict[str, Any] = json.loads(read_ours(worker.folder, note.name))
     except (OSError, ValueError):
         return None
     return status

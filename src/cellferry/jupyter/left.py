@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cellferry.shared_folder import is_there, our_folders, read_ours
+
 if TYPE_CHECKING:
     from cellferry.jupyter.magic import RemoteMagics
 
@@ -32,13 +34,16 @@ def offer(magics: RemoteMagics, say: Callable[[str], None]) -> None:
 def left_here(notebook: str) -> Iterator[tuple[str, int]]:
     """(run, cell number) of this notebook's cells that nobody waits for, on workers that are processes of this machine."""
     for base in _bases():
-        for mark in sorted(base.glob("cf-*/runs/*/orphan")):
-            try:
-                told = json.loads((mark.parent / "run.json").read_text("utf-8"))
-                if told["notebook"] == notebook and not (mark.parent / "claimed").exists() and mark.stat().st_uid == os.geteuid():
-                    yield str(told["run"]), int(told["number"] or 0)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # just ending
+        for folder in our_folders(base, "cf-"):
+            for mark in sorted(folder.glob("runs/*/orphan")):
+                run = mark.parent.name
+                try:
+                    told = json.loads(read_ours(folder, "runs", run, "run.json"))
+                    left = is_there(folder, "runs", run, "orphan") and not is_there(folder, "runs", run, "claimed")
+                    if left and told["notebook"] == notebook:
+                        yield str(told["run"]), int(told["number"] or 0)
+                except (OSError, ValueError, KeyError, TypeError):
+                    continue  # just ending
 
 
 def offer_text(run: str, number: int) -> str:

@@ -24,6 +24,7 @@ from cellferry.placement.snapshot import snapshot_offers
 from cellferry.providers.base import Examined, Progress, Tagged
 from cellferry.providers.local import LocalProvider
 from cellferry.providers.weather import Sky, Weather, weather_from
+from cellferry.shared_folder import read_ours
 
 NOTICE = "notice"
 """What a worker looks for in its folder (``worker.limits``)."""
@@ -163,7 +164,7 @@ def _machine_id(worker: Worker) -> str:
 
 def _settings(worker: Worker) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads((Path(worker.folder or ".") / "worker.json").read_text("utf-8"))
+        content: dict[str, Any] = json.loads(read_ours(Path(worker.folder or "."), "worker.json"))
     except (OSError, ValueError):
         return {}
     return content

@@ -31,6 +31,7 @@ from cellferry.providers.environ import inherited
 from cellferry.providers.gpus import gpus_here, memory_here_bytes
 from cellferry.providers.process_end import end_session, is_worker, read_tail, runs, wait_for_exit
 from cellferry.providers.told import lease_in, settings_for
+from cellferry.shared_folder import our_folders, read_ours
 
 PREFIX = "cf-"
 LONGEST_BASE = 70
@@ -196,12 +197,7 @@ class LocalProvider(Provider, Market):
 
     def _folders(self) -> Iterator[Path]:
         for base in self._bases():
-            for folder in base.glob(self.prefix + "*"):
-                try:
-                    if folder.lstat().st_uid == os.geteuid():
-                        yield folder
-                except OSError:
-                    continue
+            yield from our_folders(base, self.prefix)
 
     def _remove_stale(self) -> None:
         """Remove the folders of workers that crashed and whose notebook is gone too: nobody else does."""
@@ -343,7 +339,7 @@ def _how(code: int | None) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content: dict[str, Any] = json.loads(read_ours(path.parent, path.name))
     return content
 
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from cellferry.errors import CellferryError
 from cellferry.providers.ssh_connect import Connections, explained
+from cellferry.shared_folder import our_folders
 
 PIECE_BYTES = 1 << 18
 INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "github.com", "objects.githubusercontent.com",
@@ -77,9 +78,9 @@ class Tunnel:
 
 def _sweep() -> None:
     """Remove the folders of processes that were killed: ours, where nobody listens any more."""
-    for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
+    for folder in our_folders(Path(_PLACE), _PREFIX):
         with contextlib.suppress(OSError):
-            told = (folder / "worker.sock").stat()
+            told = (folder / "worker.sock").lstat()
             if told.st_uid != os.geteuid() or time.time() - told.st_mtime < _YOUNG_S:
                 continue
             with socket.socket(socket.AF_UNIX) as asked:
