@@ -240,10 +240,15 @@ class Check:
     advice: str = ""
 
 
+PROOF_FILE = "proof"
+"""The secret by which the two ends of a tunnel prove who they are, as hexadecimal text in a file that only its owner can read: beside
+``worker.sock``, in the worker's folder there, in the tunnel's here. It is in no endpoint, since those are written down."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where a worker is reached. ``kind`` "unix": ``path`` is its socket. "tls": ``host``/``port`` plus pins.
-    "tunnel": ``path`` is a socket on this machine that leads to the worker's own on another.
+    "tunnel": ``path`` is a socket on this machine that leads to the worker's own on another; beside it lies ``PROOF_FILE``.
 
     ``worker_cert_pem`` is the certificate the client accepts, and no other. ``client_dir`` is the private
     folder that holds the client's own ``client.key``/``client.crt``; keys never leave the machine they were made on.

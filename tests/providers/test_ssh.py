@@ -96,12 +96,14 @@ def test_nothing_is_left_and_nothing_listens(make: Make, far: Far) -> None:
     listening = host.run(["ss", "-Htln"]).stdout.splitlines()
     ports = {line.split()[3].rpartition(":") for line in listening}
     assert all(place == "127.0.0.1" or port == "22" for place, _, port in ports), listening
-    modes = host.run(["stat", "-c", "%a %U", worker.machine.split()[1]]).stdout.split()
-    assert modes == ["700", "ana"]
+    folder = worker.machine.split()[1]
+    for place in (folder, str(Path(folder).parent)):
+        assert host.run(["stat", "-c", "%a %U", place]).stdout.split() == ["700", "ana"]
+    assert host.run(["stat", "-c", "%a %U", f"{folder}/proof"]).stdout.split() == ["600", "ana"]
     assert left_on(host)
     provider.stop(worker)
     eventually(lambda: not left_on(host), "no process is left there")
-    assert host.run(["sh", "-c", "ls -d /tmp/cfs-* 2>/dev/null; true"]).stdout == ""
+    assert host.run(["sh", "-c", "ls -d /tmp/cfs-*/* 2>/dev/null; true"]).stdout == ""
 
 
 @pytest.mark.nightly

@@ -6,12 +6,15 @@ import socket
 import ssl
 
 from cellferry.errors import IdentityError, LinkError
-from cellferry.link.identity import check_peer, client_context
+from cellferry.link.identity import client_context
+from cellferry.link.proving import connect
 from cellferry.model import Endpoint
 from cellferry.parcels import tls
 from cellferry.parcels.wire import ALPN, PREAMBLE, Channel, PlainStream
 
 _CONNECT_S = 5.0
+_PROVE_S = 30.0
+"""How long a worker behind a tunnel may take to prove itself, where nothing else is said: its door does it, not its kernel."""
 _TRIES = 3
 
 
@@ -22,7 +25,7 @@ def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN, wait_
     Raises IdentityError for a wrong certificate or another user's socket, LinkError when nobody answers.
     """
     try:
-        return _tls(endpoint, alpn, wait_s) if endpoint.kind == "tls" else _unix(endpoint, preamble)
+        return _tls(endpoint, alpn, wait_s) if endpoint.kind == "tls" else _unix(endpoint, preamble, wait_s)
     except tls.HandshakeCut as exc:
         raise LinkError(f"the worker does not answer ({exc.args[0]})", "%remote down, then run the cell again") from exc
     except ssl.SSLError as exc:
@@ -34,12 +37,10 @@ def dial(endpoint: Endpoint, preamble: bytes = PREAMBLE, alpn: str = ALPN, wait_
         raise LinkError(f"the worker does not answer ({exc})", "%remote down, then run the cell again") from exc
 
 
-def _unix(endpoint: Endpoint, preamble: bytes) -> Channel:
+def _unix(endpoint: Endpoint, preamble: bytes, wait_s: float | None) -> Channel:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(_CONNECT_S)
     try:
-        sock.connect(endpoint.path)
-        check_peer(sock)
+        connect(endpoint, sock, _CONNECT_S if endpoint.kind == "unix" else wait_s or _PROVE_S)
         sock.settimeout(None)
         sock.sendall(preamble)
     except BaseException:

@@ -11,7 +11,8 @@ import uuid
 from typing import Any
 
 from cellferry.errors import IdentityError, LinkError
-from cellferry.link.identity import check_peer, client_context
+from cellferry.link.identity import client_context
+from cellferry.link.proving import connect
 from cellferry.model import Endpoint
 from cellferry.parcels.tls import check_pinned
 
@@ -134,6 +135,4 @@ class _Connection(http.client.HTTPConnection):
             check_pinned(wrapped.getpeercert(binary_form=True), endpoint.worker_cert_pem)
         else:
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(self._timeout_s)
-            self.sock.connect(endpoint.path)
-            check_peer(self.sock)
+            connect(endpoint, self.sock, self._timeout_s)

@@ -8,8 +8,10 @@ are never listed or ended: each carries its owner.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -44,11 +46,11 @@ from cellferry.providers.ssh_far import (
     Look,
     alive_script,
     end_script,
+    known_script,
     read_found,
     read_look,
     start_script,
     stop_script,
-    supply_script,
     wait_script,
 )  # fmt: skip
 from cellferry.providers.ssh_install import index_hosts, install, installed, needs_supply, supplied
@@ -134,11 +136,12 @@ class SshProvider(Provider, Market, Tagged, Examined):
         if host in self._supplies:
             environ |= supplied(self._supplies[host], look.cache)
         settings = settings_for(order, worker_id, "unix", look.cache)
-        folder = pid = ""
+        folder, pid, secret = "", "", secrets.token_hex(32)
         try:
             answer = await self.connections.script(
-                host, start_script(settings, f"{look.cache}/software/{kit.key}", environ, f"END-{uuid.uuid4().hex}"), wait_s=STOP_S
-            )
+                host, start_script(settings, f"{look.cache}/software/{kit.key}", environ, f"END-{uuid.uuid4().hex}", secret),
+                wait_s=STOP_S,
+            )  # fmt: skip
             told = dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line)
             if answer.status != 0 or "folder" not in told:
                 raise WorkerStartError(f"no worker could be started on {host}: {answer.err.strip()[-500:]}", f"look there: ssh {host}")
@@ -149,7 +152,9 @@ class SshProvider(Provider, Market, Tagged, Examined):
             if folder:
                 await asyncio.shield(self.connections.script(host, stop_script(folder, pid), wait_s=STOP_S))
             raise
-        tunnel = await asyncio.get_running_loop().run_in_executor(None, Tunnel, self.connections, host, f"{folder}/worker.sock")
+        tunnel = await asyncio.get_running_loop().run_in_executor(
+            None, Tunnel, self.connections, host, f"{folder}/worker.sock", secret
+        )
         self._tunnels[worker_id] = tunnel
         return Worker(
             worker_id, order.name, self.name, Endpoint("tunnel", path=str(tunnel.path)), order.request.hardware,
@@ -240,25 +245,27 @@ class SshProvider(Provider, Market, Tagged, Examined):
         if tunnel is None:
             host, folder = _place(worker)
             self.connections.reach(host, self.ask)
-            self.connections.run(self._supply_again(host, folder))
-            made = Tunnel(self.connections, host, f"{folder}/worker.sock")
+            secret = self.connections.run(self._known_again(host, folder))
+            made = Tunnel(self.connections, host, f"{folder}/worker.sock", secret)
             tunnel = self._tunnels.setdefault(worker.id, made)
             if tunnel is not made:  # another thread was quicker
                 made.close()
         return replace(worker, endpoint=Endpoint("tunnel", path=str(tunnel.path)))
 
-    async def _supply_again(self, host: str, folder: str) -> None:
-        """A worker that gets its packages through a process of this user that is gone gets them through this one."""
-        answer = await self.connections.script(host, supply_script(folder), wait_s=ASK_S)
-        told = answer.out.strip()
-        if told and host not in self._supplies:
-            supply = Supply(index_hosts(read_sources(os.environ)), told)
+    async def _known_again(self, host: str, folder: str) -> str:
+        """The secret of a worker that another process has started; "" for one that has none, or that is not this user's.
+
+        One that gets its packages through a process of this user that is gone gets them through this one.
+        """
+        answer = await self.connections.script(host, known_script(folder), wait_s=ASK_S)
+        told = dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line)
+        if told.get("supply") and host not in self._supplies:
+            supply = Supply(index_hosts(read_sources(os.environ)), told["supply"])
             supply.kept = True
-            try:
+            with contextlib.suppress(CellferryError):  # the port is taken: who the worker knows is alive
                 await supply.open(self.connections, host)
-            except CellferryError:  # the port is taken: who the worker knows is alive
-                return
-            self._supplies.setdefault(host, supply)
+                self._supplies.setdefault(host, supply)
+        return told.get("proof", "")
 
     def machines(self) -> Sequence[Machine]:
         return [

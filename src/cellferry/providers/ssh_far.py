@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cellferry.model import PROOF_FILE
 from cellferry.providers.gpus import QUERY, Gpus, read_gpus
 
 FOLDERS = "/tmp/cfs-"
-"""Workers' private folders there: short, since a unix socket's path is at most 107 bytes, and not in a home that may be slow."""
+"""Workers' folders there lie in one that begins so and is the user's alone, and stays: short, since a unix socket's path is at most
+107 bytes, and not in a home that may be slow. Workers of earlier versions lie there directly."""
+MARK = "CELLFERRY_WORKER_FOLDER"
+"""Variable by which the processes of a worker are known whose leader is gone."""
 
 LOOK = f"""
 echo "home=$HOME"
@@ -25,13 +29,21 @@ echo "disk_kib=$(df -Pk "$HOME" | awk 'NR == 2 {{print $4}}')"
 true
 """
 
+_ENTER = """
+enter() { [ ! -L "$1" ] && cd -P "$1" 2>/dev/null && [ -O . ] && [ "$(stat -c %a .)" = 700 ]; }
+"""
+"""Whether it is a folder of this user's alone; what is read below it from then on nobody else has put there."""
+
 _MINE = """
-mine() { tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "cellferry.worker $folder"; }
+mine() {
+  case "$pid" in ""|0|1) return 1 ;; esac
+  [ -O "/proc/$pid" ] && [ "$(tr '\\0' '\\n' < "/proc/$pid/cmdline" 2>/dev/null | tail -n 2)" = "cellferry.worker
+$folder" ]
+}
 """
 _PID = """
-pid=$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' "$folder/ready.json" 2>/dev/null)
+pid=$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' ready.json 2>/dev/null)
 """
-
 
 @dataclass(frozen=True)
 class Look:
@@ -97,24 +109,36 @@ mv -T {q(part)} {q(software)} 2>/dev/null || {{ test -e {q(software)}/done; rm -
 """
 
 
-def start_script(settings: Mapping[str, Any], software: str, environ: Mapping[str, str], mark: str) -> str:
+def start_script(settings: Mapping[str, Any], software: str, environ: Mapping[str, str], mark: str, secret: str) -> str:
     """Make the worker's folder and start it, apart from this connection. Says ``folder=`` and ``pid=``.
 
-    ``environ`` is kept in a file that only its owner can read; ``mark`` ends the texts below and is in none of them.
+    ``environ`` and ``secret`` are kept in files that only their owner can read; ``mark`` ends the texts below and is in none of
+    them. What another user has put at the place of the folder that all lie in is left alone, and another one made.
     """
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environ.items())
     return f"""
 set -eu
 umask 077
-folder=$(mktemp -d {FOLDERS}XXXXXXXX)
+{_ENTER}
+mkdir -m 700 "{FOLDERS}$(id -u)" 2>/dev/null || true
+parent=
+for each in "{FOLDERS}$(id -u)" "{FOLDERS}$(id -u)"-*; do
+  if (enter "$each"); then parent=$each; break; fi
+done
+[ -n "$parent" ] || parent=$(mktemp -d "{FOLDERS}$(id -u)-XXXXXXXX")
+folder=$(mktemp -d "$parent/XXXXXXXX")
 cat > "$folder/worker.json" <<'{mark}'
 {json.dumps(dict(settings))}
+{mark}
+cat > "$folder/{PROOF_FILE}" <<'{mark}'
+{secret}
 {mark}
 cat > "$folder/environ.sh" <<'{mark}'
 {exports}
 {mark}
 cd "$folder"
 . ./environ.sh
+export {MARK}="$folder"
 setsid {shlex.quote(software)}/venv/bin/python -P -m cellferry.worker "$folder" </dev/null >>worker.log 2>&1 &
 echo "folder=$folder"
 echo "pid=$!"
@@ -137,57 +161,77 @@ done
 """
 
 
-def supply_script(folder: str) -> str:
-    """Says the URL through which the worker of that folder gets packages from us, if it does. It holds a secret."""
-    return f"""cd {shlex.quote(folder)} 2>/dev/null && \\
-sed -n "s/^export HTTPS_PROXY='\\{{0,1\\}}\\(http:..cellferry:[^']*\\).*/\\1/p" environ.sh; true
+def known_script(folder: str) -> str:
+    """What this user's other processes may know of the worker of that folder, if it is this user's: ``supply=`` and the URL through
+    which it gets packages from us, ``proof=`` and the secret by which it proves who it is. Both are secrets."""
+    return f"""
+{_ENTER}
+enter {shlex.quote(folder)} || exit 0
+sed -n "s/^export HTTPS_PROXY='\\{{0,1\\}}\\(http:..cellferry:[^']*\\).*/supply=\\1/p" environ.sh 2>/dev/null
+sed -n "s/^/proof=/p" {PROOF_FILE} 2>/dev/null
+true
 """
 
 
 def alive_script(folder: str) -> str:
-    """Says ``alive`` if the worker of that folder is."""
-    return f"folder={shlex.quote(folder)}\n{_PID}{_MINE}\nmine && echo alive\ntrue\n"
+    """Says ``alive`` if the worker of that folder is: this user's folder, and this user's process."""
+    return f"folder={shlex.quote(folder)}\n{_ENTER}{_MINE}\nenter \"$folder\" || exit 0\n{_PID}\nmine && echo alive\ntrue\n"
 
 
 def stop_script(folder: str, pid: str = "") -> str:
     """End the worker of that folder, everything of its session, and the folder; silent if it is gone.
 
-    The worker ends itself within about six seconds, whatever its kernel does; after seven it is killed.
+    The worker ends itself within about six seconds, whatever its kernel does; after seven it is killed. Nothing is touched but
+    what is provably the worker's: a folder of this user's alone, this user's process with the worker's own command line, what is
+    left in its session, and, where that process was gone before, what has inherited ``MARK``.
     """
     return f"""
 folder={shlex.quote(folder)}
-{_PID}
-pid=${{pid:-{pid}}}
+pid={pid}
+{_ENTER}
 {_MINE}
-if [ -n "$pid" ]; then
-  if mine; then
-    kill -TERM "$pid" 2>/dev/null
-    i=0
-    while mine && [ $i -lt 140 ]; do sleep 0.05; i=$((i + 1)); done
-  fi
-  pkill -KILL -s "$pid" 2>/dev/null
+marked() {{ [ -O "/proc/$1" ] && tr '\\0' '\\n' < "/proc/$1/environ" 2>/dev/null | grep -qxF "{MARK}=$folder"; }}
+ours=
+if enter "$folder"; then
+  ours=yes
+  told=$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' ready.json 2>/dev/null)
+  pid=${{told:-$pid}}
 fi
-case "$folder" in {FOLDERS}*) rm -rf "$folder" ;; esac
+cd /
+if mine; then
+  kill -TERM "$pid" 2>/dev/null
+  i=0
+  while mine && [ $i -lt 140 ]; do sleep 0.05; i=$((i + 1)); done
+  # the number of a session is not given out again while anybody is in it
+  if mine || [ ! -e "/proc/$pid" ]; then pkill -KILL -s "$pid" 2>/dev/null; fi
+else
+  case "$pid" in ""|0|1) ;; *)
+    for each in $(pgrep -s "$pid"); do
+      if marked "$each"; then kill -KILL "$each" 2>/dev/null; fi
+    done ;;
+  esac
+fi
+case "$ours $folder" in "yes {FOLDERS}"*) rm -rf "$folder" ;; esac
 true
 """
 
 
 def end_script(folder: str) -> str:
     """Why a worker ended: its own word, then the end of its log."""
-    q = shlex.quote(folder)
-    return f"cat {q}/ended 2>/dev/null; echo; tail -n 8 {q}/worker.log 2>/dev/null; true\n"
+    return f"{_ENTER}enter {shlex.quote(folder)} || exit 0\ncat ended 2>/dev/null; echo; tail -n 8 worker.log 2>/dev/null; true\n"
 
 
 FIND = f"""
-for folder in {FOLDERS}*; do
-  [ -O "$folder" ] && [ -f "$folder/ready.json" ] || continue
-{_PID}
+{_ENTER}
 {_MINE}
-  mine || continue
+for folder in {FOLDERS}* {FOLDERS}*/*; do (
+  enter "$folder" && [ -f ready.json ] || exit 0
+{_PID}
+  mine || exit 0
   echo "$folder"
-  tr -d '\\n' < "$folder/worker.json"; echo
-  tr -d '\\n' < "$folder/ready.json"; echo
-done
+  tr -d '\\n' < worker.json; echo
+  tr -d '\\n' < ready.json; echo
+) done
 true
 """
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cellferry.errors import CellferryError
+from cellferry.model import PROOF_FILE
 from cellferry.providers.ssh_connect import Connections, explained
 from cellferry.shared_folder import our_folders
 
@@ -43,11 +44,14 @@ class Tunnel:
     The socket stays when the ssh connection breaks: the next use makes a new one.
     """
 
-    def __init__(self, connections: Connections, host: str, far: str) -> None:
+    def __init__(self, connections: Connections, host: str, far: str, secret: str) -> None:
+        """``secret``: by which the worker proves itself to whoever connects; "" for one that has none, and nobody connects to."""
         self._connections, self._host, self._far = connections, host, far
         _sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))  # mode 0700, and short
         self.path = self.folder / "worker.sock"
+        if secret:
+            _write_private(self.folder / PROOF_FILE, secret)
         self._server = connections.run(self._open())
 
     async def _open(self) -> Any:
@@ -74,6 +78,13 @@ class Tunnel:
         with contextlib.suppress(RuntimeError):
             self._connections.loop.call_soon_threadsafe(self._server.close)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """A new file that only this user can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _sweep() -> None:

@@ -1,6 +1,7 @@
 """The worker's one door. Whoever connects is checked here, and each connection goes to the kernel or to the server.
 
-On a unix socket Linux tells which user connects; any other user than our own is turned away. Over TLS both ends must
+On a unix socket Linux tells which user connects; any other user than our own is turned away. Where a tunnel leads to it, who
+connects proves more than that, and so do we (``proving``). Over TLS both ends must
 show a pinned certificate: the end that terminates TLS (kernel or server) checks that; this thread only reads, without
 taking anything off the socket, which of the two the client asks for.
 """
@@ -18,8 +19,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from cellferry.parcels.wire import ALPN, PACKAGES_ALPN, PACKAGES_PREAMBLE, PREAMBLE
+from cellferry.worker.proving import Proofs
 
-Verdict = Literal["kernel", "packages", "server", "refuse", "more"]
+Verdict = Literal["kernel", "packages", "server", "refuse", "more", "taken"]
 Take = Callable[[socket.socket], None]
 
 PEEK_BYTES = 1 << 14
@@ -127,8 +129,12 @@ def same_user(connection: socket.socket) -> bool:
 class Acceptor:
     """The listening socket and its thread (``cellferry-acceptor``)."""
 
-    def __init__(self, listener: socket.socket, *, tls: bool, to_kernel: Take, to_packages: Take) -> None:
-        """``to_kernel`` and ``to_packages`` own the connections that they are given. Starts nothing yet."""
+    def __init__(
+        self, listener: socket.socket, *, tls: bool, to_kernel: Take, to_packages: Take, secret: bytes | None = None
+    ) -> None:
+        """``to_kernel`` and ``to_packages`` own the connections that they are given. ``secret``: what each plain connection
+        has to prove that it holds, before anything else is heard. Starts nothing yet."""
+        self._proofs = Proofs(secret)
         self._listener, self._tls, self._to_kernel, self._to_packages = listener, tls, to_kernel, to_packages
         self._to_server: Take | None = None
         self._early: list[socket.socket] = []
@@ -227,13 +233,16 @@ class Acceptor:
             return
         except OSError:
             head = b""
-        verdict = (judge_tls(head) if self._tls else judge_plain(head)) if head else "refuse"
+        verdict = self._judge(connection, head)
+        if verdict == "taken":
+            return  # what comes behind it wakes the selector
         self._selector.unregister(connection)
         if verdict == "more":
             # The rest would not wake the selector's level trigger alone: what is there already keeps it awake.
             self._partial.append(connection)
             return
         del self._pending[connection]
+        self._proofs.forget(connection)
         try:
             if verdict == "kernel":
                 self._to_kernel(connection)
@@ -247,6 +256,17 @@ class Acceptor:
             connection.close()
             raise
 
+    def _judge(self, connection: socket.socket, head: bytes) -> Verdict:
+        if not head:
+            return "refuse"
+        try:
+            step = self._proofs.step(connection, head)
+        except OSError:
+            return "refuse"
+        if step != "proven":
+            return step
+        return judge_tls(head) if self._tls else judge_plain(head)
+
     def _give_to_server(self, connection: socket.socket) -> None:
         with self._lock:
             if self._to_server is None:
@@ -259,6 +279,7 @@ class Acceptor:
         now = time.monotonic()
         for connection in [each for each, deadline in self._pending.items() if deadline < now]:
             del self._pending[connection]
+            self._proofs.forget(connection)
             if connection in self._partial:
                 self._partial.remove(connection)
             else:

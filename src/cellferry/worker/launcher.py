@@ -117,6 +117,7 @@ def _open_door(
     from cellferry.worker.lease import LeaseWatch
     from cellferry.worker.limits import Limits
     from cellferry.worker.processes import adopt_orphans, reap_orphans
+    from cellferry.worker.proving import secret_in
     from cellferry.worker.settings import mark_phase, read_settings, write_atomically
 
     mark_phase(folder, "python")
@@ -161,7 +162,7 @@ def _open_door(
     pinned = settings.client_cert_pem if settings.transport == "tls" else None
     acceptor = Acceptor(
         listener, tls=settings.transport == "tls", to_kernel=kernel.hand_over,
-        to_packages=Desk(home, pinned, environments).take,
+        to_packages=Desk(home, pinned, environments).take, secret=secret_in(home),
     )  # fmt: skip
     core = WorkerCore(home, settings, kernel, lease, acceptor, limits, decisions)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
