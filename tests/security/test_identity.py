@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cellferry.config import Cellferry
-from cellferry.errors import CellferryError, IdentityError, LinkError
+from cellferry.errors import IdentityError
 from cellferry.jupyter.left import left_here
 from cellferry.link.dial import dial
 from cellferry.link.http import WorkerHttp
@@ -26,7 +23,6 @@ from cellferry.link.identity import make_identity
 from cellferry.link.packages import ask_versions
 from cellferry.link.session import KernelLink
 from cellferry.model import PROOF_FILE, CellRequest, Endpoint, Lease, Order, Worker
-from cellferry.parcels.proof import Exchange
 from cellferry.providers.ssh import SshProvider
 from cellferry.shared_folder import is_there, our_folders, read_ours
 from cellferry.testing.contract import PATIENCE_S, eventually
@@ -174,7 +170,9 @@ def python_there() -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_who_takes_the_place_of_a_worker_is_neither_believed_nor_ended(far: Far, provider: Callable[[], SshProvider]) -> None:
+def test_who_takes_the_place_of_a_worker_is_neither_believed_nor_ended(
+    far: Far, provider: Callable[[], SshProvider]
+) -> None:
     host, ana = far.host, provider()
     worker = started(ana)
     answers_all(worker)
@@ -190,7 +188,9 @@ def test_who_takes_the_place_of_a_worker_is_neither_believed_nor_ended(far: Far,
     script(host, f"mkdir -p {folder} && chmod 755 {folder}/..", "bob")
     argv = ["python", "-P", "-m", "cellferry.worker", folder]
     words = ["bash", "-c", f'exec -a python {python_there()} -c "$0" "$@"', IMPOSTOR, *argv[1:]]
-    with host.popen(words, user="bob", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as impostor:
+    environ = {"PYTHONHOME": sys.base_prefix}
+    impostor = host.popen(words, user="bob", env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
         assert impostor.stdin is not None and impostor.stdout is not None
         impostor.stdin.write(b"\0" * 4096)
         impostor.stdin.close()
@@ -205,7 +205,9 @@ def test_who_takes_the_place_of_a_worker_is_neither_believed_nor_ended(far: Far,
         ask_all(again.reach(worker).endpoint)
         again.stop(worker)
         assert impostor.poll() is None
-        impostor.kill()
+    finally:
+        script(host, "pkill -KILL -u bob || true")
+        impostor.wait()
 
 
 @pytest.mark.slow
@@ -216,20 +218,24 @@ def test_a_number_in_a_file_ends_nobody_else(far: Far, provider: Callable[[], Ss
     worker = started(ana)
     folder = worker.machine.split()[1]
     pid = int(json.loads(host.read(f"{folder}/ready.json"))["pid"])
-    with host.popen(["setsid", "sleep", "1000"], user="ana") as other:
-        number = script(host, "pgrep -u ana -x sleep").split()[0]
-        script(host, f"sed -i 's/\"pid\": {pid}/\"pid\": {number}/' {folder}/ready.json", "ana")
-        assert not ana.alive(worker)
-        provider().stop(worker)
-        assert other.poll() is None
-        other.kill()
+    script(host, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &", "ana")
+    eventually(lambda: script(host, "pgrep -u ana -f 'sleep 1000' || true").strip() != "", "it runs", PATIENCE_S)
+    number = script(host, "pgrep -u ana -f 'sleep 1000'").split()[0]
+    script(host, f'sed -i \'s/"pid": {pid}/"pid": {number}/\' {folder}/ready.json', "ana")
+    assert not provider().alive(worker)
+    provider().stop(worker)
+    script(host, f"kill -KILL {number}")  # it is still there: else this fails
     script(host, f"kill -TERM {pid}")
-    eventually(lambda: not any("cellferry" in str(each) for each in host.processes()), "all of it has ended", PATIENCE_S)
+    eventually(
+        lambda: not any("cellferry" in str(each) for each in host.processes()), "all of it has ended", PATIENCE_S
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_places_that_somebody_has_taken_and_workers_that_prove_nothing(far: Far, provider: Callable[[], SshProvider]) -> None:
+def test_places_that_somebody_has_taken_and_workers_that_prove_nothing(
+    far: Far, provider: Callable[[], SshProvider]
+) -> None:
     host, ana = far.host, provider()
     uid = script(host, "id -u ana").strip()
     script(host, f"rm -rf /tmp/cfs-{uid}*")

@@ -23,13 +23,19 @@ class Exchange:
         """``client_nonce``: what the client sent; a client leaves it out, and sends its own."""
         if len(secret) < SECRET_BYTES:
             raise ValueError("the secret is too short")
-        self._secret, self.client_nonce, self.worker_nonce = secret, client_nonce or os.urandom(NONCE_BYTES), os.urandom(NONCE_BYTES)
+        self._secret, self.client_nonce, self.worker_nonce = (
+            secret,
+            client_nonce or os.urandom(NONCE_BYTES),
+            os.urandom(NONCE_BYTES),
+        )
 
     def proof(self, who: Literal["client", "worker"]) -> bytes:
         """What that end sends."""
         import hmac  # not in the way of a worker that needs none
 
-        return hmac.digest(self._secret, b"cellferry 1 " + who.encode() + self.client_nonce + self.worker_nonce, "sha256")
+        return hmac.digest(
+            self._secret, b"cellferry 1 " + who.encode() + self.client_nonce + self.worker_nonce, "sha256"
+        )
 
     def holds(self, who: Literal["client", "worker"], proof: bytes) -> bool:
         """Whether that end has proved it."""

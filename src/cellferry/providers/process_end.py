@@ -26,8 +26,9 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
 
 
 def is_worker(pid: int, folder: Path) -> bool:
-    """Whether the process lives and is the worker of that folder: the number alone may be another process's by now."""
-    return os.fsencode(folder) in _words(pid)
+    """Whether the process lives, is this user's, and is the worker of that folder: the number alone may be another process's by
+    now, and anybody can have such a command line."""
+    return _is_ours(pid) and _words(pid)[-2:] == [b"cellferry.worker", os.fsencode(folder)]
 
 
 def runs(pid: int) -> bool:
@@ -76,7 +77,14 @@ def _members(leader: int, folder: Path) -> list[int]:
             members |= {child.pid for child in psutil.Process(leader).children(recursive=True)}
         except psutil.NoSuchProcess:
             pass
-    return sorted(pid for pid in members if not wait_for_exit(pid, 0))
+    return sorted(pid for pid in members if _is_ours(pid) and not wait_for_exit(pid, 0))
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _session(pid: int) -> int:

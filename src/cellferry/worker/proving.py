@@ -57,5 +57,7 @@ class Proofs:
             return "more"
         nonce = connection.recv(len(PREAMBLE) + NONCE_BYTES)[len(PREAMBLE) :]
         exchange = self._asked[connection] = Exchange(secret, nonce)
-        connection.send(exchange.worker_nonce + exchange.proof("worker"), socket.MSG_DONTWAIT)  # it fits: nothing else was sent
+        connection.send(
+            exchange.worker_nonce + exchange.proof("worker"), socket.MSG_DONTWAIT
+        )  # it fits: nothing else was sent
         return "taken"
