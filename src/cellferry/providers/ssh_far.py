@@ -30,9 +30,10 @@ true
 """
 
 _ENTER = """
-enter() { [ ! -L "$1" ] && cd -P "$1" 2>/dev/null && [ -O . ] && [ "$(stat -c %a .)" = 700 ]; }
+enter() { [ ! -L "$1" ] && cd -P "$1" 2>/dev/null && [ -O . ] && case "$(stat -c %a .)" in 700|1700) ;; *) false ;; esac; }
 """
-"""Whether it is a folder of this user's alone; what is read below it from then on nobody else has put there."""
+"""Whether it is a folder of this user's alone; what is read below it from then on nobody else has put there. A worker's own has its
+sticky bit set by Jupyter, some time after its start."""
 
 _MINE = """
 mine() {
