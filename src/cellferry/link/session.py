@@ -74,7 +74,7 @@ class KernelLink:
         self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
         self._inbox: Inbox | None = None
         self._comms: dict[str, Future[None]] = {}
-        self._copies = endpoint.kind == "unix" and vm.available()
+        self._copies = endpoint.kind == "unix" and vm.available() and not data_only  # it names the process to write into
         self._redial = Redial(endpoint, name, alive, {"vm": self._copies, "worker": name, "data_only": data_only})
         self._channel = self._redial.channel
         self._first: Channel | None = None
@@ -362,7 +362,7 @@ class KernelLink:
     def _allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         if meta.get("op") == "leaf" and self._inbox is not None:
             return self._inbox.target(meta["leaf"], meta["at"], size)
-        parcel = meta.get("parcel")
+        parcel = None if self.data_only else meta.get("parcel")
         if parcel is not None and not parcel["bulk"] and index >= parcel["parts"] + 2:
             return allocate(parcel["leaves"][index - parcel["parts"] - 2][1], size)
         return bytearray(size)
