@@ -12,7 +12,7 @@ from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
 from cellferry.link.artifacts import open_store
-from cellferry.link.chunked import stays_inside
+from cellferry.link.beneath import stays_inside
 from cellferry.link.files import not_found
 from cellferry.link.progress import Progress
 from cellferry.link.there import There
