@@ -20,6 +20,7 @@ from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results, stored_rows
 from cellferry.link.http import WorkerHttp
 from cellferry.link.never_sent import is_litter
+from cellferry.link.outputs import plain_message
 from cellferry.link.reports import RESULT, RemoteError, end_of_worker
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
@@ -166,7 +167,7 @@ def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, An
     """Show the outputs; the row with which the run ended. An interrupt is the run's: the third in a row ends its kernel. One that
     waits for its turn is left waiting, and the user leaves. Raises KeyboardInterrupt then, and what ``follow`` says."""
     screen = notebook.host.screen
-    show = _Shown(screen.parent(), worker.name)
+    show = _Shown(screen.parent(), worker.name, data_only=notebook.config.trust == "data")
     interrupts = 0
     with Presses() as presses:
         while True:
@@ -175,7 +176,7 @@ def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, An
                     with presses.raising():
                         for frame in follow.outputs():
                             if frame["op"] == "event":
-                                screen.publish(show.as_ours(frame["message"]))
+                                show.publish(screen, frame["message"])
                             elif frame["op"] == "cut":
                                 screen.note(f"... {frame['messages']} outputs were cut here: a run keeps its first and its last ones ...")
                             elif frame["op"] == "beat":
@@ -332,9 +333,15 @@ def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]
 class _Shown:
     """Outputs of another cell, made outputs of the one that shows them: that is where a frontend looks for them."""
 
-    def __init__(self, parent: Message, worker: str) -> None:
+    def __init__(self, parent: Message, worker: str, *, data_only: bool) -> None:
         self._header: Any = parent.get("header", {})
-        self._worker = worker
+        self._worker, self._data_only = worker, data_only
+
+    def publish(self, screen: Screen, message: Message) -> None:
+        """Show it under this cell."""
+        mine = plain_message(message, self._worker, self._header) if self._data_only else self.as_ours(message)
+        if mine is not None:
+            screen.publish(mine)
 
     def as_ours(self, message: Message) -> Message:
         """The message with this cell's header as its parent, and Output widgets that listen to this cell."""

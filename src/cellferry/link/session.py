@@ -14,6 +14,7 @@ from typing import Any
 from cellferry.errors import LinkError, WorkerLost
 from cellferry.link.copying import copy_home, copy_out
 from cellferry.link.dial import dial
+from cellferry.link.outputs import Outputs, PlainOutputs
 from cellferry.link.pressing import Pressing
 from cellferry.link.redial import Alive, Redial
 from cellferry.link.refused import NeverRan, why_refused
@@ -53,7 +54,7 @@ class KernelLink:
         self.name = name
         self.heap = Heap(namespace)
         self.data_only = data_only
-        self.screen = screen
+        self.screen, self._outputs = screen, PlainOutputs(name) if data_only else Outputs(name)
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
         self.asked: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -124,6 +125,7 @@ class KernelLink:
         """
         before = self._channel.sent_bytes
         self.acknowledged, self._run = "", str(frame.get("run", ""))
+        self._outputs.began(frame.get("parent") or {})
         self.at_work = not parcel.bulk
         self._silence.pressed(0)
         self._silence.asked()
@@ -344,7 +346,7 @@ class KernelLink:
     def _answer(self, frame: dict[str, Any]) -> None:
         try:
             with self.asking():
-                value = self.screen.ask(frame["prompt"], frame["password"])
+                value = self.screen.ask(self._outputs.asked(frame["prompt"]), frame["password"])
         except EOFError:
             self._send({"op": "answer", "eof": True})
         else:
@@ -378,12 +380,10 @@ class KernelLink:
                 op = frame["op"]
                 if op == "event":
                     self._silence.heard()
-                    message = frame["message"]
-                    message["buffers"] = buffers
-                    message["worker"] = self.name
-                    self.screen.publish(message)
+                    if (message := self._outputs.taken(frame["message"], buffers)) is not None:
+                        self.screen.publish(message)
                 elif op == "say":
-                    self.screen.note(str(frame["text"]))
+                    self.screen.note(self._outputs.said(frame["text"]))
                 elif op == "comm_done":
                     done = self._comms.pop(frame["msg_id"], None)
                     if done is not None:
