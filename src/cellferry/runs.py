@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
+from cellferry.capture.bindable import Bindable
 from cellferry.config import Cellferry
 from cellferry.fleet import bill
 from cellferry.fleet.dropped import remembered
@@ -22,6 +23,7 @@ from cellferry.link.http import WorkerHttp
 from cellferry.link.never_sent import is_litter
 from cellferry.link.outputs import plain_message
 from cellferry.link.reports import RESULT, RemoteError, end_of_worker
+from cellferry.link.returned import Returned, not_taken
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
@@ -40,6 +42,7 @@ class Notebook(Protocol):
     fleet: Fleet
     host: Host
     namespace: dict[str, Any]
+    bindable: dict[str, Bindable]
 
     def down(self, name: str | None = None) -> object:
         """End a worker."""
@@ -270,6 +273,7 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if returned is None:
         why = end.get("lost") or "nothing of it is left there"
         raise errors.RunGone(f"run {row.run} has ended ({end['status']}), {why}; its outputs are above", "run the cell again")
+    left = _left_as_data(notebook, row.run, returned) if data_only else []
     frame, roots = returned.frame, dict(returned.arrived.roots)
     result = roots.pop(RESULT, None)
     roots.pop(AMBIENT, None)
@@ -283,7 +287,7 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if notebook.config.artifact_store:
         forget_results(open_store(notebook.config.artifact_store), row.run)
     notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
-    stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+    stayed = left + [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
     if row.worker.id:
         stayed += _bring_files(notebook, row, frame.get("files", ()))
     if stayed:
@@ -296,6 +300,14 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
                 notebook.down(name)  # it is ending: the next cell gets another
             raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+def _left_as_data(notebook: Notebook, run: str, returned: Returned) -> list[str]:
+    """Take only names that the run's cell can bind; of a cell that is not known here, those that nothing here has."""
+    may = notebook.bindable.get(run)
+    here = notebook.namespace if may is None else ()
+    can = may or Bindable(any_other=True)
+    return not_taken(returned.take_only(lambda name: can.allows(name, here, notebook.host.hidden), future=False))
 
 
 def _with_whom(row: Mapping[str, Any]) -> str:
