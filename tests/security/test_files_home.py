@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import xxhash
 
+from cellferry.link.arriving import from_store
+from cellferry.link.artifacts import open_store
 from cellferry.link.beneath import Place
 from cellferry.link.files import FileSync
 from cellferry.link.taking import EARLIER, MOST_FILES, is_data
@@ -38,7 +40,10 @@ class Worker:
         data: list[bytes] = []
         if meta["op"] == "digests":
             whole = [self.files[path] for path in meta["paths"]]
-            data = [b"".join(xxhash.xxh3_128_digest(w[at : at + CHUNK_BYTES]) for at in range(0, len(w), CHUNK_BYTES)) for w in whole]
+            data = [
+                b"".join(xxhash.xxh3_128_digest(w[at : at + CHUNK_BYTES]) for at in range(0, len(w), CHUNK_BYTES))
+                for w in whole
+            ]
         elif meta["op"] == "check":
             answer["wrong"] = []
         elif meta["op"] == "listing":
@@ -200,7 +205,9 @@ def test_data_mode_replaces_nothing_that_was_not_exchanged_and_takes_no_other_ki
     data.old(".gitignore", "mine.csv")
     other = ["run.py", "x.so", "Makefile", "setup.cfg", "x.ipynb", "x.html", "x.svg", "x.pkl", "x.sh", "package.json", "conftest",
              "pyproject.toml", "x.desktop", "x.PY", "x.csv.py", "requirements.txt"]  # fmt: skip
-    came, notes = data.cell({"mine.csv": b"theirs", **dict.fromkeys(other, b"1"), "t.csv.gz": b"1", "p.PNG": b"1"}, "mine.csv", *other)
+    came, notes = data.cell(
+        {"mine.csv": b"theirs", **dict.fromkeys(other, b"1"), "t.csv.gz": b"1", "p.PNG": b"1"}, "mine.csv", *other
+    )
     assert sorted(came) == ["mine.remote-1.csv", "p.PNG", "t.csv.gz"] and mine.read_text() == "mine"
     assert all(f"%remote get {name}" in notes for name in other)
     everything = Worker({"mine.csv": b"theirs", "run.py": b"1"})
@@ -259,4 +266,23 @@ def test_a_cell_writes_no_hidden_file_and_keeps_mine(new_user: NewUser, trust: s
     kept = (user.folder / EARLIER / "mine.csv", user.folder / "mine.csv")
     assert any(path.exists() and path.read_text() == "mine" for path in kept)
     assert {p.name for p in user.folder.iterdir()} & {".bashrc", ".ssh", ".vscode"} == set()
-    assert (user.folder / "good.csv").read_text() == "theirs" and "hidden files come home only when they are asked for" in shown
+    assert (
+        user.folder / "good.csv"
+    ).read_text() == "theirs" and "hidden files come home only when they are asked for" in shown
+
+
+def test_files_of_a_store_come_home_by_the_same_rules(home: Home, tmp_path: Path) -> None:
+    outside, kept = tmp_path / "outside", tmp_path / "store"
+    for folder in (outside, kept / "led", kept / ".vscode"):
+        folder.mkdir(parents=True)
+    for name in ("led/x.csv", ".vscode/tasks.json", "mine.csv", "good.csv"):
+        (kept / name).write_text("theirs")
+    (home.folder / "led").symlink_to(outside)
+    mine = home.old("mine.csv", "mine")
+    store = open_store(kept.as_uri())
+    came = from_store(store, store.listing(), home.folder, "*", home.screen, data_only=home.data_only)  # type: ignore[arg-type]
+    assert set(came) == {"good.csv", "mine.remote-1.csv" if home.data_only else "mine.csv"} and not below(outside)
+    assert "mine" in {mine.read_text(), *[path.read_text() for path in (home.folder / EARLIER).glob("mine.csv")]}
+    assert not (home.folder / ".vscode").exists() and "is a link here" in home.screen.notes[0]
+    assert from_store(store, store.listing(), home.folder, "led/x.csv", home.screen, data_only=home.data_only)  # type: ignore[arg-type]
+    assert below(outside) == {"x.csv"}

@@ -35,7 +35,19 @@ def dirty() -> None:
 
 @pytest.mark.parametrize("shape", [[5], [50, 20], [40_000], [2, 0], [0]])
 @pytest.mark.parametrize(
-    "descr", ["|S0", "<U0", "S", "U", "|V0", [["a", "|S0"]], [["a", "|S0", [3]]], [["a", [["b", "<U0"]]]], [["a", "|V0"]], "<i8"]
+    "descr",
+    [
+        "|S0",
+        "<U0",
+        "S",
+        "U",
+        "|V0",
+        [["a", "|S0"]],
+        [["a", "|S0", [3]]],
+        [["a", [["b", "<U0"]]]],
+        [["a", "|V0"]],
+        "<i8",
+    ],
 )
 @pytest.mark.parametrize("kind", ["array", "scalar"])
 def test_a_description_that_takes_no_memory_makes_none(dirty: None, kind: str, descr: Any, shape: list[int]) -> None:

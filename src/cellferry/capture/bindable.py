@@ -39,11 +39,15 @@ def bindable(flow: Flow, functions: Iterable[FunctionType], earlier: Iterable[st
     ``earlier``: what functions that cells before have left on the worker declare ``global``.
     """
     codes = [function.__code__ for function in functions]
-    any_other = flow.calls_dynamic or bool(flow.star_imports) or any(not _ANY.isdisjoint(code_names(code)) for code in codes)
+    any_other = (
+        flow.calls_dynamic or bool(flow.star_imports) or any(not _ANY.isdisjoint(code_names(code)) for code in codes)
+    )
     names = flow.binds.union(flow.deletes, earlier, *map(code_stores, codes))
     return Bindable(names, any_other, "__future__" in flow.imports)
 
 
 def declared_global(source: str) -> frozenset[str]:
     """The names that functions of a cell declare ``global``; ``source`` is Python."""
-    return frozenset(name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Global) for name in node.names)
+    return frozenset(
+        name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Global) for name in node.names
+    )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cellferry.link.beneath import Place, Stamp, as_it_came, stamp_of
+from cellferry.link.artifacts import Store
+from cellferry.link.beneath import Place, Stamp, as_it_came, mark_came, stamp_of
 from cellferry.link.chunked import Coming
 from cellferry.link.never_sent import is_litter
+from cellferry.link.progress import Progress
 from cellferry.link.taking import (
     EARLIER,
     MOST_FILES,
@@ -25,6 +28,7 @@ from cellferry.link.taking import (
     stayed_line,
     why_it_stays,
 )
+from cellferry.screen import Screen
 
 
 def offered(files: Iterable[Mapping[str, Any]], *, litter: bool = False) -> dict[str, int]:
@@ -123,6 +127,34 @@ class Arrivals:
             if other.look() is None and other.path not in self._taken:
                 return other
             count += 1
+
+
+def from_store(
+    store: Store, sizes: Mapping[str, int], folder: Path, pattern: str, screen: Screen, *, data_only: bool
+) -> list[str]:  # fmt: skip
+    """Bring files of a store home that ``%remote get`` means, by the rules for those of a worker: workers wrote them.
+
+    Returns their names here. Raises LinkError, DiskFull, OSError.
+    """
+    words = Words(time.time_ns(), get=os.path.normpath(pattern))
+    arrivals = Arrivals(folder, {}, words, data_only=data_only, left_bytes=None)
+    for name, size in sizes.items():
+        if words.wants(name):
+            arrivals.add(name, size)
+    progress = Progress(f"files from {store.url}", sum(file.size for file in arrivals.coming), screen.progress)
+    try:
+        for file in arrivals.coming:
+            if file.keep is not None:
+                file.place.keep_at(file.keep)
+            with file.place.folder(make=True) as at:
+                store.fetch(file.name, Path(f"/proc/self/fd/{at}", file.place.last), progress.moved)
+            with file.place.open() as whole:
+                mark_came(whole)
+    finally:
+        progress.done()
+    for line in arrivals.lines():
+        screen.note(line)
+    return [os.path.relpath(file.place.path, folder) for file in arrivals.coming]
 
 
 def _here(place: Place) -> Here:

@@ -25,7 +25,13 @@ Stamp = tuple[int, int]
 def stays_inside(name: str) -> bool:
     """Whether a name that somebody else gave is a plain one of a place below the folder that it is relative to. Pure."""
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name and str(path) == name
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and "\0" not in name
+        and str(path) == name
+    )
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,9 @@ def plain_data(data: Mapping[str, Any]) -> dict[str, Any]:
         if type(image) is str and _BASE64.fullmatch(image):
             found[mime] = image
     if type(latex := data.get("text/latex")) is str:
-        found["text/latex"] = _TAG.sub("< ", plain_text(latex))  # the same formula, and no tag where it is put into a page
+        found["text/latex"] = _TAG.sub(
+            "< ", plain_text(latex)
+        )  # the same formula, and no tag where it is put into a page
     if type(told := data.get(MIME)) is dict:
         found[MIME] = told
     page = _page(data)
