@@ -65,7 +65,8 @@ class Between:
 
     def get(self, path: str) -> list[str]:
         """Bring files home from every worker that has them, or from the artifact store; returns the names here."""
-        return self._between(lambda all_: errands.get(path, all_, self.config.artifact_store, self.host.screen))
+        store, data_only = self.config.artifact_store, self.config.trust == "data"
+        return self._between(lambda all_: errands.get(path, all_, store, self.host.screen, data_only=data_only))
 
     def put(self, patterns: Sequence[str]) -> int:
         """Send files to every worker now; returns the bytes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import fnmatch
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
+from cellferry.link.arriving import from_store
 from cellferry.link.artifacts import open_store
-from cellferry.link.chunked import stays_inside
 from cellferry.link.files import not_found
-from cellferry.link.progress import Progress
 from cellferry.link.there import There
 from cellferry.model import Message
 from cellferry.parcels.context import Unpacking
@@ -87,7 +85,7 @@ def imported_here(source: str, names: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in names}
 
 
-def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> list[str]:
+def get(path: str, workers: Sequence[There], store_url: str, screen: Screen, *, data_only: bool) -> list[str]:
     """Bring files (a name or a pattern) home from every worker that has them, or from the artifact store.
 
     Returns the names here. Raises BadValue, listing what there is, when nobody has them; DiskFull, LinkError.
@@ -101,15 +99,9 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen) -> 
     if store_url:
         store = open_store(store_url)
         places[store.url] = kept = store.listing()
-        wanted = {name: size for name, size in kept.items() if fnmatch.fnmatchcase(name, path) and stays_inside(name)}
-        progress = Progress(f"files from {store.url}", sum(wanted.values()), screen.progress)
-        try:
-            for name in wanted:
-                store.fetch(name, Path(name), progress.moved)
-        finally:
-            progress.done()
-        if wanted:
-            return list(wanted)
+        came = from_store(store, kept, Path.cwd(), path, screen, data_only=data_only)
+        if came:
+            return came
     raise not_found(path, places)
 
 

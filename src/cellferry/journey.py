@@ -22,6 +22,7 @@ from cellferry.answers import Answers
 from cellferry.baggage import frame_of, refuse_secrets, shares_folder
 from cellferry.between import Between
 from cellferry.capture import hashing
+from cellferry.capture.bindable import Bindable, bindable
 from cellferry.capture.dataflow import Flow, analyse
 from cellferry.capture.hashing import depends_on_hashes
 from cellferry.capture.mentions import paths_named
@@ -57,7 +58,7 @@ from cellferry.payload import Beside, pack_all, pack_with_modules
 from cellferry.presses import ESCAPE, Presses
 from cellferry.providers.environ import hash_seed
 from cellferry.screen import Cell, Host
-from cellferry.settling import take_home
+from cellferry.settling import take_as_data, take_home
 
 if TYPE_CHECKING:
     from cellferry.packages import Packages
@@ -92,6 +93,8 @@ class Session(Between):
         self._current: There | None = None
         self._packages: dict[str, Packages] = {}
         self._deaths: dict[WorkerId, int] = {}
+        self.bindable: dict[str, Bindable] = {}
+        """By run that was let go: the names that its cell can bind."""
         self.everywhere = Everywhere(config, namespace, host)
         self._again = Again(config, self.fleet, host.screen, self.down)
         self._presses = Presses()
@@ -214,6 +217,7 @@ class Session(Between):
                     with self._presses.raising():
                         packages.wait(building, self.host.screen.progress)  # the kernel waits for the same
                 if request.detach:
+                    self.bindable[frame["run"]] = bindable(flow, parcel.functions, there.declared)
                     return runs.let_go(self, there, frame["run"])
                 there.ambient.agree(beside.ambient)
                 there.shell.agree(beside.shell, beside.left)
@@ -225,10 +229,12 @@ class Session(Between):
                 returned = waited.home(self.fleet, self.host.screen, there, context, request, frame["run"])
                 self._again.look(request, there, returned, frame["run"])
                 self.fleet.board.step("home")
+                notes = []
                 if there.link.data_only:  # a module is no data; but the cell says itself what it imports
-                    imported = errands.imported_here(self.host.transform(cell.source), returned.frame["stayed"])
-                    returned.take_instead(imported)
-                notes = take_home(there, returned, self.namespace, self.host)
+                    source = self.host.transform(cell.source)
+                    returned.take_instead(errands.imported_here(source, returned.frame["stayed"]))
+                    notes = take_as_data(there, returned, flow, parcel.functions, source, self.host)
+                notes += take_home(there, returned, self.namespace, self.host)
                 there.link.tell({"op": "claimed", "run": frame["run"]})
         finally:
             self._current = None

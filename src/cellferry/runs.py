@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
+from cellferry.capture.bindable import Bindable
 from cellferry.config import Cellferry
 from cellferry.fleet import bill
 from cellferry.fleet.dropped import remembered
@@ -20,7 +21,9 @@ from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import fetch_results, forget_results, stored_results, stored_rows
 from cellferry.link.http import WorkerHttp
 from cellferry.link.never_sent import is_litter
+from cellferry.link.outputs import plain_message
 from cellferry.link.reports import RESULT, RemoteError, end_of_worker
+from cellferry.link.returned import Returned, not_taken
 from cellferry.link.runs import Follower, Stored
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
@@ -39,6 +42,7 @@ class Notebook(Protocol):
     fleet: Fleet
     host: Host
     namespace: dict[str, Any]
+    bindable: dict[str, Bindable]
 
     def down(self, name: str | None = None) -> object:
         """End a worker."""
@@ -166,7 +170,7 @@ def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, An
     """Show the outputs; the row with which the run ended. An interrupt is the run's: the third in a row ends its kernel. One that
     waits for its turn is left waiting, and the user leaves. Raises KeyboardInterrupt then, and what ``follow`` says."""
     screen = notebook.host.screen
-    show = _Shown(screen.parent(), worker.name)
+    show = _Shown(screen.parent(), worker.name, data_only=notebook.config.trust == "data")
     interrupts = 0
     with Presses() as presses:
         while True:
@@ -175,7 +179,7 @@ def _watch(notebook: Notebook, worker: Worker, follow: Follower) -> dict[str, An
                     with presses.raising():
                         for frame in follow.outputs():
                             if frame["op"] == "event":
-                                screen.publish(show.as_ours(frame["message"]))
+                                show.publish(screen, frame["message"])
                             elif frame["op"] == "cut":
                                 screen.note(f"... {frame['messages']} outputs were cut here: a run keeps its first and its last ones ...")
                             elif frame["op"] == "beat":
@@ -269,6 +273,7 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if returned is None:
         why = end.get("lost") or "nothing of it is left there"
         raise errors.RunGone(f"run {row.run} has ended ({end['status']}), {why}; its outputs are above", "run the cell again")
+    left = _left_as_data(notebook, row.run, returned) if data_only else []
     frame, roots = returned.frame, dict(returned.arrived.roots)
     result = roots.pop(RESULT, None)
     roots.pop(AMBIENT, None)
@@ -282,7 +287,7 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
     if notebook.config.artifact_store:
         forget_results(open_store(notebook.config.artifact_store), row.run)
     notebook.fleet.left.discard(row.worker.id)  # another run that was left there counts by itself: see ``Fleet.close``
-    stayed = [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
+    stayed = left + [f"{n} stayed on the worker: {why}" for n, why in frame["stayed"].items() if why and n != RESULT]
     if row.worker.id:
         stayed += _bring_files(notebook, row, frame.get("files", ()))
     if stayed:
@@ -295,6 +300,14 @@ def _bring(notebook: Notebook, row: RunRow, follow: Follower, end: dict[str, Any
                 notebook.down(name)  # it is ending: the next cell gets another
             raise stopped
         raise RemoteError(reply["ename"], reply["evalue"], list(reply["traceback"] or []))
+
+
+def _left_as_data(notebook: Notebook, run: str, returned: Returned) -> list[str]:
+    """Take only names that the run's cell can bind; of a cell that is not known here, those that nothing here has."""
+    may = notebook.bindable.get(run)
+    here = notebook.namespace if may is None else ()
+    can = may or Bindable(any_other=True)
+    return not_taken(returned.take_only(lambda name: can.allows(name, here, notebook.host.hidden), future=False))
 
 
 def _with_whom(row: Mapping[str, Any]) -> str:
@@ -332,9 +345,15 @@ def _bring_files(notebook: Notebook, row: RunRow, files: Sequence[dict[str, Any]
 class _Shown:
     """Outputs of another cell, made outputs of the one that shows them: that is where a frontend looks for them."""
 
-    def __init__(self, parent: Message, worker: str) -> None:
+    def __init__(self, parent: Message, worker: str, *, data_only: bool) -> None:
         self._header: Any = parent.get("header", {})
-        self._worker = worker
+        self._worker, self._data_only = worker, data_only
+
+    def publish(self, screen: Screen, message: Message) -> None:
+        """Show it under this cell."""
+        mine = plain_message(message, self._worker, self._header) if self._data_only else self.as_ours(message)
+        if mine is not None:
+            screen.publish(mine)
 
     def as_ours(self, message: Message) -> Message:
         """The message with this cell's header as its parent, and Output widgets that listen to this cell."""

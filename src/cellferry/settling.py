@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
+from cellferry.capture.bindable import bindable, declared_global
+from cellferry.capture.dataflow import Flow
 from cellferry.link.reports import RESULT
-from cellferry.link.returned import Returned
+from cellferry.link.returned import Returned, not_taken
 from cellferry.link.there import There
 from cellferry.parcels.ambient import AMBIENT
 from cellferry.parcels.bare import says
@@ -39,6 +43,18 @@ def take_home(there: There, returned: Returned, namespace: dict[str, Any], host:
         for obj, exc in returned.arrived.failed
     ]
     return notes + _what_stayed(frame)
+
+
+def take_as_data(
+    there: There, returned: Returned, flow: Flow, functions: Iterable[FunctionType], source: str, host: Host
+) -> list[str]:  # fmt: skip
+    """Prepare what a worker sent that is trusted with data alone: of names, those that the cell can bind. Returns notes.
+    ``source`` is the cell in Python."""
+    may = bindable(flow, functions, there.declared)
+    there.declared |= declared_global(source)
+    left = returned.take_only(lambda name: may.allows(name, (), host.hidden), future=may.future)
+    there.kept |= set(left)
+    return not_taken(left)
 
 
 def _changed_in_place(there: There, returned: Returned, namespace: dict[str, Any]) -> list[str]:

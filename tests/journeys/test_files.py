@@ -128,7 +128,7 @@ class Cut(chunked.Coming):
         super().write(at, data)
         if at >= 16 << 20:
             LINK._channel.close()
-whole, chunked_files = chunked.Coming, __import__('cellferry.link.files', fromlist=['x'])
+whole, chunked_files = chunked.Coming, __import__('cellferry.link.arriving', fromlist=['x'])
 chunked_files.Coming = Cut
 """.replace("LINK", LINK)
 

@@ -64,7 +64,8 @@ def test_what_is_changed_there_is_changed_here(user: User) -> None:
     assert (user.folder / "log.txt").read_text() == "one\ntwo\n"
     (user.folder / "new.txt").write_text("old")
     said = user.sees("%%remote\nwith open('ne' + 'w.txt', 'w') as f: f.write('new')")
-    assert (user.folder / "new.txt").read_text() == "new" and "fetched" not in said
+    assert (user.folder / "new.txt").read_text() == "old" and "yours is kept" in said and "fetched" not in said
+    assert (user.folder / "new.remote-1.txt").read_text() == "new", "no worker has had it, and no text of the cell names it"
     user.sees("%%remote\nwith open('emp' + 'ty/made.txt', 'w') as f: f.write('in a folder of home')")
     assert (user.folder / "empty" / "made.txt").read_text() == "in a folder of home"
     assert user.is_told("%%remote\nopen('data/b' + '.csv', 'x')")[0] == "FileExistsError"

@@ -64,6 +64,25 @@ MONEY = [
 ]
 
 
+ATTACK = """%%remote
+from IPython.display import display, HTML, Javascript, SVG, Latex, Markdown
+act = '''let told = []
+try { parent.document.title = 'owned'; parent.owned = 1; told.push('reached the parent') } catch (e) { told.push('no parent') }
+try { told.push('cookies ' + document.cookie) } catch (e) { told.push('no cookies') }
+try { localStorage.x = 1; told.push('storage') } catch (e) { told.push('no storage') }
+told.push('origin ' + self.origin)
+document.body.append(told.join(', ')); '''
+display(HTML(f'<b>a page</b><script>{act}</script><img src=x onerror="parent.owned = 2; top.owned = 3">'))
+display(Javascript(f"window.owned = 4; {act}"))
+display(SVG('<svg xmlns="http://www.w3.org/2000/svg"><script>top.owned = 6</script><text y="20">drawn</text></svg>'))
+display(Markdown('<img src=x onerror="window.owned = 7">'), Latex('$a<b$ <img src=x onerror="window.owned = 8">'))
+display({'text/plain': 'raw', 'text/latex': '<svg onload="window.owned = 9">'}, raw=True)
+display({'image/png': '"><img src=x onerror="window.owned = 10">', 'text/plain': 'no png'}, raw=True)
+name = input('Password for your bank?')
+print('all shown')"""
+TRUST = ["import os\nos.environ['CELLFERRY_TRUST'] = 'data'\n%load_ext cellferry", ATTACK]
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -230,3 +249,24 @@ def test_a_machine_that_costs_money(page, tmp_path):
     expect(page.locator("th", has_text="came to")).to_be_visible()
     assert page.locator("mjx-container").count() == 0, "dollars are no mathematics"
     shoot(page, tmp_path, "money-spent")
+
+
+@pytest.mark.parametrize("lab", [TRUST], ids=["trust"], indirect=True)
+def test_pages_of_a_worker_that_is_trusted_with_data_alone_reach_nothing(page, tmp_path):
+    from playwright.sync_api import expect
+
+    run_all(page)
+    expect(page.get_by_text("asks] Password for your bank?")).to_be_visible()
+    answer = page.locator(".jp-Stdin-input")
+    answer.fill("me")
+    answer.press("Enter")
+    expect(page.get_by_text("all shown", exact=True)).to_be_visible()
+    frames = page.locator(".jp-OutputArea-output iframe[sandbox='allow-scripts']")
+    expect(frames).to_have_count(3)
+    for at in (0, 1):
+        told = frames.nth(at).content_frame.locator("body")
+        expect(told).to_contain_text("no parent, no cookies, no storage, origin null")
+    expect(frames.nth(2).content_frame.locator("svg")).to_be_visible()
+    shoot(page, tmp_path, "trust-data")
+    assert page.evaluate("() => window.owned") is None and "owned" not in page.title()
+    assert page.locator(".jp-OutputArea-output [onerror], .jp-OutputArea-output [onload]").count() == 0

@@ -11,7 +11,8 @@ import xxhash
 
 from cellferry.errors import ChunkMismatch, ParcelError
 from cellferry.guest.files import WorkFiles
-from cellferry.link.chunked import Coming, bring_files, stays_inside
+from cellferry.link.beneath import Place, stays_inside
+from cellferry.link.chunked import Coming, bring_files
 from cellferry.link.files import FileSync, left_behind
 from cellferry.link.wanted import Wanted
 from cellferry.parcels.filechunks import chunk_names, file_digests, part_of
@@ -140,11 +141,11 @@ def test_a_name_that_leads_outside_is_not_taken(tmp_path: Path, name: str) -> No
 def test_a_piece_that_nobody_asked_for_is_refused(tmp_path: Path, piece: list[object]) -> None:
     liar = Liar([({"pieces": [piece]}, [b"abc", _sums(b"abc")])])
     with pytest.raises(ParcelError, match="nobody asked"):
-        bring_files(liar, [Coming("f", 6, tmp_path / "f")], lambda _size: None)  # type: ignore[arg-type]
+        bring_files(liar, [Coming("f", 6, Place(tmp_path, "f"))], lambda _size: None)  # type: ignore[arg-type]
 
 
 def test_a_piece_that_was_damaged_on_the_way_home_is_refused(tmp_path: Path) -> None:
     liar = Liar([({"pieces": [["f", 0]]}, [b"abc", _sums(b"abd")])])
     with pytest.raises(ChunkMismatch):
-        bring_files(liar, [Coming("f", 3, tmp_path / "f")], lambda _size: None)  # type: ignore[arg-type]
+        bring_files(liar, [Coming("f", 3, Place(tmp_path, "f"))], lambda _size: None)  # type: ignore[arg-type]
     assert not (tmp_path / "f").exists()

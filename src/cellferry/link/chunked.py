@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import xxhash
 
 from cellferry.errors import ChunkMismatch, DiskFull, ParcelError
+from cellferry.link.beneath import Place, mark_came, same_file
 from cellferry.link.session import KernelLink
 from cellferry.parcels.filechunks import (
     STEP_BYTES,
@@ -143,40 +145,46 @@ class _Sending:
 
 @dataclass
 class Coming:
-    """A file on its way home: ``size`` bytes there under ``name``, to become ``target`` here."""
+    """A file on its way home: ``size`` bytes there under ``name``, to lie at ``place`` here.
+
+    ``keep``: where what is at ``place`` now is kept. ``failed``: why it could not be written here.
+    """
 
     name: str
     size: int
-    target: Path
+    place: Place
+    keep: Place | None = None
+    failed: str = ""
     left: int = 0
     ranges: list[Range] = field(default_factory=list)
     file: Any = None
 
     @property
-    def part(self) -> Path:
-        return part_of(self.target)
+    def part(self) -> Place:
+        return self.place.beside(part_of(Path(self.place.last)).name)
 
     def plan(self, link: KernelLink, moved: Moved) -> None:
         """What must travel: nothing that an earlier attempt has brought, nor what the file here has already."""
-        source = self.part if self.part.is_file() else self.target if self.target.is_file() else None
+        source = next((place for place in (self.part, self.place) if place.is_file()), None)
         self.ranges = missing_ranges(self.size, self._same(link, source) if source and self.size else [])
         self.left = len(self.ranges)
         moved(self.size - sum(length for _at, length in self.ranges))
 
-    def _same(self, link: KernelLink, source: Path) -> list[int]:
+    def _same(self, link: KernelLink, source: Place) -> list[int]:
         link.tell({"op": "digests", "paths": [self.name]})
         _meta, (theirs,) = link.wait("digests")
-        same = same_chunks(file_digests(source), bytes(theirs))
-        if same:
-            link.tell({"op": "check", "path": self.name, "chunks": same}, [chunk_names(source, same)])
-            same = sorted(set(same) - set(link.wait("check")[0]["wrong"]))
-        if source != self.part and same:
-            self._take_over(source, same)
+        with source.open() as old:
+            same = same_chunks(file_digests(same_file(old)), bytes(theirs))
+            if same:
+                link.tell({"op": "check", "path": self.name, "chunks": same}, [chunk_names(same_file(old), same)])
+                same = sorted(set(same) - set(link.wait("check")[0]["wrong"]))
+            if source != self.part and same:
+                self._take_over(old, same)
         return same
 
-    def _take_over(self, source: Path, chunks: Sequence[int]) -> None:
+    def _take_over(self, old: Any, chunks: Sequence[int]) -> None:
         view = memoryview(bytearray(CHUNK_BYTES))
-        with source.open("rb", buffering=0) as old, self.part.open("wb", buffering=0) as new:
+        with self.part.open(os.O_RDWR | os.O_CREAT | os.O_TRUNC) as new:
             for chunk in chunks:
                 old.seek(chunk * CHUNK_BYTES)
                 new.seek(chunk * CHUNK_BYTES)
@@ -184,8 +192,7 @@ class Coming:
 
     def write(self, at: int, data: Any) -> None:
         if self.file is None:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.part.open("r+b" if self.part.exists() else "wb", buffering=0)
+            self.file = self.part.open(os.O_RDWR | os.O_CREAT)
         self.file.seek(at)
         view = memoryview(data)
         while view:
@@ -197,28 +204,26 @@ class Coming:
     def finish(self) -> None:
         """All of it is here: give it its name."""
         if self.file is None:
-            self.file = self.part.open("r+b")
+            self.file = self.part.open(os.O_RDWR)
         self.file.truncate(self.size)
+        mark_came(self.file)
         self.file.close()
         self.file = None
-        self.part.replace(self.target)
-
-
-def stays_inside(name: str) -> bool:
-    """Whether a name that somebody else gave leads to a place below the folder that it is relative to. Pure."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+        if self.keep is not None:
+            self.place.keep_at(self.keep)
+        self.place.take_over(self.part)
 
 
 def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None:
     """Bring files home; what has come of one stays beside its place if this is cut, and is taken up again by the next try.
 
-    Raises DiskFull (ours), ParcelError for a file that the worker cannot read, WorkerLost, KeyboardInterrupt.
+    What cannot be written here is ``failed``, and the others come. Raises DiskFull (ours), ParcelError for a file that the
+    worker cannot read, WorkerLost, KeyboardInterrupt.
     """
     by_name = {file.name: file for file in files}
     for file in files:
         _here(file, lambda file=file: file.plan(link, moved))  # type: ignore[misc]
-        if not file.ranges:
+        if not file.ranges and not file.failed:
             _here(file, file.finish)
     number, errors = next(_numbers), dict[str, str]()
     windows = _windows(files)
@@ -242,7 +247,8 @@ def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None
                     )
                 if name not in by_name or not 0 <= at <= by_name[name].size - len(data):
                     raise ParcelError(f"the worker sent a piece of {name} that nobody asked for", "%remote down")
-                _here(by_name[name], lambda n=name, a=at, d=data: by_name[n].write(a, d))  # type: ignore[misc]
+                if not by_name[name].failed:
+                    _here(by_name[name], lambda n=name, a=at, d=data: by_name[n].write(a, d))  # type: ignore[misc]
                 moved(len(data))
     finally:
         for file in files:
@@ -255,14 +261,16 @@ def bring_files(link: KernelLink, files: Sequence[Coming], moved: Moved) -> None
 
 
 def _here(file: Coming, act: Callable[[], None]) -> None:
-    """Do something to the file here; a full disk is told as such, and its part removed, for room is what is needed."""
+    """Do something to the file here; a full disk is told as such, and its part removed, for room is what is needed. What else
+    the disk refuses is noted with the file."""
     try:
         act()
     except OSError as exc:
         if exc.errno not in _NO_ROOM:
-            raise
+            file.failed = exc.strerror or str(exc)
+            return
         with suppress(OSError):
-            file.part.unlink()
+            file.part.remove()
         raise DiskFull(
             f"no space is left beside the notebook for {file.name}; it is safe on the worker",
             f"make room, then: %remote get {file.name}",
@@ -274,7 +282,7 @@ def _windows(files: Sequence[Coming]) -> Iterator[list[list[Any]]]:
     window: list[list[Any]] = []
     size = 0
     for file in files:
-        for at, length in file.ranges:
+        for at, length in file.ranges if not file.failed else ():
             if window and (size + length > _WINDOW_BYTES or len(window) >= _MOST_IN_FRAME):
                 yield window
                 window, size = [], 0

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cellferry.errors import BadValue, LooksSecret, PreflightError
+from cellferry.link.arriving import Arrivals, offered
 from cellferry.link.artifacts import Store, keep_in_store, open_store
-from cellferry.link.chunked import Coming, bring_files, push_files, rows_of, send_files, stays_inside
+from cellferry.link.beneath import Stamp, stamp_of, stays_inside
+from cellferry.link.chunked import Coming, bring_files, push_files, rows_of, send_files
 from cellferry.link.inventory import Inventory, inventory
-from cellferry.link.never_sent import is_litter
 from cellferry.link.progress import Progress
 from cellferry.link.session import KernelLink
+from cellferry.link.taking import Words
 from cellferry.link.wanted import MOST_UP, Wanted, secret, wanted
 from cellferry.parcels.placeholder import human_bytes
 from cellferry.screen import Screen
@@ -24,13 +27,9 @@ _MOST_LISTED = 10
 
 _SMALL_BYTES = 64 << 10
 """Larger files are data: they are not searched for credentials."""
-_RUNS = frozenset({".py", ".pyc", ".pyo", ".pyd", ".so", ".pth", ".egg", ".ipynb"})
 
 Inspect = Callable[[str], str | None]
 """What kind of credential is in a text (``capture.secrets.kind_of_secret``), or None."""
-
-Stamp = tuple[int, int]
-"""(mtime in ns, bytes)."""
 
 
 class FileSync:
@@ -50,6 +49,8 @@ class FileSync:
         self._inspect, self._data_only = inspect, data_only
         self._agreed: dict[str, Stamp] = {}
         self._fetched: dict[str, int] = {}
+        self._named: frozenset[str] = frozenset()
+        self._asked: frozenset[str] = frozenset()
 
     def send(self, link: KernelLink, folder: Path, strings: Sequence[str], patterns: Sequence[str]) -> int:
         """Send files that the cell's strings name, and those of ``files=``, unless they are there already.
@@ -60,7 +61,9 @@ class FileSync:
         names a secret.
         """
         self._fetched = {}
+        self._named = frozenset(os.path.normpath(text) for text in strings)
         found = wanted(folder, strings, patterns, self._agreed)
+        self._asked |= set(found.asked)
         for line in left_behind(found, self._unseen(link, folder, found.far)):
             self._screen.note(line)
         fresh = self._choose(folder, found)
@@ -161,54 +164,50 @@ class FileSync:
     ) -> tuple[list[str], list[str]]:
         """Write files that the cell made beside the notebook, or into the store. Returns their names here and notes.
 
-        A file that changed here since the two sides agreed (or since ``started_ns``) is kept; the worker's is put
-        beside it. Raises DiskFull, ParcelError.
+        Which of them, and what becomes of a file that has the name here, is in ``taking``. Raises DiskFull, ParcelError.
         """
-        sizes = {str(file["path"]): int(file["size"]) for file in files if not is_litter(str(file["path"]))}
+        sizes = offered(files)
         notes = fetched_line(self._fetched)
         self._fetched = {}
         if self.store is not None:
             return [], notes + keep_in_store(self.store, link, sizes, self._screen)
-        coming: list[Coming] = []
-        left = self.limit_bytes
-        for name, size in sizes.items():
-            if not stays_inside(name):
-                notes.append(f"{name!r} was not taken: it would lie outside of the notebook's folder")
-                continue
-            if self._data_only and Path(name).suffix in _RUNS:
-                notes.append(f"{name} stayed on the worker: trust is set to data, and Python runs such files; %remote get {name}")
-                continue
-            if size > left:
-                notes.append(
-                    f"{name} ({human_bytes(size)}) stayed on the worker: over file_limit; bring it: %remote get {name}"
-                )
-                continue
-            left -= size
-            target = self._target(folder, name, started_ns)
-            if target.name != Path(name).name:
-                notes.append(
-                    f"{name} changed here meanwhile: yours is kept, the worker's is {target.relative_to(folder)}"
-                )
-            coming.append(Coming(name, size, target))
-        self._bring(link, folder, coming)
-        return [str(file.target.relative_to(folder)) for file in coming], notes
+        words = Words(started_ns, self._named, self._asked)
+        came, lines = self._take(link, folder, sizes, words, self.limit_bytes)
+        return came, notes + lines
 
     def get(self, link: KernelLink, folder: Path, pattern: str) -> list[str]:
-        """Bring files home whatever their size, in place of those here; returns their names.
+        """Bring files home whatever their size, in place of those here; returns their names here.
 
         What an earlier try has brought is not brought again. Raises DiskFull.
         """
-        sizes = {name: size for name, size in self.listing(link).items() if fnmatch.fnmatchcase(name, pattern)}
-        self._bring(link, folder, [Coming(name, size, folder / name) for name, size in sizes.items()])
-        return list(sizes)
+        words = Words(time.time_ns(), get=os.path.normpath(pattern))
+        sizes = {name: size for name, size in self.listing(link).items() if words.wants(name)}
+        came, lines = self._take(link, folder, sizes, words, None)
+        for line in lines:
+            self._screen.note(line)
+        return came
+
+    def _take(
+        self, link: KernelLink, folder: Path, sizes: Mapping[str, int], words: Words, limit_bytes: int | None
+    ) -> tuple[list[str], list[str]]:
+        """Bring those home that may come; names here, and lines about the others."""
+        arrivals = Arrivals(folder, self._agreed, words, data_only=self._data_only, left_bytes=limit_bytes)
+        for name, size in sizes.items():
+            arrivals.add(name, size)
+        self._bring(link, arrivals.coming)
+        whole = [file for file in arrivals.coming if not file.failed]
+        for file in whole:
+            if file.place.path == folder / file.name and (found := file.place.look()) is not None:
+                self._agreed[file.name] = stamp_of(found)
+        return [os.path.relpath(file.place.path, folder) for file in whole], arrivals.lines()
 
     def listing(self, link: KernelLink) -> dict[str, int]:
         """Every file in the worker's working directory, with its bytes."""
         link.tell({"op": "listing"})
-        files = {str(file["path"]): int(file["size"]) for file in link.wait("listing")[0]["files"]}
+        files = offered(link.wait("listing")[0]["files"], litter=True)
         return {name: size for name, size in files.items() if stays_inside(name)}
 
-    def _bring(self, link: KernelLink, folder: Path, coming: Sequence[Coming]) -> None:
+    def _bring(self, link: KernelLink, coming: Sequence[Coming]) -> None:
         if not coming:
             return
         progress = Progress("files from the worker", sum(file.size for file in coming), self._screen.progress)
@@ -216,22 +215,6 @@ class FileSync:
             bring_files(link, coming, progress.moved)
         finally:
             progress.done()
-        for file in coming:
-            if file.target == folder / file.name:
-                self._agreed[file.name] = _stamp(file.target)
-
-    def _target(self, folder: Path, name: str, started_ns: int) -> Path:
-        target = folder / name
-        if not target.exists():
-            return target
-        agreed = self._agreed.get(name)
-        mine = _stamp(target)
-        if mine == agreed or (agreed is None and mine[0] < started_ns):
-            return target
-        count = 1
-        while (beside := target.with_name(f"{target.stem}.remote-{count}{target.suffix}")).exists():
-            count += 1
-        return beside
 
 
 def _text(path: Path) -> str:

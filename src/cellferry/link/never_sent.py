@@ -22,6 +22,7 @@ _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?---
 _LITTER = {
     ".git", ".hg", ".svn", "node_modules", "__pycache__", ".ipynb_checkpoints", ".venv", ".cache", ".mypy_cache",
     ".ruff_cache", ".pytest_cache", ".hypothesis", ".tox", ".nox", ".DS_Store",
+    ".cellferry-earlier",
 }  # fmt: skip
 
 

@@ -111,7 +111,7 @@ class Follower:
     def values(self, channel: Channel, namespace: dict[str, Any], shell: Any, worker: str, *, data_only: bool) -> Returned:
         """What stands in a file of results, read from wherever it comes. Raises WireClosed, Refused, ChunkMismatch."""
         before = channel.received_bytes
-        frame, buffers = channel.recv(self._allocate)
+        frame, buffers = channel.recv() if data_only else channel.recv(self._allocate)
         heap = Heap(namespace)
         if data_only or frame.get("plain"):
             return Returned(checked_frame(frame), unpack_plain(heap, buffers, worker), channel.received_bytes - before)

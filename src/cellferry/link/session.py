@@ -14,6 +14,7 @@ from typing import Any
 from cellferry.errors import LinkError, WorkerLost
 from cellferry.link.copying import copy_home, copy_out
 from cellferry.link.dial import dial
+from cellferry.link.outputs import Outputs, PlainOutputs
 from cellferry.link.pressing import Pressing
 from cellferry.link.redial import Alive, Redial
 from cellferry.link.refused import NeverRan, why_refused
@@ -53,7 +54,7 @@ class KernelLink:
         self.name = name
         self.heap = Heap(namespace)
         self.data_only = data_only
-        self.screen = screen
+        self.screen, self._outputs = screen, PlainOutputs(name) if data_only else Outputs(name)
         self.on_need: Callable[[str], bool] = lambda _module: False
         """Asked in the thread that waits for the cell when it imports what is not there; True: it is there now."""
         self.asked: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -74,7 +75,7 @@ class KernelLink:
         self._frames: queue.SimpleQueue[tuple[dict[str, Any], list[Any]]] = queue.SimpleQueue()
         self._inbox: Inbox | None = None
         self._comms: dict[str, Future[None]] = {}
-        self._copies = endpoint.kind == "unix" and vm.available()
+        self._copies = endpoint.kind == "unix" and vm.available() and not data_only  # it names the process to write into
         self._redial = Redial(endpoint, name, alive, {"vm": self._copies, "worker": name, "data_only": data_only})
         self._channel = self._redial.channel
         self._first: Channel | None = None
@@ -124,6 +125,7 @@ class KernelLink:
         """
         before = self._channel.sent_bytes
         self.acknowledged, self._run = "", str(frame.get("run", ""))
+        self._outputs.began(frame.get("parent") or {})
         self.at_work = not parcel.bulk
         self._silence.pressed(0)
         self._silence.asked()
@@ -344,7 +346,7 @@ class KernelLink:
     def _answer(self, frame: dict[str, Any]) -> None:
         try:
             with self.asking():
-                value = self.screen.ask(frame["prompt"], frame["password"])
+                value = self.screen.ask(self._outputs.asked(frame["prompt"]), frame["password"])
         except EOFError:
             self._send({"op": "answer", "eof": True})
         else:
@@ -362,7 +364,7 @@ class KernelLink:
     def _allocate(self, meta: dict[str, Any], index: int, size: int) -> Any:
         if meta.get("op") == "leaf" and self._inbox is not None:
             return self._inbox.target(meta["leaf"], meta["at"], size)
-        parcel = meta.get("parcel")
+        parcel = None if self.data_only else meta.get("parcel")
         if parcel is not None and not parcel["bulk"] and index >= parcel["parts"] + 2:
             return allocate(parcel["leaves"][index - parcel["parts"] - 2][1], size)
         return bytearray(size)
@@ -378,12 +380,10 @@ class KernelLink:
                 op = frame["op"]
                 if op == "event":
                     self._silence.heard()
-                    message = frame["message"]
-                    message["buffers"] = buffers
-                    message["worker"] = self.name
-                    self.screen.publish(message)
+                    if (message := self._outputs.taken(frame["message"], buffers)) is not None:
+                        self.screen.publish(message)
                 elif op == "say":
-                    self.screen.note(str(frame["text"]))
+                    self.screen.note(self._outputs.said(frame["text"]))
                 elif op == "comm_done":
                     done = self._comms.pop(frame["msg_id"], None)
                     if done is not None:

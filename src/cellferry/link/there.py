@@ -40,6 +40,9 @@ class There:
     kept: set[str] = field(default_factory=set)
     """Names that cells bound there and ``returns=`` left there: later cells on this worker find them."""
 
+    declared: set[str] = field(default_factory=set)
+    """Names that functions of cells declare ``global``: such a function may have stayed there, and bind them in a later cell."""
+
     submodules: set[str] = field(default_factory=set)
     """Submodules loaded there because they are loaded here and a cell may use them."""
 

@@ -64,7 +64,12 @@ def allocate(spec: Spec, size: int) -> Any:
     if spec[0] == "nd":
         import numpy as np
 
-        return np.empty(tuple(spec[2]), np.dtype(spec[1]), spec[3])
+        if not size:
+            return np.zeros(tuple(spec[2]), np.dtype(spec[1]), spec[3])
+        made = np.empty(tuple(spec[2]), np.dtype(spec[1]), spec[3])
+        if made.nbytes != size:  # what is sent would not fill it
+            raise ValueError("an array of another size than its memory")
+        return made
     if size < _RAW_MMAP_BYTES:
         return bytearray(size)
     if "numpy" in sys.modules:

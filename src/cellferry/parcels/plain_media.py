@@ -36,7 +36,7 @@ def write(value: Any, keep: Keep) -> list[Any] | None:
     if name == "numpy.ndarray":
         return _write_array(value, keep)
     np = sys.modules.get("numpy")
-    if np is not None and issubclass(kind, np.generic) and not value.dtype.hasobject:
+    if np is not None and issubclass(kind, np.generic) and not (value.dtype.hasobject or _grows(value.dtype)):
         return ["scalar", np.lib.format.dtype_to_descr(value.dtype), keep(value.tobytes())]
     if name == "torch.Tensor" or name == "torch.nn.parameter.Parameter":
         return _write_tensor(value, keep)
@@ -56,7 +56,7 @@ def write(value: Any, keep: Keep) -> list[Any] | None:
 def _write_array(array: Any, keep: Keep) -> list[Any] | None:
     import numpy as np
 
-    if array.dtype.hasobject:
+    if array.dtype.hasobject or _grows(array.dtype):
         return None
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     flat = np.ascontiguousarray(array.T if order == "F" else array)
@@ -107,9 +107,19 @@ def _dtype(descr: Any) -> Any:
     import numpy as np
 
     dtype = np.lib.format.descr_to_dtype(_descr(descr))
-    if dtype.hasobject:
-        raise ValueError("an array of objects")
+    if dtype.hasobject or _grows(dtype):
+        raise ValueError("a dtype that is no plain data")
     return dtype
+
+
+def _grows(dtype: Any) -> bool:
+    """Whether a text of no length is in this dtype. numpy makes one of length 1 of it in whatever it allocates, with memory that
+    nobody has written: what this process has had there before."""
+    if dtype.subdtype is not None:
+        return _grows(dtype.subdtype[0])
+    if dtype.fields:
+        return any(_grows(field[0]) for field in dtype.fields.values())
+    return dtype.kind in "SU" and dtype.itemsize == 0
 
 
 def _descr(told: Any, depth: int = 0) -> Any:
@@ -140,11 +150,16 @@ def _read_array(parts: list[Any], take: Take) -> Any:
     dtype, shape, memory = _dtype(descr), _shape(told), take(number)
     if math.prod(shape) * dtype.itemsize != len(memory) or order not in ("C", "F"):
         raise ValueError("memory of another size")
-    return (
-        np.frombuffer(memory, np.uint8).view(dtype).reshape(shape, order=order)
-        if len(memory)
-        else np.empty(shape, dtype)
-    )
+    if len(memory):
+        return np.frombuffer(memory, np.uint8).view(dtype).reshape(shape, order=order)
+    return _of_no_bytes(np.zeros(shape, dtype))
+
+
+def _of_no_bytes(made: Any) -> Any:
+    """What a library has made of a description that takes no memory; raises ValueError if it has taken some."""
+    if made.nbytes:
+        raise ValueError("memory that was not sent")
+    return made
 
 
 def _read_scalar(parts: list[Any], take: Take) -> Any:
@@ -154,7 +169,7 @@ def _read_scalar(parts: list[Any], take: Take) -> Any:
     dtype, memory = _dtype(descr), take(number)
     if dtype.itemsize != len(memory):
         raise ValueError("memory of another size")
-    return np.frombuffer(memory, dtype)[0] if len(memory) else np.zeros((), dtype)[()]
+    return np.frombuffer(memory, dtype)[0] if len(memory) else _of_no_bytes(np.zeros((), dtype)[()])
 
 
 def _read_tensor(parts: list[Any], take: Take) -> Any:
@@ -167,7 +182,7 @@ def _read_tensor(parts: list[Any], take: Take) -> Any:
     made = (
         torch.frombuffer(memory, dtype=torch.uint8).view(dtype).reshape(shape)
         if len(memory)
-        else torch.empty(shape, dtype=dtype)
+        else torch.zeros(shape, dtype=dtype)
     )
     if parameter is True:
         return torch.nn.Parameter(made, requires_grad=grad is True)

@@ -28,8 +28,8 @@ def array_from_bytes(data: bytes, dtype: Any, shape: tuple[int, ...], order: str
     """A small array, owning and writable."""
     import numpy as np
 
-    array = np.empty(shape, dtype, order)  # type: ignore[call-overload]
-    if data:
+    array = np.zeros(shape, dtype, order)  # type: ignore[call-overload]
+    if data:  # else it is as it was made: never what was in that memory before
         flat = array.reshape(-1) if array.flags.c_contiguous else array.T.reshape(-1)
         flat[:] = np.frombuffer(data, array.dtype)
     return array
