@@ -146,7 +146,9 @@ class SshStage(Stage):
         self._far.host.partition(False)
 
     def left(self) -> list[str]:
-        there = self._far.host.run(["sh", "-c", "ls -d /tmp/* 2>/dev/null"], check=False).stdout.split()
+        # the private folder in which the workers' lie stays, empty
+        look = "rmdir /tmp/cfs-* 2>/dev/null; ls -d /tmp/* 2>/dev/null"
+        there = self._far.host.run(["sh", "-c", look], check=False).stdout.split()
         return [f"file {name} on the machine" for name in there]
 
 
