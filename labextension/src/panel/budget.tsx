@@ -84,10 +84,14 @@ const Gauge = React.memo(function Gauge(props: { row: IBudgetRow }): JSX.Element
     row.reserved_microusd ? trans.__('%1 set aside', dollars(row.reserved_microusd)) : '',
     limit !== null ? trans.__('%1 left', dollars(Math.max(0, left))) : ''
   ].filter(Boolean);
-  const done = () => {
-    setEditing(false);
-    window.requestAnimationFrame(() => edit.current?.querySelector('button')?.focus());
-  };
+  const edited = React.useRef(false);
+  React.useLayoutEffect(() => {
+    if (edited.current && !editing) {
+      edit.current?.querySelector('button')?.focus(); // the button is back where the form was, so is the focus
+    }
+    edited.current = editing;
+  }, [editing]);
+  const done = () => setEditing(false);
   return (
     <div className={`cf-gauge cf-mod-${gauge.level}`}>
       <div className="cf-line" ref={edit}>
