@@ -26,6 +26,7 @@ from cellferry.parcels import (
     language,
     loggers,
     mapping_views,
+    process_wide,
     rebuild,
     recompiled,
     weakly,
@@ -226,6 +227,11 @@ def _singleton(obj: Any, reduced: Reduced) -> Reduced:
     return reduced
 
 
+def _process_wide(packer: Packer, obj: Any) -> Reduced:
+    place = process_wide.place_of(obj)
+    return _object(packer, obj) if place is None else (process_wide.own, (place,))
+
+
 def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
     base, arguments, held = descriptors.parts(descriptor)
     make = (type(descriptor), base, arguments)
@@ -292,6 +298,7 @@ BY_TYPE: dict[type, Reducer] = {
     types.TracebackType: _bound(_RUNNING),
 }
 _BY_NAME: dict[str, Reducer] = {
+    **dict.fromkeys(process_wide.TYPES, _process_wide),
     "typing.TypeAliasType": reduce_alias,
     "builtins.lazy_import": language.reduce_lazy_import,
     "builtins.sentinel": language.reduce_sentinel,
