@@ -15,21 +15,8 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle.cloudpickle as by_cloudpickle
 
 from cellferry.parcels import (
-    annotated,
-    arrays,
-    bare,
-    classes,
-    ctypes_memory,
-    descriptors,
-    findable,
-    frames,
-    language,
-    loggers,
-    mapping_views,
-    process_wide,
-    rebuild,
-    recompiled,
-    weakly,
+    annotated, arrays, bare, by_fields, classes, ctypes_memory, descriptors, findable, frames, language, loggers, mapping_views,
+    process_wide, rebuild, recompiled, weakly,
 )  # fmt: skip
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
 from cellferry.parcels.type_parameters import reduce_alias, reduce_parameter
@@ -227,6 +214,10 @@ def _singleton(obj: Any, reduced: Reduced) -> Reduced:
     return reduced
 
 
+def _by_fields(packer: Packer, obj: Any) -> Reduced:
+    return by_fields.parts(obj)
+
+
 def _process_wide(packer: Packer, obj: Any) -> Reduced:
     place = process_wide.place_of(obj)
     return _object(packer, obj) if place is None else (process_wide.own, (place,))
@@ -364,7 +355,8 @@ def resolve(kind: type) -> Reducer:
         # what is registered for a class is better than what is known of its bases; cloudpickle's own is not
         registered = bare.is_among(copyreg.dispatch_table, kind)
         listed = registered or bare.is_among(by_cloudpickle.Pickler.dispatch_table, kind)
-        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _object)
+        apart = by_fields.taken_apart(kind)
+        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _by_fields if apart else _object)
     if bare.module_of(kind) == "itertools" and "__reduce__" not in bare.body_of(kind):  # since 3.14 none of them has it
         reducer = _bound("this Python cannot pickle iterators of itertools")
     if bare.module_of(kind) != "__main__":  # classes of the notebook come and go
