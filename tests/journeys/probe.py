@@ -28,6 +28,8 @@ _SCALARS = (type(None), bool, int, float, complex, type(Ellipsis), type(NotImple
 _GENERATORS = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 _IMMUTABLE = (types.MappingProxyType, pathlib.PurePath, decimal.Decimal, property, staticmethod, classmethod)
 """Values that may or may not be one object, like numbers: nothing that a notebook does can tell."""
+_PARTS_OF_TABLES = ("index", "attrs", "names")
+"""What a frame, series or index of pandas has beside its values."""
 _DUNDERS = {
     "__dict__",
     "__weakref__",
@@ -90,7 +92,7 @@ class _Describer:
         if self._from_elsewhere(value):
             return {"type": type_name(value), "name": f"{value.__module__}.{getattr(value, '__qualname__', '')}"}
         if id(value) in self.seen:
-            return {"same": self.seen[id(value)]}
+            return {"same": self.seen[id(value)], "type": type_name(value)}
         if not isinstance(value, _IMMUTABLE) and not _is(value, "pandas", "Index") and not _is(value, "numpy", "dtype"):
             self.seen[id(value)] = path
         self.keep.append(value)
@@ -244,7 +246,7 @@ class _Describer:
             self.extents.append((low, low + (last + 1) * value.element_size(), entry))
 
     def _frame(self, entry, value, path, depth):
-        parts = {"index": value.index, "attrs": value.attrs} if hasattr(value, "index") else {"names": value.names}
+        parts = {name: getattr(value, name) for name in _PARTS_OF_TABLES if hasattr(value, name)}  # an extension array has none
         entry["parts"] = {name: self.describe(part, f"{path}.{name}", depth) for name, part in parts.items()}
         if hasattr(value, "columns"):
             entry["columns"] = self.describe(value.columns, f"{path}.columns", depth)

@@ -55,3 +55,39 @@ shuffled
 # %%
 np.random.shuffle(shuffled)
 shuffled
+
+# %%
+from decimal import getcontext
+from random import randint, seed
+from random import random as draw
+
+import numpy as np
+from numpy.random import RandomState, randn
+from numpy.random import seed as seed_numpy
+
+context = getcontext()
+holders = [np.random.mtrand._rand, RandomState(3)]
+
+# %%
+seed(5)
+seed_numpy(6)
+context.prec = 9
+print([randint(0, 99) for _ in range(3)], draw(), randn(2), holders[0].rand(), holders[1].rand())
+
+# %%
+import random
+
+print(random.random(), draw(), np.random.rand(), randn(1), holders[0].rand(), holders[1].rand(), getcontext().prec)
+
+# %%
+from numpy.random import normal
+from random import gauss
+
+random.seed(7)
+np.random.seed(8)
+
+# %%
+print(gauss(0, 1), normal(), randint(0, 99), randn(1), holders[0].rand(), holders[1].rand())
+
+# %%
+print(gauss(0, 1), normal(), randint(0, 99), randn(1), holders[0] is np.random.mtrand._rand, context is getcontext())

@@ -128,6 +128,23 @@ CASES: dict[str, list[str]] = {
         c = r.random(), g.random(), rs.rand()
         """,
     ],
+    "what each process has one of": [
+        """
+        import random, numpy as np
+        from random import randint, random as draw
+        from numpy.random import randn
+        held = [random._inst, np.random.mtrand._rand, np.random.mtrand._rand._bit_generator]
+        """,
+        """
+        %%remote
+        from random import gauss
+        a = [randint.__self__ is random._inst, draw.__self__ is random._inst, randn.__self__ is np.random.mtrand._rand,
+             held[0] is random._inst, held[1] is np.random.mtrand._rand, held[2] is np.random.mtrand._rand._bit_generator]
+        """,
+        """
+        b = [gauss.__self__ is random._inst, held[0] is random._inst, held[1] is np.random.mtrand._rand]
+        """,
+    ],
     "files in memory": [
         """
         import io
@@ -232,3 +249,46 @@ def test_libraries_are_as_if_all_had_run_here(far: FarProcess, cells: list[str])
     if sys.version_info >= (3, 14) and any("itertools.tee" in cell for cell in cells):
         pytest.skip("since 3.14 no iterator of itertools pickles")
     same_as_local(far, *cells)
+
+
+FORMULAS: dict[str, list[str]] = {
+    "patsy": [
+        """
+        import patsy, numpy as np
+        data = {"x": np.array([1.0, 2.0, 3.0, 5.0, 4.0]), "g": ["a", "a", "b", "b", "a"], "y": np.arange(5.0)}
+        def twice(v): return 2 * v
+        y, X = patsy.dmatrices("y ~ center(x) + twice(x) + C(g)", data)
+        """,
+        """
+        %%remote
+        a = X.design_info.column_names, patsy.build_design_matrices([X.design_info], {"x": np.array([9.0]), "g": ["b"]})[0].tolist()
+        y2, X2 = patsy.dmatrices("y ~ bs(x, 3)", data)
+        """,
+        """
+        b = X2.design_info.describe(), patsy.build_design_matrices([X2.design_info], {"x": [1.5]})[0].tolist()
+        """,
+    ],
+    "statsmodels": [
+        """
+        import statsmodels.formula.api as smf, pandas as pd
+        df = pd.DataFrame({"y": [0.2, 0.3, 0.4, 0.6, 0.9], "x": [1.0, 2, 3, 5, 4], "g": list("aabba")})
+        def twice(v): return 2 * v
+        fit = smf.ols("y ~ twice(x) + C(g)", df).fit()
+        """,
+        """
+        %%remote
+        a = fit.params.tolist(), fit.predict(pd.DataFrame({"x": [2.5], "g": ["b"]})).tolist()
+        other = smf.glm("y ~ twice(x)", df).fit()
+        """,
+        """
+        b = other.params.tolist(), other.predict(pd.DataFrame({"x": [3.5]})).tolist()
+        del fit, other
+        """,
+    ],
+}
+
+
+@pytest.mark.parametrize("package", FORMULAS)
+def test_what_a_formula_was_made_to_is_used_there(far: FarProcess, package: str) -> None:
+    pytest.importorskip(package)
+    same_as_local(far, *FORMULAS[package])

@@ -18,7 +18,7 @@ import types
 import weakref
 from typing import Any
 
-from cellferry.parcels import annotated, bare, frames, mapping_views, memories, tensors
+from cellferry.parcels import annotated, bare, frames, mapping_views, memories, process_wide, tensors
 from cellferry.parcels.containers import (
     BoundKind,
     BytesKind,
@@ -145,7 +145,10 @@ def _by_layout(obj: Any, kind: type) -> Kind:
     """For everything else: by name, by module, by base class, by how it pickles."""
     if is_bound(obj):
         return BOUND
-    found = _BY_NAME.get(bare.full_name(kind)) or _classify(obj, kind)
+    name = bare.full_name(kind)
+    if name in process_wide.TYPES:  # which of its instances it is decides, so the type is not remembered
+        return UNTRACKED if process_wide.place_of(obj) is not None else _classify(obj, kind)
+    found = _BY_NAME.get(name) or _classify(obj, kind)
     if bare.module_of(kind) == "__main__":
         _own_types[kind] = found
     elif not issubclass(kind, (_io._IOBase, str, bytes)):

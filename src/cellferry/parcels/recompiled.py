@@ -1,4 +1,5 @@
-"""Code between two minor versions of Python: byte code means nothing there, so the source of its cell travels instead."""
+"""How code travels: as it is, or, between two minor versions of Python, where byte code means nothing there, as the source of
+its cell."""
 
 from __future__ import annotations
 import __future__
@@ -8,9 +9,12 @@ import linecache
 import sys
 from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry.errors import CannotTravel
+
+if TYPE_CHECKING:
+    from cellferry.parcels.pickler import Packer
 
 _FLAGS = 0
 for _name in __future__.all_feature_names:
@@ -56,3 +60,25 @@ def _codes(text: str, file: str, flags: int) -> dict[tuple[str, int], CodeType]:
         found[key] = whole if key in found else code
         pending += [const for const in code.co_consts if isinstance(const, CodeType)]
     return {key: code for key, code in found.items() if code is not whole}
+
+
+_CODE_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
+_CODE_FIELDS = (
+    "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize", "co_flags", "co_code",
+    "co_consts", "co_names", "co_varnames", "co_filename", "co_name", "co_qualname", "co_firstlineno", "co_linetable",
+    "co_exceptiontable", "co_freevars", "co_cellvars",
+)  # fmt: skip
+"""The arguments of ``types.CodeType`` from Python 3.11 on, in order."""
+
+
+def reduce_code(packer: Packer, code: CodeType) -> Any:
+    """With the file that it was compiled as, by which tracebacks and ``inspect`` find its cell; cloudpickle drops that.
+
+    Names are copied, so that a pickle does not depend on which codes happen to share a string or tuple.
+    """
+    if packer.by_source:
+        return code_from_source, source_parts(code)
+    parts = {name: getattr(code, name) for name in _CODE_FIELDS}
+    for name in _CODE_NAMES:
+        parts[name] = "".join(list(parts[name])) if type(parts[name]) is str else (*list(parts[name]),)
+    return CodeType, tuple(parts.values())

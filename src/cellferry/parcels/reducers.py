@@ -18,6 +18,7 @@ from cellferry.parcels import (
     annotated,
     arrays,
     bare,
+    by_fields,
     classes,
     ctypes_memory,
     descriptors,
@@ -26,6 +27,7 @@ from cellferry.parcels import (
     language,
     loggers,
     mapping_views,
+    process_wide,
     rebuild,
     recompiled,
     weakly,
@@ -64,28 +66,6 @@ def _function(packer: Packer, function: types.FunctionType) -> Reduced:
     packer.bare_cells.update(map(id, cells))
     make = (function.__code__, function.__name__, cells, *home)
     return rebuild.function_from, make, function_state(function, cells), None, None, rebuild.set_function
-
-
-_CODE_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")
-_CODE_FIELDS = (
-    "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_nlocals", "co_stacksize", "co_flags", "co_code",
-    "co_consts", "co_names", "co_varnames", "co_filename", "co_name", "co_qualname", "co_firstlineno", "co_linetable",
-    "co_exceptiontable", "co_freevars", "co_cellvars",
-)  # fmt: skip
-"""The arguments of ``types.CodeType`` from Python 3.11 on, in order."""
-
-
-def _code(packer: Packer, code: types.CodeType) -> Reduced:
-    """With the file that it was compiled as, by which tracebacks and ``inspect`` find its cell; cloudpickle drops that.
-
-    Names are copied, so that a pickle does not depend on which codes happen to share a string or tuple.
-    """
-    if packer.by_source:
-        return recompiled.code_from_source, recompiled.source_parts(code)
-    parts = {name: getattr(code, name) for name in _CODE_FIELDS}
-    for name in _CODE_NAMES:
-        parts[name] = "".join(list(parts[name])) if type(parts[name]) is str else (*list(parts[name]),)
-    return types.CodeType, tuple(parts.values())
 
 
 def _cell(packer: Packer, cell: types.CellType) -> Reduced:
@@ -226,6 +206,17 @@ def _singleton(obj: Any, reduced: Reduced) -> Reduced:
     return reduced
 
 
+def _by_fields(packer: Packer, obj: Any) -> Reduced:
+    return by_fields.parts(obj)
+
+
+def _process_wide(packer: Packer, obj: Any) -> Reduced:
+    place = process_wide.place_of(obj)
+    if place is not None:
+        return process_wide.own, (place,)
+    return _by_fields(packer, obj) if by_fields.taken_apart(type(obj)) else _object(packer, obj)
+
+
 def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
     base, arguments, held = descriptors.parts(descriptor)
     make = (type(descriptor), base, arguments)
@@ -267,7 +258,7 @@ _CONNECTION = "it is a connection of this process"
 BY_TYPE: dict[type, Reducer] = {
     type: classes.reduce_class,
     types.FunctionType: _function,
-    types.CodeType: _code,
+    types.CodeType: recompiled.reduce_code,
     types.ModuleType: _module,
     **dict.fromkeys(mapping_views.WHICH, _mapping_view),
     annotated.Unevaluated: language.reduce_unevaluated,
@@ -292,6 +283,7 @@ BY_TYPE: dict[type, Reducer] = {
     types.TracebackType: _bound(_RUNNING),
 }
 _BY_NAME: dict[str, Reducer] = {
+    **dict.fromkeys(process_wide.TYPES, _process_wide),
     "typing.TypeAliasType": reduce_alias,
     "builtins.lazy_import": language.reduce_lazy_import,
     "builtins.sentinel": language.reduce_sentinel,
@@ -357,7 +349,8 @@ def resolve(kind: type) -> Reducer:
         # what is registered for a class is better than what is known of its bases; cloudpickle's own is not
         registered = bare.is_among(copyreg.dispatch_table, kind)
         listed = registered or bare.is_among(by_cloudpickle.Pickler.dispatch_table, kind)
-        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _object)
+        apart = by_fields.taken_apart(kind)
+        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _by_fields if apart else _object)
     if bare.module_of(kind) == "itertools" and "__reduce__" not in bare.body_of(kind):  # since 3.14 none of them has it
         reducer = _bound("this Python cannot pickle iterators of itertools")
     if bare.module_of(kind) != "__main__":  # classes of the notebook come and go
