@@ -316,7 +316,7 @@ def test_two_that_install_at_once_share_one_way_to_the_index(make: Make, far: Fa
     (supply,) = provider._supplies.values()
     assert supply.port in _ports(host) and not supply.users
     for worker in workers:
-        assert _answers(worker) == worker.id
+        assert WorkerHttp(worker.endpoint, timeout_s=PATIENCE_S).get("status")["worker_id"] == worker.id
         provider.stop(worker)
 
 
