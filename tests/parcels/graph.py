@@ -6,6 +6,7 @@ import array
 import collections
 import copyreg
 import enum
+import functools
 import types
 import weakref
 from collections.abc import Iterable, Mapping
@@ -72,6 +73,8 @@ class _View:
             return [self.of(obj())]
         if isinstance(obj, types.MethodType):
             return [self.of(obj.__self__), self.of(obj.__func__)]
+        if isinstance(obj, functools.singledispatchmethod):  # 3.13 keeps a cache of the methods that it bound, too
+            return [self.of(obj.dispatcher), self.of(obj.func)]
         top = str(type(obj).__module__).partition(".")[0]
         special = getattr(self, f"_{top}", None) if top in ("numpy", "torch", "pandas") else None
         if special is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
+
+from cellferry.errors import CannotTravel
 
 from .notebook import FarProcess, same_as_local
 
@@ -189,6 +193,15 @@ CASES: dict[str, list[str]] = {
         q = r is S, M is dataclasses.MISSING
         """,
     ],
+}
+
+
+@pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
+def test_containers_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
+    same_as_local(far, *cells)
+
+
+DEEP: dict[str, list[str]] = {
     "a linked list of 20,000": [
         """
         class N:
@@ -231,6 +244,11 @@ CASES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
-def test_containers_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
-    same_as_local(far, *cells)
+@pytest.mark.parametrize("cells", DEEP.values(), ids=DEEP)
+def test_deep_nesting_travels_or_is_refused_with_the_remedy(far: FarProcess, cells: list[str]) -> None:
+    if sys.version_info[:2] in {(3, 12), (3, 13)}:  # their own limit, whatever the stack
+        with pytest.raises(CannotTravel, match="deeper than this Python can pickle") as refused:
+            same_as_local(far, *cells)
+        assert "flat" in refused.value.advice
+    else:
+        same_as_local(far, *cells)

@@ -20,7 +20,7 @@ from cellferry.parcels import tensors
 from cellferry.parcels.anchors import Anchor, find_anchor
 from cellferry.parcels.bare import mro_of
 from cellferry.parcels.calm import calm
-from cellferry.parcels.deep import on_a_deep_stack
+from cellferry.parcels.deep import BEYOND, on_a_deep_stack
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.leaves import Leaf
 from cellferry.parcels.pickler import Packer
@@ -41,7 +41,16 @@ def pack(heap: Heap, roots: Mapping[str, Any], plan: PackPlan, dropped: Sequence
     except (RecursionError, pickle.PicklingError, RootFailed, StateFailed) as exc:
         if not _too_deep(exc):
             raise
-    parcel: Parcel = on_a_deep_stack(lambda: _pack_all(heap, roots, plan, dropped, deep=True))
+    try:
+        parcel: Parcel = on_a_deep_stack(lambda: _pack_all(heap, roots, plan, dropped, deep=True))
+    except (RecursionError, pickle.PicklingError, RootFailed, StateFailed) as exc:
+        if not _too_deep(exc):
+            raise
+        beyond = CannotTravel(*BEYOND)
+        if not isinstance(exc, (RootFailed, StateFailed)):
+            raise beyond from exc
+        exc.reason = beyond
+        raise
     return parcel
 
 
