@@ -149,7 +149,9 @@ class _Describer:
         entry["kwdefaults"] = self.describe(value.__kwdefaults__, f"{path}.__kwdefaults__", depth)
         entry["attributes"] = self.describe(dict(value.__dict__), f"{path}.__dict__", depth)
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        entry["closure"] = {name: self._cell(cell, f"{path}<{name}>", depth) for name, cell in cells}
+        # dataclasses writes methods that hold a class, which with slots is the one that was there before them, for whoever compares it
+        own = "cls" if value.__code__.co_filename == "<string>" else ""
+        entry["closure"] = {name: self._cell(cell, f"{path}<{name}>", depth) for name, cell in cells if name != own}
 
     def _cell(self, cell, path, depth):
         if id(cell) in self.seen:

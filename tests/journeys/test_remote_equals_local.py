@@ -40,6 +40,7 @@ NEEDS = {"torch_training.py": "torch"}
 
 ROOT = Path(__file__).parents[2]
 ACROSS: dict[str, str] = {
+    "decorators.py": "functools.singledispatch of one Python has other parts than that of another, so it is refused with a remedy",
     "globals_and_main.py": "a function that exec made there has no source, so it is refused with a remedy",
     "torch_training.py": "torch is offered for one Python here",
 }

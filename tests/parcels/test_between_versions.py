@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import sys
 import types
 from collections.abc import Iterator
 
 import pytest
+
+from cellferry.errors import CannotTravel
+from cellferry.parcels import recompiled
 
 from .two_heaps import TwoHeaps
 
@@ -39,7 +43,13 @@ class Pair(typing.NamedTuple):
     right: str = "r"
     def both(self): return self.left, self.right
 Other = collections.namedtuple("Other", "u v", defaults=[7])
-values = [Point(1, [2], total=4), Key(1), Slim(a=2), Below(1), Pair(1), Other(3)]
+T = typing.TypeVar("T")
+class Held(typing.NamedTuple, typing.Generic[T]):
+    a: T
+    b: T
+class Late(typing.NamedTuple):
+    when: "Held[int]"
+values = [Point(1, [2], total=4), Key(1), Slim(a=2), Below(1), Pair(1), Other(3), Held(1, 2), Late(1)]
 """
 SEEN = """
 def tries(f):
@@ -55,6 +65,8 @@ seen += [hasattr(Point, "rest"), Point.note, Point.__match_args__]
 seen += [Pair(1).both(), Pair(2)._replace(left=3), Pair._fields]
 seen += [Pair.__annotations__, Other(1), Other._make([1, 2])._asdict(), type(values[4]) is Pair]
 seen += [dataclasses.replace(Key(1), a=2), dataclasses.asdict(Slim(a=1)), repr(Slim(a=1)), Slim.__slots__]
+seen += [Held[int](3, 4), Held.__mro__[1:], Held.__parameters__, type(values[6]) is Held]
+seen += [typing.get_type_hints(Late, globals())]
 seen = repr(seen)
 """
 
@@ -87,3 +99,14 @@ def test_methods_are_written_anew_on_the_other_end(ends: TwoHeaps, monkeypatch: 
     exec(compile(SEEN, "<cell>", "exec", dont_inherit=True), ends.here)
     exec(compile(SEEN, "<cell>", "exec", dont_inherit=True), ends.there)
     assert ends.there["seen"] == ends.here["seen"]
+
+
+def test_a_part_of_a_library_that_another_python_makes_of_other_things_is_refused(ends: TwoHeaps) -> None:
+    """As ``functools.singledispatch`` of 3.14 uses a name that the one of 3.11 has not."""
+    exec("import functools\nshow = functools.singledispatch(len)", ends.here)
+    wrapper = ends.here["show"]
+    recompiled.library_function(wrapper.__code__, "show", wrapper.__closure__, functools)
+    other = types.ModuleType("functools_of_another_python")
+    with pytest.raises(CannotTravel, match="which functools_of_another_python does not have") as refused:
+        recompiled.library_function(functools.partialmethod.__get__.__code__, "get", (), other)
+    assert "env=auto" in refused.value.advice

@@ -8,9 +8,12 @@ to be seen.
 from __future__ import annotations
 
 import copyreg
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import bare
+
+if TYPE_CHECKING:
+    from cellferry.parcels.pickler import Packer
 
 _HOMES = ("patsy.", "statsmodels.base.data.")
 """Modules whose own ``__getstate__`` does not count."""
@@ -24,7 +27,7 @@ def taken_apart(kind: type) -> bool:
     return f"{home}.".startswith(_HOMES)
 
 
-def parts(obj: Any) -> Any:
+def reduce_object(packer: Packer, obj: Any) -> Any:
     """How the other end makes it again."""
     kind = type(obj)
     slots = {name: getattr(obj, name) for name in bare.slot_names(kind) if hasattr(obj, name)}

@@ -9,10 +9,13 @@ import gc
 import types
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellferry.parcels import bare
 from cellferry.parcels.kind import Kind, flat
+
+if TYPE_CHECKING:
+    from cellferry.parcels.pickler import Packer
 
 PROXY = "proxy"
 _EMPTY: tuple[dict[Any, Any], ...] = ({}, OrderedDict())
@@ -39,7 +42,7 @@ def mapping_of(view: Any) -> Any:
     return gc.get_referents(view)[0]
 
 
-def parts(view: Any) -> tuple[Any, tuple[Any, ...]]:
+def reduce_view(packer: Packer, view: Any) -> tuple[Any, tuple[Any, ...]]:
     """The call that makes it again. A view of a class's own variables is asked of the class."""
     which, mapping = WHICH[type(view)], mapping_of(view)
     if which == PROXY and _may_be_of_class(mapping):

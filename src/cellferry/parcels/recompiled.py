@@ -5,10 +5,12 @@ from __future__ import annotations
 import __future__
 
 import ast
+import builtins
+import dis
 import linecache
 import sys
 from functools import lru_cache
-from types import CodeType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from cellferry.errors import CannotTravel
@@ -47,19 +49,37 @@ def code_from_source(text: str, file: str, qualname: str, line: int, flags: int)
 
 @lru_cache(maxsize=256)
 def _codes(text: str, file: str, flags: int) -> dict[tuple[str, int], CodeType]:
+    """Each statement is compiled by itself, as IPython does with a cell: the compiler looks at imports beside a function."""
+    options = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
-        whole = compile(text, file, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        tree = compile(text, file, "exec", options | ast.PyCF_ONLY_AST, dont_inherit=True)
+        wholes = [compile(ast.Module([node], []), file, "exec", options, dont_inherit=True) for node in tree.body]
     except (SyntaxError, ValueError):
         return {}
-    found: dict[tuple[str, int], CodeType] = {}
-    pending = [whole]
+    found: dict[tuple[str, int], CodeType | None] = {}
+    pending = [const for whole in wholes for const in whole.co_consts]
     while pending:
         code = pending.pop()
-        key = (code.co_qualname, code.co_firstlineno)
-        # two lambdas in one line have one name: neither can be told from the other, so neither is found
-        found[key] = whole if key in found else code
-        pending += [const for const in code.co_consts if isinstance(const, CodeType)]
-    return {key: code for key, code in found.items() if code is not whole}
+        if isinstance(code, CodeType):
+            key = (code.co_qualname, code.co_firstlineno)
+            # two lambdas in one line have one name: neither can be told from the other, so neither is found
+            found[key] = None if key in found else code
+            pending += code.co_consts
+    return {key: code for key, code in found.items() if code is not None}
+
+
+def library_function(code: CodeType, name: str, cells: tuple[CellType, ...], home: ModuleType) -> FunctionType:
+    """A function that a function of the importable module ``home`` made. Raises CannotTravel where that module, as it is here,
+    lacks what the function uses: the other Python's edition of it has other parts."""
+    used = {each.argval for each in dis.get_instructions(code) if each.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    missing = sorted(used - vars(home).keys() - vars(builtins).keys())
+    if missing:
+        raise CannotTravel(
+            f"{code.co_qualname} of {home.__name__} uses {', '.join(missing)}, which {home.__name__} does not have here: it comes "
+            "from another version of Python",
+            "make it in the cell that uses it, or let the worker have this Python: env=auto",
+        )
+    return FunctionType(code, vars(home), name, None, cells)
 
 
 _CODE_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_filename", "co_name", "co_qualname")

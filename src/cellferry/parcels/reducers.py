@@ -30,6 +30,7 @@ from cellferry.parcels import (
     process_wide,
     rebuild,
     recompiled,
+    regenerated,
     weakly,
 )  # fmt: skip
 from cellferry.parcels.objects import cell_contents, exception_state, function_state
@@ -65,7 +66,8 @@ def _function(packer: Packer, function: types.FunctionType) -> Reduced:
     # The cells travel empty and are filled by the state, after the function exists: closures may contain themselves.
     packer.bare_cells.update(map(id, cells))
     make = (function.__code__, function.__name__, cells, *home)
-    return rebuild.function_from, make, function_state(function, cells), None, None, rebuild.set_function
+    made_by = recompiled.library_function if home and packer.by_source else rebuild.function_from
+    return made_by, make, function_state(function, cells), None, None, rebuild.set_function
 
 
 def _cell(packer: Packer, cell: types.CellType) -> Reduced:
@@ -206,15 +208,19 @@ def _singleton(obj: Any, reduced: Reduced) -> Reduced:
     return reduced
 
 
-def _by_fields(packer: Packer, obj: Any) -> Reduced:
-    return by_fields.parts(obj)
+def _forward_reference(packer: Packer, name: Any) -> Reduced:
+    """The code that it keeps for its evaluation is the interpreter's; another one compiles its text again."""
+    if not packer.by_source:
+        return _object(packer, name)
+    parts = name.__forward_arg__, name.__forward_is_argument__, name.__forward_module__, name.__forward_is_class__
+    return regenerated.forward_reference, parts
 
 
 def _process_wide(packer: Packer, obj: Any) -> Reduced:
     place = process_wide.place_of(obj)
     if place is not None:
         return process_wide.own, (place,)
-    return _by_fields(packer, obj) if by_fields.taken_apart(type(obj)) else _object(packer, obj)
+    return by_fields.reduce_object(packer, obj) if by_fields.taken_apart(type(obj)) else _object(packer, obj)
 
 
 def _descriptor(packer: Packer, descriptor: Any) -> Reduced:
@@ -227,10 +233,6 @@ def _module(packer: Packer, module: Any) -> Reduced:
     if not findable.findable(module.__name__):
         return packer.refuse(module, findable.WHY, findable.REMEDY)
     return packer.default(module)
-
-
-def _mapping_view(packer: Packer, view: Any) -> Reduced:
-    return mapping_views.parts(view)
 
 
 def _module_subclass(packer: Packer, module: types.ModuleType) -> Reduced:
@@ -260,7 +262,7 @@ BY_TYPE: dict[type, Reducer] = {
     types.FunctionType: _function,
     types.CodeType: recompiled.reduce_code,
     types.ModuleType: _module,
-    **dict.fromkeys(mapping_views.WHICH, _mapping_view),
+    **dict.fromkeys(mapping_views.WHICH, mapping_views.reduce_view),
     annotated.Unevaluated: language.reduce_unevaluated,
     types.CellType: _cell,
     functools._lru_cache_wrapper: _lru_cache,
@@ -285,6 +287,9 @@ BY_TYPE: dict[type, Reducer] = {
 _BY_NAME: dict[str, Reducer] = {
     **dict.fromkeys(process_wide.TYPES, _process_wide),
     "typing.TypeAliasType": reduce_alias,
+    "typing.ForwardRef": _forward_reference,
+    "annotationlib.ForwardRef": _forward_reference,
+    "dataclasses.Field": regenerated.reduce_field,
     "builtins.lazy_import": language.reduce_lazy_import,
     "builtins.sentinel": language.reduce_sentinel,
     "numpy.ndarray": arrays.reduce_array,
@@ -350,7 +355,7 @@ def resolve(kind: type) -> Reducer:
         registered = bare.is_among(copyreg.dispatch_table, kind)
         listed = registered or bare.is_among(by_cloudpickle.Pickler.dispatch_table, kind)
         apart = by_fields.taken_apart(kind)
-        reducer = (None if registered else _by_base(kind)) or (_listed if listed else _by_fields if apart else _object)
+        reducer = (None if registered else _by_base(kind)) or (_listed if listed else by_fields.reduce_object if apart else _object)
     if bare.module_of(kind) == "itertools" and "__reduce__" not in bare.body_of(kind):  # since 3.14 none of them has it
         reducer = _bound("this Python cannot pickle iterators of itertools")
     if bare.module_of(kind) != "__main__":  # classes of the notebook come and go

@@ -9,14 +9,26 @@ from __future__ import annotations
 import collections
 import dataclasses
 from types import FunctionType, MemberDescriptorType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ForwardRef, Generic, NamedTuple, TypeVar
 
 import cloudpickle.cloudpickle as by_cloudpickle
+
+if TYPE_CHECKING:
+    from cellferry.parcels.pickler import Packer
 
 _WRITTEN = frozenset(
     ["__init__", "__repr__", "__eq__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__", "__setattr__", "__delattr__"]
 )
 _OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
+T = TypeVar("T")
+
+
+class _Generic(NamedTuple, Generic[T]):
+    """Has what every generic named tuple of this Python has from ``typing``."""
+
+    value: T
+
+
 _TUPLES_OWN = frozenset(
     ["__new__", "__repr__", "__getnewargs__", "__replace__", "_make", "_replace", "_asdict", "_fields", "_field_defaults",
      "__slots__", "__match_args__", "_field_types"]
@@ -26,7 +38,7 @@ _TUPLES_OWN = frozenset(
 def without_written(kind: type, reduced: Any) -> Any:
     """The reduction of a class, for a Python that is to write such methods itself; ``reduced`` where there are none."""
     attributes = reduced[2][0]
-    if kind.__bases__ == (tuple,) and "_field_defaults" in attributes:
+    if kind.__bases__[0] is tuple and "_field_defaults" in attributes:
         return _named_tuple(kind, reduced, attributes)
     if "__dataclass_params__" not in attributes:
         return reduced
@@ -50,16 +62,24 @@ def _named_tuple(kind: type, reduced: Any, attributes: dict[str, Any]) -> Any:
     defaults = [attributes["_field_defaults"][name] for name in fields if name in attributes["_field_defaults"]]
     rest = {name: value for name, value in attributes.items() if name not in _TUPLES_OWN and name not in fields}
     tracker = by_cloudpickle._get_or_create_tracker_id(kind)
-    make = (named_tuple_from, (kind.__name__, fields, defaults, kind.__module__, tracker))
+    more = (kind.__bases__,) if len(kind.__bases__) > 1 else ()
+    if more:
+        rest.pop("__class_getitem__", None)
+    make = (named_tuple_from, (kind.__name__, fields, defaults, kind.__module__, tracker, *more))
     return (*make, (rest, {}), None, None, by_cloudpickle._class_setstate)
 
 
-def named_tuple_from(name: str, fields: tuple[str, ...], defaults: list[Any], module: str, tracker: str) -> type:
-    """The named tuple; the same one if it was made here before."""
+def named_tuple_from(
+    name: str, fields: tuple[str, ...], defaults: list[Any], module: str, tracker: str, bases: tuple[type, ...] = ()
+) -> type:
+    """The named tuple; the same one if it was made here before. ``bases``: those of one that is generic."""
     known = by_cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(tracker)
     if known is not None:
         return known  # type: ignore[no-any-return]
     made = collections.namedtuple(name, fields, defaults=defaults, module=module)  # type: ignore[misc]
+    if bases:
+        made.__bases__ = bases  # as ``typing`` makes it
+        type.__setattr__(made, "__class_getitem__", vars(_Generic)["__class_getitem__"])
     return by_cloudpickle._lookup_class_or_track(tracker, made)  # type: ignore[no-any-return]
 
 
@@ -82,6 +102,25 @@ def set_dataclass(made: type, state: tuple[dict[str, Any], dict[str, Any], dict[
     type.__setattr__(made, "__dataclass_fields__", fields)
 
 
+def reduce_field(packer: Packer, field: Any) -> Any:
+    """With the parts that this Python gives it: since 3.14 it has a ``doc``."""
+    make, arguments, state, *_rest = field.__reduce_ex__(5)
+    if not packer.by_source:
+        return make, arguments, state
+    return make, arguments, state, None, None, set_field
+
+
+def set_field(field: Any, state: tuple[None, dict[str, Any]]) -> None:
+    """Give it what it has here of what came; what it has only here is None."""
+    for name in dataclasses.Field.__slots__:
+        setattr(field, name, state[1].get(name))
+
+
 def _declared(field: Any) -> Any:
     names = ["default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only"]
     return dataclasses.field(**{name: getattr(field, name) for name in names})
+
+
+def forward_reference(text: str, is_argument: bool, module: Any, is_class: bool) -> Any:
+    """A name in an annotation that nobody has looked up yet."""
+    return ForwardRef(text, is_argument=is_argument, module=module, is_class=is_class)
