@@ -381,6 +381,8 @@ def test_arrays_and_frames_of_objects(stuck: Any) -> None:
     assert path_to(df=pd.DataFrame({"n": [1, 2], "c": ["a", "b"]})) is None
 
 
+@pytest.mark.slow
+@pytest.mark.every_python
 def test_models() -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())

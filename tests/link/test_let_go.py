@@ -15,6 +15,8 @@ from .real import PATIENCE_S, Notebook, eventually, own, wire_of  # noqa: F401
 
 MEGABYTE = 1 << 20
 
+pytestmark = pytest.mark.slow
+
 
 def runs(notebook: Notebook) -> dict[str, Any]:
     """The worker's list, by run; asked past the wire."""

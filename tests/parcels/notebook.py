@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import function_globals, needed, written_globals
 from cellferry.parcels.bare import says
@@ -24,6 +26,9 @@ from .far_end import take_bulk
 from .graph import first_difference, shape_of
 
 _HIDDEN: frozenset[str] = frozenset(["__name__", "__doc__", "__package__", "__loader__", "__spec__", "__builtins__"])
+
+SLOW_TO_LOAD = (pytest.mark.slow, pytest.mark.every_python)
+"""For what loads torch, jax, scikit-learn or the like, which takes each process of the tests seconds."""
 
 
 class FarProcess:

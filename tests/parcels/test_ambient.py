@@ -24,6 +24,7 @@ from cellferry.parcels.ambient_sources import SOURCES
 from cellferry.parcels.parcel import PackPlan, pack
 from environment.wheelhouse import install_by_hand, make_wheel
 
+from .notebook import SLOW_TO_LOAD
 from .two_heaps import TwoHeaps, arrive
 
 
@@ -155,7 +156,12 @@ def test_every_source_is_tried() -> None:
     assert set(CHANGES) == set(SOURCES)
 
 
-@pytest.mark.parametrize("name", CHANGES)
+_LARGE = ("torch", "jax", "sklearn", "plotly.io", "altair")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW_TO_LOAD if SOURCES[name].module in _LARGE else ()) for name in CHANGES]
+)
 def test_a_state_is_in_force_at_the_other_end(name: str) -> None:
     """The two ends are one process here: changed, taken, changed back, given."""
     source = SOURCES[name]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from .notebook import FarProcess, same_as_local
+from .notebook import SLOW_TO_LOAD, FarProcess, same_as_local
 
 CASES: dict[str, list[str]] = {
     "views of an array": [
@@ -369,7 +371,12 @@ CASES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
+def _case(name: str, cells: list[str]) -> Any:
+    marks = SLOW_TO_LOAD if any("import torch" in cell for cell in cells) else ()
+    return pytest.param(cells, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("cells", [_case(name, cells) for name, cells in CASES.items()])
 def test_arrays_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
     if any("import torch" in cell for cell in cells):
         pytest.importorskip("torch")

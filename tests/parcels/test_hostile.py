@@ -51,6 +51,8 @@ def send_what_travels(ends: TwoHeaps) -> set[str]:
 steps = st.tuples(st.sampled_from(["here", "there"]), st.sampled_from(KINDS), st.integers(0, len(hostile.FAILURES) - 1))
 
 
+@pytest.mark.slow
+@pytest.mark.every_python
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, min_size=1, max_size=5), st.integers(0, 2**32))
 def test_whatever_an_object_does_the_rest_of_the_values_is_right(walk: list[tuple[str, str, int]], seed: int) -> None:
@@ -181,6 +183,8 @@ def test_a_dead_proxy_travels_and_disturbs_no_later_cell(far: FarProcess) -> Non
         assert notebook.value("dead") == weakref.ProxyType.__name__
 
 
+@pytest.mark.slow
+@pytest.mark.every_python
 def test_hostile_objects_of_the_notebook_itself(far: FarProcess) -> None:
     with Notebook(far) as notebook:
         notebook.here(SOURCE + "\ngood = [0]\n")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 
-from .notebook import FarProcess, same_as_local
+from .notebook import SLOW_TO_LOAD, FarProcess, same_as_local
 
 CASES: dict[str, list[str]] = {
     "frames": [
@@ -244,7 +245,12 @@ CASES: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("cells", CASES.values(), ids=CASES)
+def _case(name: str, cells: list[str]) -> Any:
+    marks = SLOW_TO_LOAD if any("sklearn" in cell for cell in cells) else ()
+    return pytest.param(cells, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("cells", [_case(name, cells) for name, cells in CASES.items()])
 def test_libraries_are_as_if_all_had_run_here(far: FarProcess, cells: list[str]) -> None:
     if sys.version_info >= (3, 14) and any("itertools.tee" in cell for cell in cells):
         pytest.skip("since 3.14 no iterator of itertools pickles")
@@ -288,7 +294,7 @@ FORMULAS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("package", FORMULAS)
+@pytest.mark.parametrize("package", [pytest.param(name, marks=SLOW_TO_LOAD) for name in FORMULAS])
 def test_what_a_formula_was_made_to_is_used_there(far: FarProcess, package: str) -> None:
     pytest.importorskip(package)
     same_as_local(far, *FORMULAS[package])

@@ -96,6 +96,8 @@ def test_scalars_frames_and_images() -> None:
         assert found.mode == mode and found.tobytes() == image.tobytes() and found.getpalette() == image.getpalette()
 
 
+@pytest.mark.slow
+@pytest.mark.every_python
 def test_tensors() -> None:
     torch = pytest.importorskip("torch")
     for tensor in (
