@@ -14,7 +14,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from cellferry import __version__
-from cellferry.config import Cellferry
+from cellferry.config import Cellferry, person_of
 from cellferry.errors import CellferryError, RequestError
 from cellferry.model import CellRequest
 
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     quota.add_argument("--value", type=int, default=0, help="how much to ask for")
     policy = add("aws-policy", _aws_policy, "the least IAM policy that provider aws needs")
     policy.add_argument("regions", nargs="*", metavar="REGION")
+    policy.add_argument("--person", default="", help="whose machines it is for; you, if nobody is named")
     add("doctor", _doctor, "check what workers need, here and at the providers that are set up")
     demo = add("demo", _demo, "a tour on the simulated cloud: offers, failover, a run, its cost, a budget that holds")
     demo.add_argument("--seed", type=int, default=7)
@@ -265,7 +266,8 @@ def _aws_policy(words: argparse.Namespace) -> int:
     from cellferry.fleet.shopping import aws_policy
 
     with _open() as (_fleet, config):
-        print(json.dumps(aws_policy(words.regions or list(config.aws_regions)), indent=2))
+        person = words.person or person_of(config)
+        print(json.dumps(aws_policy(words.regions or list(config.aws_regions), person), indent=2))
     return 0
 
 

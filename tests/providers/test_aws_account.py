@@ -23,7 +23,7 @@ from testbeds.fixtures import cloud, network  # noqa: F401 - fixtures
 
 pytestmark = pytest.mark.slow
 REGION = "us-east-1"
-POLICY = least_policy([REGION])
+POLICY = least_policy([REGION], "ana")
 NOT_ENFORCED = {"ec2:CreateTags", "iam:CreateServiceLinkedRole"}
 """What the cloud in a box does not ask IAM for: it makes tags with the thing that carries them, and has no such roles."""
 
@@ -100,9 +100,9 @@ def test_nothing_in_the_policy_is_too_much(account: Callable[..., AwsProvider], 
 def test_a_policy_of_this_size_can_be_attached() -> None:
     import json
 
-    text = json.dumps(least_policy(["us-east-1", "us-west-2", "eu-west-1"]), separators=(",", ":"))
+    text = json.dumps(least_policy(["us-east-1", "us-west-2", "eu-west-1"], "ana"), separators=(",", ":"))
     assert len(text) < 6144, "what IAM takes for a managed policy"
-    assert "aws-cn" in json.dumps(least_policy(["cn-north-1"])) and "us-gov:" in json.dumps(least_policy(["us-gov-west-1"]))
+    assert "aws-cn" in json.dumps(least_policy(["cn-north-1"], "ana")) and "us-gov:" in json.dumps(least_policy(["us-gov-west-1"], "ana"))
 
 
 # -- the market -------------------------------------------------------------------------------------------------------

@@ -164,8 +164,8 @@ def _ledger(fleet: Fleet) -> Check:
     return Check("ledger", True, f"{held} machines hold money" if fleet.purse.kept else "none yet: nothing was ever paid for")
 
 
-def aws_policy(regions: Sequence[str]) -> dict[str, Any]:
-    """The least IAM policy for provider aws, for ``regions`` (all of them if none is named)."""
+def aws_policy(regions: Sequence[str], person: str) -> dict[str, Any]:
+    """The least IAM policy for provider aws, for ``regions`` (all of them if none is named) and the machines of ``person``."""
     from cellferry.providers.aws_policy import least_policy
 
-    return least_policy(list(regions))
+    return least_policy(list(regions), person)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from cellferry.config import Cellferry
+from cellferry.config import Cellferry, person_of
 from cellferry.errors import CellferryError
 from cellferry.model import CellRequest, Check, Lease, Offer, Order
 from cellferry.placement.quotas_aws import NAMES, ON_DEMAND, SPOT
@@ -42,7 +42,7 @@ def checks(config: Cellferry, sessions: Sessions, places: Places, quotas: Quotas
     yield _clock(who)
     yield _network(places)
     for region in regions:
-        yield from _region(sessions, places, quotas, region)
+        yield from _region(sessions, places, quotas, region, person_of(config))
 
 
 def _clock(answer: dict[str, Any]) -> Check:
@@ -62,13 +62,13 @@ def _network(places: Places) -> Check:
         return Check("aws: network", False, error.what, error.advice)
 
 
-def _region(sessions: Sessions, places: Places, quotas: Quotas, region: str) -> Iterator[Check]:
+def _region(sessions: Sessions, places: Places, quotas: Quotas, region: str, owner: str) -> Iterator[Check]:
     try:
         subnets = places.subnets(region, TRIAL)
         yield Check(f"aws: {region}, network", True, f"{len(subnets)} zones with a default subnet")
         image = places.image(region, TRIAL)
         yield Check(f"aws: {region}, image", True, image.id)
-        order = Order(CellRequest(), "doctor", Lease(), TRIAL, token="doctor")
+        order = Order(CellRequest(), "doctor", Lease(), TRIAL, token="doctor", owner=owner)
         launch = Launch(order, TRIAL.instance, image, "", b"", 0.0, 0.0)
         request = run_request(launch, subnets[0])
         del request["NetworkInterfaces"][0]["Groups"]  # there is none yet: the network's own

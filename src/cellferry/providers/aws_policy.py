@@ -1,7 +1,8 @@
 """The least that IAM must allow for provider aws. Printed by ``cellferry aws-policy``.
 
-Whatever makes or ends something is bound to the tag that everything of ours carries: these credentials can end no other
-machine of the account (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html).
+Whatever makes or ends something is bound to the tags that everything of ours carries, its owner's among them: these credentials
+can end no other machine of the account, and no colleague's
+(https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cellferry.providers.aws_launch import TAG
+from cellferry.providers.aws_launch import TAG, tag_value
 
 LOOK = (
     "ec2:DescribeImages",
@@ -36,15 +37,18 @@ KEEP = (
 SPOT_SERVICES = ("spot.amazonaws.com", "ec2fleet.amazonaws.com")
 
 
-def least_policy(regions: Sequence[str]) -> dict[str, Any]:
-    """An IAM policy document for these regions; ready for ``json.dumps``. No regions: all."""
+def least_policy(regions: Sequence[str], person: str) -> dict[str, Any]:
+    """An IAM policy document for these regions and this person (``config.person_of``); ready for ``json.dumps``. No regions: all."""
     partition = _partition(regions)
     every = list(regions) or ["*"]
 
     def things(*kinds: str, account: str = "*") -> list[str]:
         return [f"arn:{partition}:ec2:{region}:{account}:{kind}/*" for region in every for kind in kinds]
 
-    asked, ours = {"StringEquals": {f"aws:RequestTag/{TAG}": "1"}}, {"StringEquals": {f"aws:ResourceTag/{TAG}": "1"}}
+    marks = {TAG: "1", f"{TAG}:owner": tag_value(person)}
+    asked, ours = (
+        {"StringEquals": {f"aws:{which}/{key}": value for key, value in marks.items()}} for which in ("RequestTag", "ResourceTag")
+    )
     made = ("instance", "volume", "fleet")
     return {
         "Version": "2012-10-17",

@@ -53,7 +53,7 @@ from cellferry.providers.ssh_far import (
     stop_script,
     wait_script,
 )  # fmt: skip
-from cellferry.providers.ssh_install import index_hosts, install, installed, needs_supply, supplied
+from cellferry.providers.ssh_install import install, installed, needs_supply, own_indexes, supplied
 from cellferry.providers.ssh_tunnel import Supply, Tunnel
 from cellferry.providers.told import lease_in, settings_for
 
@@ -166,7 +166,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
     def _lent_supply(self, host: str) -> Iterator[Supply]:
         """The one supply of a machine, shared by all who install there at the moment; gone with the last of them unless one
         of them ``kept`` it."""
-        supply = self._supplies.setdefault(host, Supply(index_hosts(read_sources(os.environ))))
+        supply = self._supplies.setdefault(host, Supply(own_indexes(read_sources(os.environ))))
         supply.users += 1
         try:
             yield supply
@@ -260,7 +260,7 @@ class SshProvider(Provider, Market, Tagged, Examined):
         answer = await self.connections.script(host, known_script(folder), wait_s=ASK_S)
         told = dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line)
         if told.get("supply") and host not in self._supplies:
-            supply = Supply(index_hosts(read_sources(os.environ)), told["supply"])
+            supply = Supply(own_indexes(read_sources(os.environ)), told["supply"])
             supply.kept = True
             with contextlib.suppress(CellferryError):  # the port is taken: who the worker knows is alive
                 await supply.open(self.connections, host)

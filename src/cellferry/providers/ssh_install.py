@@ -18,16 +18,16 @@ from cellferry.errors import NotPermitted, Refused
 from cellferry.providers.base import Progress
 from cellferry.providers.ssh_connect import Connections, explained
 from cellferry.providers.ssh_far import Look, install_script
-from cellferry.providers.ssh_tunnel import Supply
+from cellferry.providers.ssh_tunnel import Place, Supply
 
 NEEDED_BYTES = 1 << 30
 PUBLIC_INDEX = "pypi.org"
 
 
-def index_hosts(sources: Sources) -> frozenset[str]:
-    """The hosts of this user's own indexes."""
-    urls = (sources.default, *sources.more, *sources.find_links)
-    return frozenset(host for url in urls if (host := urlsplit(url).hostname))
+def own_indexes(sources: Sources) -> frozenset[Place]:
+    """Host and port of each of this user's own indexes."""
+    urls = map(urlsplit, (sources.default, *sources.more, *sources.find_links))
+    return frozenset((url.hostname, url.port or (80 if url.scheme == "http" else 443)) for url in urls if url.hostname)
 
 
 def authorities() -> Path | None:

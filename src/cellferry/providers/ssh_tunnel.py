@@ -25,8 +25,12 @@ from cellferry.providers.ssh_connect import Connections, explained
 from cellferry.shared_folder import our_folders
 
 PIECE_BYTES = 1 << 18
-INDEX_HOSTS = frozenset({"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "github.com", "objects.githubusercontent.com",
-                         "release-assets.githubusercontent.com"})  # fmt: skip
+Place = tuple[str, int]
+"""A host and a port of it."""
+INDEXES: frozenset[Place] = frozenset(
+    (host, 443) for host in ("pypi.org", "files.pythonhosted.org", "download.pytorch.org", "github.com",
+                             "objects.githubusercontent.com", "release-assets.githubusercontent.com")
+)  # fmt: skip
 """Where packages and Pythons come from (uv takes Pythons from GitHub's releases); more are those of the user's own indexes."""
 KNOWN_S = 60.0
 _HEAD_BYTES = 1 << 16
@@ -106,8 +110,8 @@ class Supply:
     ``before``: the ``url`` of one that an earlier process of this user had, which a worker there was told.
     """
 
-    def __init__(self, hosts: frozenset[str], before: str = "") -> None:
-        self._hosts = INDEX_HOSTS | hosts
+    def __init__(self, indexes: frozenset[Place], before: str = "") -> None:
+        self._places = INDEXES | indexes
         self._names = Names()
         self._opening = asyncio.Lock()
         told = urlsplit(before)
@@ -198,7 +202,7 @@ class Supply:
         if not hmac.compare_digest(fields.get("proxy-authorization", ""), expected):
             raise PermissionError("407 Proxy Authentication Required")
         host, _, port = target.rpartition(":")
-        if method != "CONNECT" or host not in self._hosts:
+        if method != "CONNECT" or (host, int(port)) not in self._places:
             raise PermissionError("403 Forbidden")
         return host, int(port)
 
