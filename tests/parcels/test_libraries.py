@@ -129,6 +129,23 @@ CASES: dict[str, list[str]] = {
         c = r.random(), g.random(), rs.rand()
         """,
     ],
+    "iterators over iterators": [
+        """
+        shared, other, words = iter(range(10)), iter(range(1 << 70, (1 << 70) + 9)), enumerate("abcdefghijk")
+        threes, pairs, mapped, deep = zip(shared, shared, shared), zip(words, words), map(str, other), zip(iter([1, 2, 3]))
+        chained = zip(enumerate(deep), deep)
+        held = {"it": [words], "zip": threes}
+        next(threes), next(pairs), next(mapped)
+        """,
+        """
+        %%remote
+        a = next(shared), next(threes), next(shared), next(words), next(pairs), next(mapped), next(other), next(chained)
+        """,
+        """
+        b = held["zip"] is threes, held["it"][0] is words, next(words), next(pairs), next(other), next(mapped), next(deep)
+        c = list(shared), list(threes), list(words), list(pairs), list(chained)
+        """,
+    ],
     "what each process has one of": [
         """
         import random, numpy as np

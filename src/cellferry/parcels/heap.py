@@ -138,13 +138,15 @@ class Heap:
         owner = arrays.owner_of(array)
         return owner is not array and id(owner) in self.oid_of
 
-    def replace(self, oid: int, obj: Any) -> None:
+    def replace(self, oid: int, obj: Any, done: frozenset[int] = frozenset()) -> list[tuple[Any, Any]]:
         """Another object stands for ``oid`` now (its type did not allow a change in place).
 
         Containers on this side follow, whether they are known or not; names are the caller's business, and cells of
-        closures follow only if they are known, for a running function's variables are cells too.
+        closures follow only if they are known, for a running function's variables are cells too. What is known and only pickle
+        can look into, a ``zip`` over an iterator, is made again where it cannot follow. Returns (old, new) of all that is
+        another object now.
         """
-        old = self.objects[oid]
+        old, done = self.objects[oid], done | {oid}
         self.oid_of.pop(id(old), None)
         self.add(oid, obj)
         for holder in gc.get_referrers(old):
@@ -154,6 +156,15 @@ class Heap:
             kind = kind_of(holder, self.namespace)
             if kind.swap(holder, old, obj) and known is not None:
                 self.seals[known] = kind.seal(holder, self)
+        pairs = [(old, obj)]
+        for known, holder in [(k, each) for k, each in self.objects.items() if self.kinds[k].leans and k not in done]:
+            kind = self.kinds[known]
+            state = kind.leaning(holder, old, obj)
+            if state is not None and kind.apply(holder, state):
+                self.seals[known] = kind.seal(holder, self)
+            elif state is not None:
+                pairs += self.replace(known, kind.replacement(holder, state), done)
+        return pairs
 
     def drop(self, oids: Iterable[int]) -> None:
         """Forget these numbers; unknown ones are fine."""

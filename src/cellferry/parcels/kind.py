@@ -55,6 +55,10 @@ class Kind:
         """Let ``obj`` refer to ``new`` where it referred to ``old``; True if it did."""
         return False
 
+    def leaning(self, obj: Any, old: Any, new: Any) -> Any:
+        """The state of ``obj`` with ``new`` where it has ``old``; None if it does not have it. For kinds that lean."""
+        return None
+
 
 class PointerKind(Kind):
     """Content is pointers, compared one by one; a seal holds them, so that none is reused meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copyreg
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import xxhash
@@ -81,10 +82,25 @@ class OpaqueKind(Kind):
         reduced = reduce(obj)
         return reduced if isinstance(reduced, str) else (*reduced[:3], *map(_listed, reduced[3:5]), *reduced[5:])
 
+    def leaning(self, obj: Any, old: Any, new: Any) -> Any:
+        try:
+            if not any(part is old for part in parts_of(obj)):
+                return None
+            state = self.state(obj, None, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # it does not let itself be looked into
+            return None
+        make, arguments, *rest = state
+        swapped = tuple(new if part is old else part for part in arguments)
+        return make, swapped, *(new if part is old else part for part in rest)
+
     def apply(self, obj: Any, state: Any) -> bool:
         if isinstance(state, str):
             return False
         make, arguments, inner, items, pairs = (*state, None, None, None)[:5]
+        if make is iter and type(obj) in _RANGES and inner is None:
+            return _advanced(obj, arguments[0])
         if state[5:6] == (set_ctypes,):
             set_ctypes(obj, inner)
             return True
@@ -117,6 +133,24 @@ class OpaqueKind(Kind):
         for key, value in pairs or ():
             made[key] = value
         return made
+
+
+_RANGES = (type(iter(range(1))), type(iter(range(1 << 99))))
+
+
+def _advanced(iterator: Any, left: range) -> bool:
+    """Let one over a range go on to where ``left`` is all that it has; since 3.12 it has no state that could be set. False where
+    that is not ahead of it."""
+    _make, (whole,), *state = iterator.__reduce__()
+    mine = whole[state[0] if state and state[0] else 0 :]
+    try:
+        steps = len(mine) - len(left)
+    except OverflowError:
+        return False
+    if steps < 0 or mine[steps:] != left:
+        return False
+    collections.deque(islice(iterator, steps), maxlen=0)
+    return True
 
 
 def _listed(part: Any) -> Any:

@@ -189,7 +189,7 @@ def _read_change(decoder: Decoder, obj: Any, node: Any) -> tuple[str, Any]:
 
 def settle_plain(heap: Heap, arrived: PlainArrived) -> list[tuple[Any, Any]]:
     """Bring the objects that are here up to date; returns (old, new) for those that cannot change in place."""
-    replaced = []
+    replaced: list[tuple[Any, Any]] = []
     heap.register(arrived.stays, [])
     heap.next_oid = max([heap.next_oid, *(oid + 1 for oid, _value in arrived.stays)])
     for oid, what, value in arrived.changes:
@@ -199,8 +199,7 @@ def settle_plain(heap: Heap, arrived: PlainArrived) -> list[tuple[Any, Any]]:
             heap.seals[oid] = heap.kinds[oid].seal(obj, heap)
             continue
         if not done:
-            heap.replace(oid, value)
-            replaced.append((obj, value))
+            replaced += heap.replace(oid, value)
         heap.drop([oid])
     return replaced
 

@@ -204,7 +204,7 @@ def settle(heap: Heap, arrived: Arrived | PlainArrived, *, strict: bool = False)
     """
     if isinstance(arrived, PlainArrived):
         return settle_plain(heap, arrived)
-    replaced = []
+    replaced: list[tuple[Any, Any]] = []
     heap.register(arrived.fresh, arrived.leaves)
     # containers that hash what they store come last: a hash may depend on a state that is about to be applied
     early: list[tuple[int, Any, Any]] = []
@@ -212,8 +212,8 @@ def settle(heap: Heap, arrived: Arrived | PlainArrived, *, strict: bool = False)
     for obj, state in arrived.states:
         oid = heap.oid_of[id(obj)]
         (late if heap.kinds[oid].late else early).append((oid, obj, state))
-    for oid, obj, state in early + late:
-        kind = heap.kinds[oid]
+    for oid, _obj, state in early + late:
+        kind, obj = heap.kinds[oid], heap.objects[oid]
         try:
             taken = kind.apply(obj, state)
         except KeyboardInterrupt:
@@ -230,10 +230,8 @@ def settle(heap: Heap, arrived: Arrived | PlainArrived, *, strict: bool = False)
         if taken:
             heap.seals[oid] = kind.reseal(obj, state, heap.seals[oid], heap)
         else:
-            made = kind.replacement(obj, state)
-            heap.replace(oid, made)
-            replaced.append((obj, made))
-            for name, value in list(arrived.roots.items()):
-                if value is obj:
-                    arrived.roots[name] = made
+            pairs = heap.replace(oid, kind.replacement(obj, state))
+            replaced += pairs
+            for old, new in pairs:
+                arrived.roots.update({name: new for name, value in arrived.roots.items() if value is old})
     return replaced
