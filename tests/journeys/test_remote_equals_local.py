@@ -41,6 +41,8 @@ NEEDS = {"torch_training.py": "torch"}
 ROOT = Path(__file__).parents[2]
 ACROSS: dict[str, str] = {
     "decorators.py": "functools.singledispatch of one Python has other parts than that of another, so it is refused with a remedy",
+    "magics.py": "the interpreter does not know the source of a function that %%time ran, so it is refused with a remedy",
+    "odd_values.py": "typing.Optional[str] and str | None are one type from 3.14 on, and two before",
     "globals_and_main.py": "a function that exec made there has no source, so it is refused with a remedy",
     "torch_training.py": "torch is offered for one Python here",
 }

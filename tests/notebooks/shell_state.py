@@ -237,7 +237,10 @@ get_ipython().input_transformers_post.remove(shout)
 # %%
 %config InlineBackend.figure_formats = ["svg"]
 %config InlineBackend.print_figure_kwargs = {"bbox_inches": None, "metadata": {"Date": None}}
-%config InlineBackend.figure_formats
+try:
+    %config InlineBackend.figure_formats
+except ValueError:  # in each Python's own words
+    print("nothing has loaded it yet")
 
 # %%
 import matplotlib

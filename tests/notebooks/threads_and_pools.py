@@ -109,6 +109,7 @@ import subprocess
 import sys
 
 run = subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, text=True)
+run.args[0] = "python"
 run.stdout.strip(), run.returncode
 
 # %%

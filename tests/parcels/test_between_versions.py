@@ -49,6 +49,8 @@ class Held(typing.NamedTuple, typing.Generic[T]):
     b: T
 class Late(typing.NamedTuple):
     when: "Held[int]"
+unions = [int | None, typing.Optional[str], typing.Union["Held", int], int | typing.Any]
+makers = {name: (lambda: name) for name in "ab"}
 values = [Point(1, [2], total=4), Key(1), Slim(a=2), Below(1), Pair(1), Other(3), Held(1, 2), Late(1)]
 """
 SEEN = """
@@ -66,7 +68,7 @@ seen += [Pair(1).both(), Pair(2)._replace(left=3), Pair._fields]
 seen += [Pair.__annotations__, Other(1), Other._make([1, 2])._asdict(), type(values[4]) is Pair]
 seen += [dataclasses.replace(Key(1), a=2), dataclasses.asdict(Slim(a=1)), repr(Slim(a=1)), Slim.__slots__]
 seen += [Held[int](3, 4), Held.__mro__[1:], Held.__parameters__, type(values[6]) is Held]
-seen += [typing.get_type_hints(Late, globals())]
+seen += [typing.get_type_hints(Late, globals()), unions, unions[0] == (int | None), {n: m() for n, m in makers.items()}]
 seen = repr(seen)
 """
 

@@ -8,6 +8,8 @@ import ast
 import builtins
 import dis
 import linecache
+import os
+import re
 import sys
 from functools import lru_cache
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -26,7 +28,9 @@ for _name in __future__.all_feature_names:
 def source_parts(code: CodeType) -> tuple[Any, ...]:
     """What ``code_from_source`` needs to make ``code`` again. Raises CannotTravel where its source is not known."""
     text = "".join(linecache.getlines(code.co_filename))
-    parts = (text, code.co_filename, code.co_qualname, code.co_firstlineno, code.co_flags & _FLAGS)
+    parts: tuple[Any, ...] = (text, code.co_filename, code.co_qualname, code.co_firstlineno, code.co_flags & _FLAGS)
+    if os.path.isfile(code.co_filename):  # noqa: PTH113 - a module's; a cell has no file of that name
+        parts += (True,)
     try:
         code_from_source(*parts)
     except LookupError as exc:
@@ -39,33 +43,40 @@ def source_parts(code: CodeType) -> tuple[Any, ...]:
     return parts
 
 
-def code_from_source(text: str, file: str, qualname: str, line: int, flags: int) -> CodeType:
-    """The code of that name that begins at that line of ``text``, compiled here; LookupError if there is none."""
-    found = _codes(text, file, flags).get((qualname, line))
+def code_from_source(text: str, file: str, qualname: str, line: int, flags: int, whole: bool = False) -> CodeType:
+    """The code of that name that begins at that line of ``text``, compiled here; LookupError if there is none. ``whole``: it is
+    the text of a module."""
+    found = _codes(text, file, flags, whole).get((_known_as(qualname), line))
     if found is None:
         raise LookupError(f"{qualname} is not at line {line} of {file}")
     return found
 
 
 @lru_cache(maxsize=256)
-def _codes(text: str, file: str, flags: int) -> dict[tuple[str, int], CodeType]:
-    """Each statement is compiled by itself, as IPython does with a cell: the compiler looks at imports beside a function."""
+def _codes(text: str, file: str, flags: int, whole: bool) -> dict[tuple[str, int], CodeType]:
+    """Each statement of a cell is compiled by itself, as IPython does: the compiler looks at imports beside a function."""
     options = flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     try:
         tree = compile(text, file, "exec", options | ast.PyCF_ONLY_AST, dont_inherit=True)
-        wholes = [compile(ast.Module([node], []), file, "exec", options, dont_inherit=True) for node in tree.body]
+        parts = [tree] if whole else [ast.Module([node], []) for node in tree.body]
+        wholes = [compile(part, file, "exec", options, dont_inherit=True) for part in parts]
     except (SyntaxError, ValueError):
         return {}
     found: dict[tuple[str, int], CodeType | None] = {}
-    pending = [const for whole in wholes for const in whole.co_consts]
+    pending = [const for compiled in wholes for const in compiled.co_consts]
     while pending:
         code = pending.pop()
         if isinstance(code, CodeType):
-            key = (code.co_qualname, code.co_firstlineno)
+            key = (_known_as(code.co_qualname), code.co_firstlineno)
             # two lambdas in one line have one name: neither can be told from the other, so neither is found
             found[key] = None if key in found else code
             pending += code.co_consts
     return {key: code for key, code in found.items() if code is not None}
+
+
+def _known_as(qualname: str) -> str:
+    """Without the comprehensions around it: since 3.12 they are no functions any more."""
+    return re.sub("<(list|dict|set)comp>\\.", "", qualname)
 
 
 def library_function(code: CodeType, name: str, cells: tuple[CellType, ...], home: ModuleType) -> FunctionType:

@@ -290,6 +290,8 @@ _BY_NAME: dict[str, Reducer] = {
     "typing.ForwardRef": _forward_reference,
     "annotationlib.ForwardRef": _forward_reference,
     "dataclasses.Field": regenerated.reduce_field,
+    "types.UnionType": regenerated.reduce_union,
+    "typing.Union": regenerated.reduce_union,
     "builtins.lazy_import": language.reduce_lazy_import,
     "builtins.sentinel": language.reduce_sentinel,
     "numpy.ndarray": arrays.reduce_array,

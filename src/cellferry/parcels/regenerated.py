@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
+import operator
 from types import FunctionType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, ForwardRef, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ForwardRef, Generic, NamedTuple, TypeVar, Union
 
 import cloudpickle.cloudpickle as by_cloudpickle
 
@@ -119,6 +121,19 @@ def set_field(field: Any, state: tuple[None, dict[str, Any]]) -> None:
 def _declared(field: Any) -> Any:
     names = ["default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only"]
     return dataclasses.field(**{name: getattr(field, name) for name in names})
+
+
+def reduce_union(packer: Packer, union: Any) -> Any:
+    """``int | None``: since 3.14 its type is ``typing.Union``, and it pickles as one of these."""
+    return (union_of, union.__args__) if packer.by_source else NotImplemented
+
+
+def union_of(*parts: Any) -> Any:
+    """``parts[0] | parts[1] | ...``"""
+    try:
+        return functools.reduce(operator.or_, parts)
+    except TypeError:  # a text among them
+        return Union[parts]  # noqa: UP007
 
 
 def forward_reference(text: str, is_argument: bool, module: Any, is_class: bool) -> Any:
