@@ -90,8 +90,8 @@ def test_a_forged_request_is_refused(shared: Server) -> None:
 
 
 def test_every_answer_is_json_and_to_be_taken_as_nothing_else(shared: Server) -> None:
-    for path in ("version", "words", "offers?words=x%3Dy", "workers/none/logs"):
-        answer = shared.ask("GET", f"cellferry/api/{path}")
+    for method, path in (("GET", "version"), ("GET", "words"), ("POST", "offers"), ("GET", "workers/none/logs")):
+        answer = shared.ask(method, f"cellferry/api/{path}", {"words": "x=y"} if method == "POST" else None)
         assert answer.headers["Content-Type"].startswith("application/json") and answer.headers["X-Content-Type-Options"] == "nosniff"
         assert isinstance(answer.json, dict)
         if answer.status != 200:
@@ -156,8 +156,12 @@ def test_words_are_checked(shared: Server) -> None:
     assert not nobody["ok"] and "no provider is set up" in nobody["message"] and "provider=demo" in nobody["advice"]
 
 
+def offers(server: Server, words: str) -> dict[str, Any]:
+    return dict(server.ask("POST", "cellferry/api/offers", {"words": words}).json)
+
+
 def test_offers_are_sorted_and_say_what_to_write(shared: Server) -> None:
-    told = shared.get("offers", words="gpu=a100 budget=5")
+    told = offers(shared, "gpu=a100 budget=5")
     assert told["problems"] == [] and len(told["offers"]) > 3
     prices = [min(p for p in (o["microusd_per_hour"], o["spot_microusd_per_hour"]) if p is not None) for o in told["offers"]]
     assert prices == sorted(prices)
@@ -165,20 +169,32 @@ def test_offers_are_sorted_and_say_what_to_write(shared: Server) -> None:
     assert first["gpu"] == "a100" and first["simulated"] and first["likelihood"] and first["price_age_s"] > 0
     assert first["words"] == f"gpu=a100:{first['gpu_count']} provider=demo region={first['region']} budget=5"
     assert shared.ask("POST", "cellferry/api/check", {"words": first["words"]}).json["ok"]
-    everything = shared.get("offers")["offers"]
+    everything = offers(shared, "")["offers"]
     assert {offer["provider"] for offer in everything} == {"local", "demo"}
     plain = next(offer for offer in everything if offer["provider"] == "demo" and not offer["gpu"])
     assert f"cpus={plain['cpus']}" in plain["words"]
 
 
 def test_offers_that_do_not_fit_are_a_problem_with_advice(shared: Server) -> None:
-    told = shared.get("offers", words="gpu=nonesuch")
+    told = offers(shared, "gpu=nonesuch")
     assert told["offers"] == [] and len(told["problems"]) == 1 and "nonesuch" in told["problems"][0]
-    assert shared.ask("GET", "cellferry/api/offers?words=gpo%3D1").status == 400
+    assert shared.ask("POST", "cellferry/api/offers", {"words": "gpo=1"}).status == 400
+
+
+def test_words_of_a_notebook_have_no_machine_asked_that_is_not_configured(shared: Server) -> None:
+    """Opening a notebook looks for the offers of its cells' words, and they may be anybody's."""
+    told = offers(shared, "provider=ssh host=me@stranger.example")
+    assert told["offers"] == [] and "was not asked" in told["problems"][0] and "c.Cellferry.hosts" in told["problems"][0]
+
+
+@pytest.mark.parametrize("path", ["offers?words=provider%3Dlocal", "doctor"])
+def test_what_asks_and_tries_is_not_done_for_a_link(shared: Server, path: str) -> None:
+    """A page that the user visits can have a GET made with the user's cookie; a POST needs the token that it cannot read."""
+    assert shared.ask("GET", f"cellferry/api/{path}").status == 405
 
 
 def test_the_doctor_says_what_is_not_configured(shared: Server) -> None:
-    checks = {check["name"]: check for check in shared.get("doctor")["checks"]}
+    checks = {check["name"]: check for check in shared.ask("POST", "cellferry/api/doctor", {}).json["checks"]}
     assert checks["kernel"]["ok"] and checks["demo"]["ok"]
     assert not checks["aws"]["ok"] and "aws_regions" in checks["aws"]["advice"]
 

@@ -123,7 +123,7 @@ export class LiveSources implements Sources {
   }
 
   async offers(words: string): Promise<readonly IOffer[]> {
-    return (await ask<IOffers>(this._settings, `offers?words=${encodeURIComponent(words)}`)).offers;
+    return (await ask<IOffers>(this._settings, 'offers', 'POST', { words })).offers;
   }
 
   check(words: string): Promise<ICheck> {

@@ -92,7 +92,7 @@ export class PanelModel implements IDisposable {
   // ---- questions ----
 
   offers(words: string): Promise<IOffers> {
-    return ask(this.server, `offers?words=${encodeURIComponent(words)}`);
+    return ask(this.server, 'offers', 'POST', { words });
   }
 
   check(words: string): Promise<ICheck> {
@@ -100,7 +100,7 @@ export class PanelModel implements IDisposable {
   }
 
   async doctor(): Promise<IDoctorCheck[]> {
-    return (await ask<{ checks: IDoctorCheck[] }>(this.server, 'doctor')).checks;
+    return (await ask<{ checks: IDoctorCheck[] }>(this.server, 'doctor', 'POST', {})).checks;
   }
 
   async logs(worker: string, which: 'worker' | 'kernel'): Promise<string> {

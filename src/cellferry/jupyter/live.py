@@ -79,6 +79,8 @@ class Hub:
         self._sections: dict[str, Any] = {}
         self._looks = ThreadPoolExecutor(3, thread_name_prefix="cellferry-look")
         self._pool = ThreadPoolExecutor(32, thread_name_prefix="cellferry-route")  # a slow answer makes no look wait
+        self.looking_up, self.examining = asyncio.Lock(), asyncio.Lock()
+        """Held by the one request that may look for offers, or examine this machine, at a time."""
         self._dirty, self._due, self._metrics_due = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._ledger_changed = True
         self._tasks: list[asyncio.Task[None]] = []

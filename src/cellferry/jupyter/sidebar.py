@@ -64,22 +64,24 @@ class CheckWords(Route):
 
 
 class Offers(Route):
-    """``GET api/offers?words=``: what could be had, cheapest first."""
+    """``POST api/offers``: what could be had, cheapest first. One at a time; asks no machine that is not configured here."""
 
     @guarded
-    async def get(self) -> None:
-        words = self.get_query_argument("words", "")
-        if len(words) > WORDS["maxLength"]:  # type: ignore[operator]
-            raise Told(400, "these are too many words")
-        self.answer(await self.hub.in_thread(_offers, self.hub.watcher, words))
+    async def post(self) -> None:
+        words = self.body(_schema("", words=WORDS)).get("words", "")
+        async with self.hub.looking_up:
+            self.answer(await self.hub.in_thread(_offers, self.hub.watcher, words))
 
 
 class Doctor(Route):
-    """``GET api/doctor``: what is there, and what is not configured yet. Tries a worker, which takes a second or two."""
+    """``POST api/doctor``: what is there, and what is not configured yet. Tries a worker, which takes a second or two. One at a
+    time."""
 
     @guarded
-    async def get(self) -> None:
-        checks = await self.hub.in_thread(_checks, self.hub.watcher)
+    async def post(self) -> None:
+        self.body(_schema(""))
+        async with self.hub.examining:
+            checks = await self.hub.in_thread(_checks, self.hub.watcher)
         self.answer({"checks": [{k: check[k] for k in ("ok", "name", "found", "advice")} for check in checks]})
 
 
@@ -204,6 +206,10 @@ def _offers(watcher: Watcher, words: str) -> dict[str, Any]:
     from cellferry.journey import parse_command
 
     request, asked = parse_command(f"offers {words}").request, shlex.split(words)
+    known = {name for host in watcher.config.hosts for name in (host, host.rpartition("@")[2])}
+    if request.host and request.host not in known:  # the words may be somebody else's: they came with a notebook
+        advice = f"if you know it: c.Cellferry.hosts = [{request.host!r}]; a cell that you run asks it, too"
+        return {"offers": [], "problems": [f"{request.host} was not asked: it is none of your configured hosts. {advice}"]}
     try:
         rows = shopping.offers(watcher.fleet, request, watcher.config)
     except CellferryError as error:
