@@ -17,6 +17,7 @@ from .notebook import Step
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+_PROCESS = re.compile(r"\(pid=\d+\)")
 _CELL_FILE = re.compile(r"(?:/[\w.-]+)*/ipykernel_\d+/\d+\.py")
 _WARNED_AT = re.compile(rf"{_CELL_FILE.pattern}(?P<between>:|\", line )(?P<line>\d+)")
 _NOTE = '<div style="opacity: 0.7; font-size: 90%">'
@@ -88,6 +89,7 @@ def _plain(text: str, step: Step) -> str:
     def at_line(found: re.Match[str]) -> str:
         return f"<cell>{found['between']}{int(found['line']) - step.offset}"
 
+    text = _PROCESS.sub("(pid)", text)
     return _TIMES.sub(r"\1: ...", _ADDRESS.sub("0x", _CELL_FILE.sub("<cell>", _WARNED_AT.sub(at_line, text))))
 
 

@@ -38,6 +38,8 @@ _DUNDERS = {
     "__slotnames__",
     "__firstlineno__",
     "__static_attributes__",
+    "__annotate_func__",  # what 3.14 keeps beside the annotations, or makes when somebody looks
+    "__annotations_cache__",
 }
 _IPYTHON = re.compile(r"^(_+|_i+|_i?\d+|In|Out|_oh|_ih|_dh|get_ipython|exit|quit|__\w+__)$")
 
@@ -143,7 +145,7 @@ class _Describer:
         entry["name"] = re.sub(r".*/", "", str(getattr(value, "name", "")))
 
     def _function(self, entry, value, path, depth):
-        entry["name"] = value.__qualname__
+        entry["name"] = re.sub(r"<(list|dict|set)comp>\.", "", value.__qualname__)  # which 3.12 does not say any more
         entry["code"] = _digest(value.__code__.co_code)
         entry["defaults"] = self.describe(value.__defaults__, f"{path}.__defaults__", depth)
         entry["kwdefaults"] = self.describe(value.__kwdefaults__, f"{path}.__kwdefaults__", depth)

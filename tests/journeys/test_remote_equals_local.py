@@ -47,6 +47,8 @@ ACROSS: dict[str, str] = {
     "torch_training.py": "torch is offered for one Python here",
 }
 """Notebooks that a worker with another Python cannot run as one with the same does, and why."""
+if sys.version_info >= (3, 14):
+    ACROSS["class_registries.py"] = ACROSS["decorators.py"]
 
 
 KNOWN_LIMITS = {
