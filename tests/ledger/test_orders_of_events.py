@@ -197,13 +197,23 @@ class Events(RuleBasedStateMachine):
                 assert found.left_microusd == found.limit.microusd - counted
 
 
-@pytest.mark.parametrize("steps", [12, pytest.param(50, marks=pytest.mark.slow)])
-def test_any_order_of_events(database: Database, steps: int) -> None:
+EVERY_TIME, NIGHTLY = {"sqlite": 12, "postgres": 5}, {"sqlite": 60, "postgres": 20}
+
+
+@pytest.mark.parametrize(
+    ("steps", "examples"),
+    [
+        pytest.param(12, dict.fromkeys(EVERY_TIME, 10), id="12"),
+        pytest.param(50, EVERY_TIME, marks=pytest.mark.slow, id="50"),
+        pytest.param(50, NIGHTLY, marks=[pytest.mark.slow, pytest.mark.nightly], id="50-nightly"),
+    ],
+)
+def test_any_order_of_events(database: Database, steps: int, examples: dict[str, int]) -> None:
     machine = type("Here", (Events,), {"database": database})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=10 if steps < 20 else {"sqlite": 40, "postgres": 15}[database.kind],
+            max_examples=examples[database.kind],
             stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),

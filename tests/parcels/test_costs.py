@@ -1,7 +1,6 @@
-"""What a trip costs: time of small ones, growth of large ones, memory beside the payload.
+"""What a trip costs: how it grows with what is known and with what is sent, and memory beside the payload.
 
-Processor time of this process, and bounds that are several times what an idle machine needs, for tests run on busy ones;
-``benchmarks/`` measures.
+Ratios of processor time within one run, with wide bounds; ``benchmarks/`` measures.
 """
 
 from __future__ import annotations
@@ -47,36 +46,39 @@ def seconds(work: Callable[[], Any], times: int) -> float:
     return median(taken)
 
 
-@pytest.mark.parametrize(("known", "most_us"), [(0, 400), (100, 800), (20_000, 600)])
-def test_a_small_cell_costs_microseconds_whatever_is_known(known: int, most_us: int) -> None:
-    ends = TwoHeaps()
-    if known:
-        ends.here["much"] = [[i] for i in range(known)]
-        ends.send()
-        ends.bring()
-    round_trip(ends)
-    assert seconds(lambda: round_trip(ends), 300) * 1e6 < most_us
+def test_a_small_cell_costs_about_the_same_whatever_is_known() -> None:
+    def knowing(known: int) -> TwoHeaps:
+        ends = TwoHeaps()
+        if known:
+            ends.here["much"] = [[i] for i in range(known)]
+            ends.send()
+            ends.bring()
+        round_trip(ends)
+        return ends
+
+    each = [knowing(0), knowing(100), knowing(20_000)]
+    taken = [median(one) for one in zip(*([seconds(lambda e=e: round_trip(e), 1) for e in each] for _ in range(200)), strict=True)]
+    assert max(taken) < 6 * taken[0], taken  # few are looked at each time, many by turns
 
 
 @pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    ("make", "most_s"),
+    "make",
     [
-        (lambda n: list(range(n)), 0.5),
-        (lambda n: [{"a": i, "b": str(i)} for i in range(n)], 12.0),
-        (lambda n: {i: str(i) for i in range(n)}, 4.0),
+        lambda n: list(range(n)),
+        lambda n: [{"a": i, "b": str(i)} for i in range(n)],
+        lambda n: {i: str(i) for i in range(n)},
     ],
     ids=["ints", "small dicts", "one dict"],
 )
-def test_a_million_elements_cost_ten_times_a_tenth(make: Callable[[int], Any], most_s: float) -> None:
+def test_a_million_elements_cost_ten_times_a_tenth(make: Callable[[int], Any]) -> None:
     def pack_and_arrive(count: int) -> float:
         ends = TwoHeaps()
         ends.here["x"] = make(count)
         return seconds(ends.send, 1)
 
     few, many = min(pack_and_arrive(100_000) for _ in range(3)), pack_and_arrive(1_000_000)
-    assert many < 3 * most_s
     assert many < max(0.1, 30 * few)
 
 
