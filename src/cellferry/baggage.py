@@ -55,7 +55,7 @@ def refuse_secrets(
     suspect = (
         find_in_source(text, cell.lineno_offset, certain)
         or _in_parcel(parcel, heap or Heap(dict(namespace)), given, request.allow, certain)
-        or _in_cells(parcel.functions, request.allow, host, certain)
+        or _in_cells(parcel.functions, given, request.allow, host, certain)
     )
     if suspect is None and inputs is not None and "In" not in request.allow:
         suspect = next(
@@ -106,22 +106,30 @@ def _all_text(heap: Heap, value: Any) -> str:
 def _named(parcel: Parcel, heap: Heap, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """What a text may belong to, by the name that lets it pass: variables, functions, values that travel because they have
     changed since they were sent, whether the cell names them or not."""
-    found = [*given.items(), *((f.__name__, f) for f in parcel.functions if f is not given.get(f.__name__))]
+    functions = ((_name_of(f, given), f) for f in parcel.functions)
+    found = [*given.items(), *((name if name.isidentifier() else _NAMELESS, f) for name, f in functions)]
     for oid, _seal in parcel.changes:
         value = heap.objects[oid]
         found.append((next((name for name, named in heap.namespace.items() if named is value), _NAMELESS), value))
     return found
 
 
-def _in_cells(functions: Sequence[Any], allow: Container[str], host: Host, certain: Sequence[str]) -> Suspect | None:
+def _name_of(function: FunctionType, given: Mapping[str, Any]) -> str:
+    return next((name for name, value in given.items() if value is function), function.__name__)
+
+
+def _in_cells(
+    functions: Sequence[Any], given: Mapping[str, Any], allow: Container[str], host: Host, certain: Sequence[str]
+) -> Suspect | None:
     """The texts of the cells that define functions go along with them."""
-    passed = {f.__code__.co_filename for f in functions if f.__name__ in allow}
-    for file, function in {f.__code__.co_filename: f for f in functions}.items():
+    named = {_name_of(f, given): f.__code__.co_filename for f in functions}
+    passed = {file for name, file in named.items() if name in allow}
+    for name, file in named.items():
         source = host.source_of(file) if file not in passed else None
         suspect = find_in_source(host.transform(source[1]), 0, certain) if source is not None else None
         if source is not None and suspect is not None:
-            where = f"{suspect.where} [{source[0]}], whose text goes along with function {function.__name__},"
-            return Suspect(where, suspect.kind, function.__name__)
+            where = f"{suspect.where} [{source[0]}], whose text goes along with {name},"
+            return Suspect(where, suspect.kind, name if name.isidentifier() else "")
     return None
 
 

@@ -40,18 +40,24 @@ def _columns(table: Any) -> list[tuple[Any, Any]]:
     if type(table).__module__.startswith("polars"):
         return [(column.name, column) for column in table.get_columns()]
     labels = table.columns
-    named = [(labels[at], table.iloc[:, at]) for at in range(min(len(labels), _FIRST))]
+    named = [
+        (labels[at], table.iloc[:, at]) for at, dtype in enumerate(table.dtypes) if _is_text(dtype) and at < _FIRST
+    ]
     return [*named, ("", table.columns), ("", table.index)]
 
 
 def _rows(column: Any) -> list[list[Any]]:
     if type(column).__name__ == "ndarray":
         return [column.flat[:_FIRST].tolist(), column.flat[max(_FIRST, column.size - _LAST) :].tolist()]
-    sort = str(column.dtype).lower()
-    if sort not in _TEXTS and not sort.startswith("string"):
+    if not _is_text(column.dtype):
         return []
     rows = getattr(column, "iloc", column)
     return [rows[:_FIRST].to_list(), rows[max(_FIRST, len(column) - _LAST) :].to_list()]
+
+
+def _is_text(dtype: Any) -> bool:
+    sort = str(dtype).lower()
+    return sort in _TEXTS or sort.startswith("string")
 
 
 _TEXTS = {"object", "str", "category", "categorical", "binary"}

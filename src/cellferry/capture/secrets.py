@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pickle import PickleBuffer
-from types import FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
 from cellferry.capture.frame_texts import is_table, texts_of
@@ -33,10 +33,10 @@ _SHORTEST, _SURELY = 8, 16
 _HEAD, _TAIL = 48 << 10, 16 << 10
 """Of a longer text or memory only its first and last characters are looked at."""
 
-_MOST = 256 << 10
-"""Characters that are looked at in the tables of a parcel, and as many in the rest of its texts: some milliseconds."""
+_MOST, _SAMPLE = 128 << 10, 64 << 10
+"""Characters of a parcel that are all looked at. Of more, so many in tables, in the first texts, and in some of the others."""
 
-_MOST_ENTRIES, _MOST_TABLES, _MOST_STEPS = 1000, 20_000, 20_000
+_MOST_ENTRIES, _MOST_TABLES, _MOST_STEPS = 1000, 2000, 20_000
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,12 @@ def look(written: Iterable[object], known: Iterable[str] = ()) -> Iterator[Found
 
     ``known``: texts that are credentials for certain (the values of environment variables that are named so).
     """
-    tables: list[object] = []
-    texts = list(_texts(written, tables))
-    entries = [entry for table in islice(tables, _MOST_TABLES) for entry in _entries(table)]
-    texts += _texts_of_tables(tables)
+    texts, tables, frames = _sorted(written)
+    half = _MOST_TABLES // 2
+    if len(tables) > _MOST_TABLES:
+        tables = [*tables[:half], *tables[half :: -(-(len(tables) - half) // half)]]
+    entries = [entry for table in tables for entry in _entries(table)] + frames
+    texts += _texts_of(frames)
     for name, value in entries:
         yield from _by_name(name, value)
     certain = {text for text in known if len(text) >= _SHORTEST}
@@ -81,14 +83,8 @@ def look(written: Iterable[object], known: Iterable[str] = ()) -> Iterator[Found
 
 def text_in(written: Iterable[object]) -> str:
     """Every text among these objects, in one: to see whether another has it as well."""
-    tables: list[object] = []
-    texts = list(_texts(written, tables))
-    return "\0".join([*texts, *_texts_of_tables(tables)])
-
-
-def _texts_of_tables(tables: Iterable[object]) -> list[str]:
-    found = (value for table in tables if is_table(type(table)) for _name, value in texts_of(table))
-    return [value if type(value) is str else value.decode("latin-1") for value in found]  # type: ignore[union-attr]
+    texts, _tables, frames = _sorted(written)
+    return "\0".join([*texts, *_texts_of(frames)])
 
 
 def by_name(name: str, value: object) -> Found | None:
@@ -96,27 +92,50 @@ def by_name(name: str, value: object) -> Found | None:
     return next(_by_name(name, value), None)
 
 
-def _texts(written: Iterable[Any], tables: list[object]) -> Iterator[str]:
-    """The texts, and what has names for its parts into ``tables``."""
-    sorts: dict[int, _Sort] = {}  # by id: a metaclass may answer when its class is looked up
-    for item in written:
+def _sorted(written: Iterable[Any]) -> tuple[list[str], list[Any], list[tuple[str, str | bytes]]]:
+    """The texts, what has names for its parts, and the columns of tables of texts."""
+    every = list(written)
+    texts = [item for item in every if type(item) is str and len(item) >= _SHORTEST]
+    tables: list[Any] = []
+    frames: list[tuple[str, str | bytes]] = []
+    sorts = dict(_USUAL)
+    for item in [item for item in every if type(item) is not str]:
         kind = type(item)
         sort = sorts.get(id(kind))
         if sort is None:
             sort = sorts[id(kind)] = _sort_of(kind)
+        if sort is _Sort.OTHER:
+            continue
         if sort is _Sort.TEXT:
-            text = item if kind is str else str.__str__(item)
-            yield text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\0{text[-_TAIL:]}"
+            texts.append(str.__str__(item))
         elif sort is _Sort.MEMORY:
-            yield _decoded(item)
-        elif sort is _Sort.TABLE:
+            texts.append(_decoded(item))
+        elif sort is _Sort.FRAME:
+            frames += texts_of(item)
+        elif sort is _Sort.TABLE or (len(item) == 2 and type(item[0]) is str):
             tables.append(item)
-        elif sort is _Sort.PERHAPS_PAIR and len(item) == 2 and type(item[0]) is str:
-            tables.append(item)  # of a mapping that packs itself in a way of its own
+    return [_shortened(text) for text in texts] if max(map(len, texts), default=0) > _HEAD else texts, tables, frames
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\0{text[-_TAIL:]}"
+
+
+def _texts_of(frames: Sequence[tuple[str, str | bytes]]) -> list[str]:
+    return [value if type(value) is str else value.decode("latin-1") for _name, value in frames]  # type: ignore[union-attr]
 
 
 class _Sort(enum.Enum):
-    TEXT, MEMORY, TABLE, PERHAPS_PAIR, OTHER = range(5)
+    """``PAIR``: perhaps the item of a mapping that packs itself in a way of its own."""
+
+    TEXT, MEMORY, TABLE, FRAME, PAIR, OTHER = range(6)
+
+
+_USUAL = {
+    id(kind): _Sort.OTHER
+    for kind in (int, float, bool, type(None), list, set, frozenset, complex, type, CodeType, BuiltinFunctionType)
+}
+"""By id, as all of these: a metaclass may answer when its class is looked up."""
 
 
 def _sort_of(kind: Any) -> _Sort:
@@ -125,8 +144,10 @@ def _sort_of(kind: Any) -> _Sort:
     if issubclass(kind, (bytes, bytearray, memoryview, PickleBuffer)):
         return _Sort.MEMORY
     if kind is tuple:
-        return _Sort.PERHAPS_PAIR
-    if kind is FunctionType or issubclass(kind, (dict, tuple)) or is_table(kind):
+        return _Sort.PAIR
+    if is_table(kind):
+        return _Sort.FRAME
+    if kind is FunctionType or issubclass(kind, (dict, tuple)):
         return _Sort.TABLE
     slots = any("__slots__" in class_dict(base) for base in class_mro(kind))
     return _Sort.TABLE if slots and class_origin(kind)[0] not in ("builtins", "types") else _Sort.OTHER
@@ -146,8 +167,6 @@ def _decoded(memory: Any) -> str:
 def _entries(table: Any) -> list[tuple[str, object]]:
     """Names and values in a table: of a dict, a named tuple, slots, the arguments and the closure of a function."""
     kind = type(table)
-    if is_table(kind):
-        return list(texts_of(table))
     if issubclass(kind, dict):
         return [(key, value) for key, value in islice(dict.items(table), _MOST_ENTRIES) if type(key) is str]
     if kind is FunctionType:
@@ -197,12 +216,12 @@ def _parts(texts: Sequence[str], entries: Sequence[tuple[str, object]]) -> Itera
     first = list(_within(texts))
     yield "\0".join(first)
     rest = texts[len(first) :]
-    step = max(1, sum(map(len, rest)) // _MOST)
+    step = max(1, sum(map(len, rest)) // _SAMPLE)
     yield "\0".join(_within(rest[::-step]))
 
 
 def _within(texts: Iterable[str]) -> Iterator[str]:
-    left = _MOST
+    left = _SAMPLE
     for text in texts:
         yield text[: _HEAD + _TAIL + 1]
         left -= len(text)
