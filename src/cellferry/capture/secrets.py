@@ -33,10 +33,10 @@ _SHORTEST, _SURELY = 8, 16
 _HEAD, _TAIL = 48 << 10, 16 << 10
 """Of a longer text or memory only its first and last characters are looked at."""
 
-_MOST, _SAMPLE = 128 << 10, 64 << 10
+_MOST, _SAMPLE = 96 << 10, 32 << 10
 """Characters of a parcel that are all looked at. Of more, so many in tables, in the first texts, and in some of the others."""
 
-_MOST_ENTRIES, _MOST_TABLES, _MOST_STEPS = 1000, 2000, 20_000
+_MOST_ENTRIES, _MOST_TABLES, _MOST_STEPS = 1000, 1000, 20_000
 
 
 @dataclass(frozen=True)
