@@ -182,6 +182,8 @@ for _kind, _word, _form in _AT_WORDS:
 
 def forms_in(text: str) -> Iterator[Found]:
     """Every credential in a text, by its form or by the name that it is assigned to."""
+    if len(text) < _SHORTEST:
+        return
     raw = text.encode("latin-1", "replace")  # one byte for each character: places are the same in both
     yield from _at_runs(text, raw.translate(_RUNS))
     small = raw.lower()
@@ -195,11 +197,13 @@ def forms_in(text: str) -> Iterator[Found]:
     yield from (Found("Password in .pgpass", match[0]) for match in _PGPASS.finditer(text))
 
 
-def _places(raw: bytes, word: bytes) -> Iterator[int]:
+def _places(raw: bytes, word: bytes) -> list[int]:
+    found: list[int] = []
     at = raw.find(word)
     while at >= 0:
-        yield at
+        found.append(at)
         at = raw.find(word, at + len(word))
+    return found
 
 
 def _at_runs(text: str, runs: bytes) -> Iterator[Found]:

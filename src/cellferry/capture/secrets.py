@@ -68,6 +68,8 @@ def look(written: Iterable[object], known: Iterable[str] = ()) -> Iterator[Found
     ``known``: texts that are credentials for certain (the values of environment variables that are named so).
     """
     texts, tables, frames = _sorted(written)
+    if not (texts or tables or frames):
+        return
     half = _MOST_TABLES // 2
     if len(tables) > _MOST_TABLES:
         tables = [*tables[:half], *tables[half :: -(-(len(tables) - half) // half)]]
