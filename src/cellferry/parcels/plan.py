@@ -90,6 +90,7 @@ class Parcel:
 
     def sealed(self, heap: Heap) -> None:
         """The other end has it: what was sent is what both agree on now."""
+        self.written = []
         self._before = {oid: heap.seals[oid] for oid, _seal in self.changes if oid in heap.seals}
         heap.told(self.dropped)
         heap.drop(self.stale)
