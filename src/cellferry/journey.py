@@ -30,7 +30,7 @@ from cellferry.capture.modules import Disk, LocalSource, local_sources, places_h
 from cellferry.capture.needs import Needs, import_what_is_lazy, needed
 from cellferry.capture.request import OPTIONS, Command, check_supported, parse_command, parse_request
 from cellferry.capture.scripts import with_their_imports
-from cellferry.capture.secrets import kind_of_secret
+from cellferry.capture.secret_forms import kind_of_secret
 from cellferry.config import Cellferry
 from cellferry.environment.places import choose_cache
 from cellferry.everywhere import Everywhere

@@ -16,15 +16,16 @@ from cellferry.capture.globals_of import code_globals, code_imports
 from cellferry.capture.modules import imports_in
 from cellferry.capture.needs import Needs, function_globals
 from cellferry.capture.preflight import find_culprit, path_to
-from cellferry.capture.secrets import find_in_values, secret_variables
+from cellferry.capture.secrets import by_name, look, secret_variables
 from cellferry.capture.unseen import Unseen
 from cellferry.link.sources import text_of
 from cellferry.parcels.ambient import AMBIENT, plain_states
 from cellferry.parcels.bare import says
 from cellferry.parcels.heap import Heap
+from cellferry.parcels.leaves import readable
 from cellferry.parcels.module_state import NAMES, Changes, ModuleStates, label
 from cellferry.parcels.own_code import is_own
-from cellferry.parcels.parcel import AnchorsFailed, PackPlan, Parcel, RootFailed, StateFailed, pack
+from cellferry.parcels.parcel import AnchorsFailed, PackPlan, Parcel, RootFailed, StateFailed, pack, written_alone
 from cellferry.parcels.placeholder import describe
 from cellferry.parcels.shell_parts import GONE, Key
 from cellferry.parcels.shell_state import SHELL
@@ -55,7 +56,12 @@ class Beside:
 
 
 def pack_with_modules(
-    needs: Needs, beside: Beside, hidden: Container[str], states: ModuleStates, imports: Iterable[str], chains: tuple[Chain, ...]
+    needs: Needs,
+    beside: Beside,
+    hidden: Container[str],
+    states: ModuleStates,
+    imports: Iterable[str],
+    chains: tuple[Chain, ...],
 ) -> Parcel:
     """Everything the cell needs, what has changed in the modules of the project that it can reach, and what was set from outside
     on packages that it can reach; these changes are in ``beside`` afterwards. ``chains``: see ``Stores``.
@@ -71,20 +77,25 @@ def pack_with_modules(
         changes = changes.within(_reached(changes.reached))
     changes.roots.update(states.patched(changes.reached, chains))
     if changes:
-        _keep_secrets(changes)
+        _keep_secrets(changes, states.heap)
         beside.changes = changes
         parcel = pack_all(needs, states.heap, beside, hidden)
     beside.changes = changes
     return parcel
 
 
-def _keep_secrets(changes: Changes) -> None:
+def _keep_secrets(changes: Changes, heap: Heap) -> None:
     """What looks like a credential does not travel because somebody has put it into a module."""
     certain = list(secret_variables(os.environ).values())
+
+    def is_secret(name: str, value: Any) -> bool:
+        written, leaves = written_alone(heap, value)
+        return by_name(name, value) is not None or next(look([*written, *readable(leaves)], certain), None) is not None
+
     for root, value in list(changes.roots.items()):
-        if root != NAMES and find_in_values({label(root): value}, certain) is not None:
+        if root != NAMES and is_secret(label(root).rpartition(".")[2], value):
             changes.drop(root, "it looks like a credential")
-    secret = [a for a in changes.anchors if find_in_values({a.label: a.obj}, certain) is not None]
+    secret = [a for a in changes.anchors if is_secret(a.label.rpartition(".")[2], a.change(heap))]
     if secret:
         changes.drop_anchors(secret, "it looks like a credential")
 
@@ -109,7 +120,9 @@ def _reached(named: Iterable[str]) -> set[str]:
         top = pending.pop().partition(".")[0]
         if top not in found:
             found.add(top)
-            own = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top and is_own(module)]
+            own = [
+                module for name, module in list(sys.modules.items()) if name.partition(".")[0] == top and is_own(module)
+            ]
             pending.extend(name for module in own for name in imports_in(text_of(str(module.__file__)) or ""))
     return found
 
@@ -136,7 +149,9 @@ def pack_all(needs: Needs, heap: Heap, beside: Beside, hidden: Container[str]) -
                 roots[AMBIENT] = plain_states(beside.ambient)
                 continue
             if failed.name == SHELL:
-                beside.left.update(_that_stay(beside.travelling(), namespace) or dict.fromkeys(beside.travelling(), failed.reason))
+                beside.left.update(
+                    _that_stay(beside.travelling(), namespace) or dict.fromkeys(beside.travelling(), failed.reason)
+                )
                 roots.pop(SHELL)
                 roots.update(beside.roots())
                 continue
@@ -165,6 +180,8 @@ def _that_stay(entries: Mapping[Key, Any], namespace: dict[str, Any]) -> dict[Ke
             except RootFailed as failed:
                 found[key] = failed.reason
     return found
+
+
 class _Further:
     """What goes along with the values of a cell: what functions among them use, and names ``hinted`` at by texts."""
 

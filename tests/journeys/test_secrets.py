@@ -96,6 +96,16 @@ def test_what_looks_like_a_credential_stops_the_cell(new_user: NewUser) -> None:
     name, text = user.is_told("%%remote\nlen(db_password)")
     assert name == "LooksSecret" and "db_password" in text and "c0rrect" not in text
     assert user.sees("%%remote allow=db_password\nprint(db_password)") == "[db_password]\n"
+    user.sees(f"def outer(k):\n    return lambda: len(k)\n\ninner = outer('AKIA' + {key[4:]!r})")
+    name, text = user.is_told("%%remote\ninner()")
+    assert name == "LooksSecret" and "inner" in text and "allow=inner" in text and key not in text
+    assert user.sees("%%remote allow=inner\ninner()") == "20\n"
+    user.sees(f"# the old one was {key}\ndef fine():\n    return 1")
+    name, text = user.is_told("%%remote\nfine()")
+    assert name == "LooksSecret" and "line 1 of the cell [" in text and "allow=fine" in text and key not in text
+    assert user.sees("%%remote allow=fine\nfine()") == "1\n"
+    name, text = user.is_told(f"%%remote\n1  # not {key} any more")
+    assert name == "LooksSecret" and "line 2" in text and "pragma" in text
 
 
 def test_files_with_credentials_in_them(new_user: NewUser) -> None:

@@ -1,58 +1,42 @@
-"""Does anything that a cell would send look like a credential? Decided before anything is sent.
+"""Does anything that a cell would send look like a credential? Decided before anything is sent; best effort.
 
-The detectors are those of detect-secrets (https://github.com/Yelp/detect-secrets), without its entropy detectors: hashes,
-identifiers and encoded images are everyday values of notebooks. A cheap look comes first, so that the library is loaded
-only for a text that has something of a credential.
+What is looked at is what the packing wrote (``Parcel.written``), not the notebook's values anew: whatever travels, by whatever way
+its type packs itself, was in the pickler's hands. What keys look like is in ``secret_forms``.
 """
 
 from __future__ import annotations
 
 import ast
+import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType, FunctionType, ModuleType
+from itertools import islice
+from pickle import PickleBuffer
+from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any
 
-from cellferry.capture.inside import own_dict
+from cellferry.capture.frame_texts import is_table, texts_of
+from cellferry.capture.inside import inside
+from cellferry.capture.secret_forms import Found, forms_in, is_random, kind_by_name, kind_of_secret
 from cellferry.capture.stuck import class_dict, class_mro, class_origin
 from cellferry.errors import LooksSecret
 
 PRAGMA = re.compile(r"#\s*pragma:\s*allowlist[ -]secret")
-_LONGEST = 1 << 16
-"""Of a longer text only this much is looked at."""
-_SHORTEST = 8
+_COMMENT = re.compile(r"#.*")
 _ENVIRONMENT = "the value of a secret environment variable"
-_DEEPEST, _MOST = 3, 200
-_HALLMARKS = re.compile(
-    r"AKIA|ASIA|ABIA|ACCA|A3T|gh[pousr]_|github_pat_|gl[a-z]{2,5}-|xox[a-z]-|hooks\.slack\.com|sk_live|rk_live|sk-[A-Za-z0-9]"
-    r"|-----BEGIN|eyJ[A-Za-z0-9]|://[^\s/@]*:[^\s/@]+@|SG\.[A-Za-z0-9]|_authToken|npm_|pypi-|AccountKey=|sq0|-us[0-9]"
-    r"|AC[a-z0-9]{32}|SK[a-z0-9]{32}|[0-9]{8,10}:[A-Za-z0-9_-]{35}|hf_[A-Za-z0-9]|AIza|[MNO][a-zA-Z\d_-]{23,25}\."
-)
-_SUSPICIOUS = re.compile(
-    r"passw|passwd|pwd|passphrase|secret|api_?key|access_?key|auth_?key|private_?key|priv_?key|client_?key|service_?key"
-    r"|account_?key|db_?key|db_?pass|token|credential|contrase",
-    re.IGNORECASE,
-)
-_DETECTORS = (
-    "aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "basic_auth.BasicAuthDetector",
-    "discord.DiscordBotTokenDetector", "github_token.GitHubTokenDetector", "gitlab_token.GitLabTokenDetector",
-    "jwt.JwtTokenDetector", "mailchimp.MailchimpDetector", "npm.NpmDetector", "openai.OpenAIDetector",
-    "private_key.PrivateKeyDetector", "pypi_token.PypiTokenDetector", "sendgrid.SendGridDetector", "slack.SlackDetector",
-    "square_oauth.SquareOAuthDetector", "stripe.StripeDetector", "telegram_token.TelegramBotTokenDetector",
-    "twilio.TwilioKeyDetector",
-)  # fmt: skip
-_MORE = (
-    (
-        "Hugging Face Token",
-        re.compile(r"\bhf_[A-Za-z]{30,}\b|\bhf_[A-Za-z0-9]{34,}\b"),
-    ),  # huggingface.co/docs/hub/security-tokens
-    ("Google API Key", re.compile(r"\bAIza[0-9A-Za-z_-]{35}\b")),  # cloud.google.com/docs/authentication/api-keys
-    ("Anthropic API Key", re.compile(r"\bsk-ant-[A-Za-z0-9_-]{20,}")),
-    ("OpenAI Project Key", re.compile(r"\bsk-proj-[A-Za-z0-9_-]{20,}")),
-)
-"""What the library does not know, by the forms that their makers document."""
+_SHORTEST, _SURELY = 8, 16
+"""Of what is certainly a secret: one of so many characters is seen as a whole text, or inside of another."""
+
+_HEAD, _TAIL = 48 << 10, 16 << 10
+"""Of a longer text or memory only its first and last characters are looked at."""
+
+_MOST, _SAMPLE = 96 << 10, 32 << 10
+"""Characters of a parcel that are all looked at. Of more, so many in tables, in the first texts, and in some of the others."""
+
+_MOST_ENTRIES, _MOST_TABLES, _MOST_STEPS = 1000, 1000, 20_000
 
 
 @dataclass(frozen=True)
@@ -75,129 +59,233 @@ class Suspect:
         )
 
 
-def kind_of_secret(text: str) -> str | None:
-    """What kind of credential is in a text, or None."""
-    return _kind(text[:_LONGEST])
+# ---- in what is packed ----------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=8192)
-def _kind(text: str) -> str | None:
-    if len(text) < _SHORTEST or not _HALLMARKS.search(text):
-        return None
-    for kind, pattern in _MORE:
-        if pattern.search(text):
-            return kind
-    for detector in _detectors():
-        for line in text.splitlines():
-            if any(True for _ in detector.analyze_string(line)):
-                return str(detector.secret_type)
-    return None
-
-
-@lru_cache(maxsize=1)
-def _detectors() -> list[Any]:
-    from importlib import import_module
-
-    found = []
-    for path in _DETECTORS:
-        module, _, name = path.partition(".")
-        found.append(getattr(import_module(f"detect_secrets.plugins.{module}"), name)())
-    return found
-
-
-@lru_cache(maxsize=8192)
-def kind_by_name(name: str, text: str) -> str | None:
-    """What a text is because of the name that it goes by (``db_password``); None for words, paths and blanks."""
-    if not _SUSPICIOUS.search(name) or not _is_random(text):
-        return None
-    if "token" in name.lower() and not (len(text) >= 20 and _mixed(text)):
-        return None
-    if "token" in name.lower():
-        return "Secret Keyword"
-    from detect_secrets.plugins.keyword import KeywordDetector
-
-    plain = text.replace('"', "").replace("\\", "")
-    return "Secret Keyword" if any(True for _ in KeywordDetector().analyze_string(f'{name} = "{plain}"')) else None
-
-
-def _is_random(text: str) -> bool:
-    """Whether somebody might have thought of it as a password: no blanks, not a single word, not a path."""
-    if (
-        not _SHORTEST <= len(text) <= 512
-        or any(c.isspace() for c in text)
-        or text.startswith(("/", "./", "~", "<", "{", "$"))
-    ):
-        return False
-    return any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
-
-
-def _mixed(text: str) -> bool:
-    return any(c.isdigit() for c in text) and any(c.isalpha() for c in text) and " " not in text
-
-
-def find_in_values(values: Mapping[str, object], known: Iterable[str] = ()) -> Suspect | None:
-    """The first of the named values with a credential in it, at most a few levels deep; runs none of their code.
+def look(written: Iterable[object], known: Iterable[str] = ()) -> Iterator[Found]:
+    """What looks like a credential among objects that a pickler wrote; runs none of their code.
 
     ``known``: texts that are credentials for certain (the values of environment variables that are named so).
     """
+    texts, tables, frames = _sorted(written)
+    if not (texts or tables or frames):
+        return
+    half = _MOST_TABLES // 2
+    if len(tables) > _MOST_TABLES:
+        tables = [*tables[:half], *tables[half :: -(-(len(tables) - half) // half)]]
+    entries = [entry for table in tables for entry in _entries(table)] + frames
+    texts += _texts_of(frames)
+    for name, value in entries:
+        yield from _by_name(name, value)
     certain = {text for text in known if len(text) >= _SHORTEST}
-    for name, value in values.items():
-        for path, key, text in _texts(name, value):
-            kind = _ENVIRONMENT if text in certain else kind_of_secret(text)
-            kind = kind or kind_by_name(key, text)
-            if kind is not None:
-                return Suspect(path, kind, name)
-    return None
+    for part in _parts(texts, entries):
+        yield from _known_in(part, certain)
+        yield from forms_in(part)
 
 
-def _texts(name: str, value: object) -> Iterator[tuple[str, str, str]]:
-    """(path, last name on it, text) of every string in ``value``."""
-    pending: list[tuple[str, str, object, int]] = [(name, name, value, 0)]
-    seen = 0
-    while pending and seen < _MOST:
-        path, key, item, depth = pending.pop()
-        seen += 1
+def text_in(written: Iterable[object]) -> str:
+    """Every text among these objects, in one: to see whether another has it as well."""
+    texts, _tables, frames = _sorted(written)
+    return "\0".join([*texts, *_texts_of(frames)])
+
+
+def by_name(name: str, value: object) -> Found | None:
+    """What a value is because of the name that it goes by."""
+    return next(_by_name(name, value), None)
+
+
+def _sorted(written: Iterable[Any]) -> tuple[list[str], list[Any], list[tuple[str, str | bytes]]]:
+    """The texts, what has names for its parts, and the columns of tables of texts."""
+    every = list(written)
+    texts = [item for item in every if type(item) is str and len(item) >= _SHORTEST]
+    tables: list[Any] = []
+    frames: list[tuple[str, str | bytes]] = []
+    sorts = dict(_USUAL)
+    for item in [item for item in every if type(item) is not str]:
         kind = type(item)
-        if kind is str:
-            yield path, key, item  # type: ignore[misc]
-        elif kind in (bytes, bytearray) and len(item) <= _LONGEST:  # type: ignore[arg-type]
-            yield path, key, item.decode("latin-1")  # type: ignore[attr-defined]
-        elif depth < _DEEPEST:
-            pending += [(f"{path}{step}", inner or key, child, depth + 1) for step, inner, child in _inside(item)]
+        sort = sorts.get(id(kind))
+        if sort is None:
+            sort = sorts[id(kind)] = _sort_of(kind)
+        if sort is _Sort.OTHER:
+            continue
+        if sort is _Sort.TEXT:
+            texts.append(str.__str__(item))
+        elif sort is _Sort.MEMORY:
+            texts.append(_decoded(item))
+        elif sort is _Sort.FRAME:
+            frames += texts_of(item)
+        elif sort is _Sort.TABLE or (len(item) == 2 and type(item[0]) is str):
+            tables.append(item)
+    return [_shortened(text) for text in texts] if max(map(len, texts), default=0) > _HEAD else texts, tables, frames
 
 
-def _inside(item: object) -> list[tuple[str, str, object]]:
-    kind = type(item)
-    if kind is dict:
-        pairs = list(item.items())[:_MOST]  # type: ignore[attr-defined]
-        return [(f"[{key!r}]", key if type(key) is str else "", value) for key, value in pairs]
-    if kind in (list, tuple, set, frozenset):
-        return [(f"[{at}]", "", value) for at, value in enumerate(list(item)[:_MOST])]  # type: ignore[call-overload]
-    if issubclass(kind, (type, ModuleType, FunctionType)):
-        return []
-    is_plain = class_origin(kind)[0] == "__main__" or any(
-        "__dataclass_fields__" in class_dict(base) for base in class_mro(kind)
-    )
-    table = own_dict(item) if is_plain else None
-    return [(f".{key}", key, value) for key, value in list(table.items())[:_MOST]] if type(table) is dict else []
+def _shortened(text: str) -> str:
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\0{text[-_TAIL:]}"
+
+
+def _texts_of(frames: Sequence[tuple[str, str | bytes]]) -> list[str]:
+    return [value if type(value) is str else value.decode("latin-1") for _name, value in frames]  # type: ignore[union-attr]
+
+
+class _Sort(enum.Enum):
+    """``PAIR``: perhaps the item of a mapping that packs itself in a way of its own."""
+
+    TEXT, MEMORY, TABLE, FRAME, PAIR, OTHER = range(6)
+
+
+_USUAL = {
+    id(kind): _Sort.OTHER
+    for kind in (int, float, bool, type(None), list, set, frozenset, complex, type, CodeType, BuiltinFunctionType)
+}
+"""By id, as all of these: a metaclass may answer when its class is looked up."""
+
+
+def _sort_of(kind: Any) -> _Sort:
+    if issubclass(kind, str):
+        return _Sort.TEXT
+    if issubclass(kind, (bytes, bytearray, memoryview, PickleBuffer)):
+        return _Sort.MEMORY
+    if kind is tuple:
+        return _Sort.PAIR
+    if is_table(kind):
+        return _Sort.FRAME
+    if kind is FunctionType or issubclass(kind, (dict, tuple)):
+        return _Sort.TABLE
+    slots = any("__slots__" in class_dict(base) for base in class_mro(kind))
+    return _Sort.TABLE if slots and class_origin(kind)[0] not in ("builtins", "types") else _Sort.OTHER
+
+
+def _decoded(memory: Any) -> str:
+    view = memory.raw() if type(memory) is PickleBuffer else memoryview(memory)
+    raw = view.cast("B") if view.contiguous and view.nbytes else b""
+    parts = [bytes(raw[:_HEAD])]
+    if len(raw) > _HEAD:
+        parts.append(bytes(raw[max(_HEAD, len(raw) - _TAIL) :]))
+    if parts[0][1:2] + parts[0][3:4] == b"\0\0":  # characters of four or two bytes
+        parts = [part[:: 2 if parts[0][2:3] != b"\0" else 4] for part in parts]
+    return "\0".join(part.decode("latin-1") for part in parts)
+
+
+def _entries(table: Any) -> list[tuple[str, object]]:
+    """Names and values in a table: of a dict, a named tuple, slots, the arguments and the closure of a function."""
+    kind = type(table)
+    if issubclass(kind, dict):
+        return [(key, value) for key, value in islice(dict.items(table), _MOST_ENTRIES) if type(key) is str]
+    if kind is FunctionType:
+        return _of_function(table)
+    if issubclass(kind, tuple):
+        if kind is tuple:
+            return [table]
+        fields = next(
+            (found for owner in class_mro(kind) if type(found := class_dict(owner).get("_fields")) is tuple), ()
+        )
+        return list(zip(fields, tuple.__iter__(table), strict=False))
+    return [(step.label[1:], step.value) for step in islice(inside(table), _MOST_ENTRIES) if step.label.startswith(".")]
+
+
+def _of_function(function: FunctionType) -> list[tuple[str, object]]:
+    code = function.__code__
+    arguments = code.co_varnames[: code.co_argcount]
+    given = function.__defaults__ or ()
+    found: list[tuple[str, object]] = list(zip(arguments[len(arguments) - len(given) :], given, strict=False))
+    found += (function.__kwdefaults__ or {}).items()
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            found.append((name, cell.cell_contents))
+        except ValueError:
+            continue  # a variable that is not bound yet
+    return found
+
+
+def _by_name(name: str, value: object) -> Iterator[Found]:
+    if type(value) in (list, tuple) and name.lower() in ("auth", "basic_auth", "credentials"):
+        pair = list(value)  # type: ignore[call-overload]
+        if len(pair) == 2 and all(type(each) is str for each in pair) and is_random(pair[1]):
+            yield Found("Basic Authorization", pair[1])
+        return
+    if type(value) is bytes and len(value) <= _TAIL:
+        value = value.decode("latin-1")
+    if type(value) is str and (kind := kind_by_name(name, value)) is not None:
+        yield Found(kind, value)
+
+
+def _parts(texts: Sequence[str], entries: Sequence[tuple[str, object]]) -> Iterator[str]:
+    """The texts in some long ones. Of many, those of tables first, then the first ones and some of the others."""
+    if sum(map(len, texts)) <= _MOST:
+        yield "\0".join(texts)
+        return
+    yield "\0".join(_within(value if type(value) is str else name for name, value in entries))
+    first = list(_within(texts))
+    yield "\0".join(first)
+    rest = texts[len(first) :]
+    step = max(1, sum(map(len, rest)) // _SAMPLE)
+    yield "\0".join(_within(rest[::-step]))
+
+
+def _within(texts: Iterable[str]) -> Iterator[str]:
+    left = _SAMPLE
+    for text in texts:
+        yield text[: _HEAD + _TAIL + 1]
+        left -= len(text)
+        if left <= 0:
+            return
+
+
+def _known_in(part: str, certain: set[str]) -> Iterator[Found]:
+    for text in certain:
+        if text in part and (len(text) >= _SURELY or text in part.split("\0")):
+            yield Found(_ENVIRONMENT, text)
+
+
+def path_of(token: str, name: str, value: object) -> str:
+    """How a user would write the way to the text with ``token`` in ``value``; "" if it was not met soon."""
+    pending: deque[tuple[str, Any]] = deque([(name, value)])
+    seen: dict[int, object] = {}
+    while pending and len(seen) < _MOST_STEPS:
+        path, item = pending.popleft()
+        text = item if type(item) is str else item.decode("latin-1") if type(item) is bytes else None
+        if text is not None:
+            if token in text:
+                return path
+            continue
+        if id(item) not in seen:
+            seen[id(item)] = item
+            pending += [(path + step.label, step.value) for step in islice(inside(item), _MOST_ENTRIES)]
+    return ""
+
+
+# ---- in the text of a cell ------------------------------------------------------------------------------------------
 
 
 def find_in_source(source: str, above: int = 0, known: Iterable[str] = ()) -> Suspect | None:
-    """The first string literal of a cell that is a credential; ``source`` is Python, ``above``: lines of the cell before it,
-    ``known``: as for values. A pragma on its line lets it pass."""
-    certain = {text for text in known if len(text) >= _SHORTEST and text in source}
-    if not (certain or _HALLMARKS.search(source) or _SUSPICIOUS.search(source)):
-        return None
+    """The first string literal or comment of a cell that is a credential; ``source`` is Python, ``above``: lines of the cell
+    before it, ``known``: as for values. A pragma on its line lets it pass."""
+    certain = tuple(text for text in known if len(text) >= _SHORTEST and text in source)
+    found = _in_source(source, certain)
+    return Suspect(f"the text in line {found[0] + above} of the cell", found[1]) if found else None
+
+
+@lru_cache(maxsize=512)
+def _in_source(source: str, certain: tuple[str, ...]) -> tuple[int, str] | None:
+    """Line and kind."""
+    lines = source.splitlines()
+    for number, line in enumerate(lines, 1):
+        comment = _COMMENT.search(line) if "#" in line else None
+        kind = kind_of_secret(comment[0]) if comment else None
+        if kind is not None and not PRAGMA.search(line):
+            return number, kind
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return None
-    lines = source.splitlines()
     for name, node in _literals(tree):
         text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")  # type: ignore[union-attr]
-        kind = _ENVIRONMENT if text in certain else kind_of_secret(text) or (kind_by_name(name, text) if name else None)
+        if len(text) < _SHORTEST:
+            continue
+        kind = next((found.kind for found in _known_in(text, set(certain))), None) or kind_of_secret(text)
+        kind = kind or (kind_by_name(name, text) if name else None)
         if kind is not None and not any(PRAGMA.search(line) for line in lines[node.lineno - 1 : node.end_lineno]):
-            return Suspect(f"the text in line {node.lineno + above} of the cell", kind)
+            return node.lineno, kind
     return None
 
 
@@ -232,38 +320,12 @@ def _target(node: ast.AST) -> str:
     return ""
 
 
-def find_in_functions(functions: Iterable[FunctionType], known: Iterable[str] = ()) -> Suspect | None:
-    """The first function with a credential among its constants or the defaults of its arguments."""
-    certain = tuple(text for text in known if len(text) >= _SHORTEST)
-    for function in functions:
-        kind = _in_code(function.__code__, certain)
-        if kind is not None:
-            return Suspect(f"a text in function {function.__qualname__}", kind, function.__name__)
-        defaults = {"defaults": [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]}
-        found = find_in_values(defaults, certain) if defaults["defaults"] else None
-        if found is not None:
-            return Suspect(f"a default of function {function.__qualname__}", found.kind, function.__name__)
-    return None
-
-
-@lru_cache(maxsize=4096)
-def _in_code(code: CodeType, certain: tuple[str, ...]) -> str | None:
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            found = _in_code(const, certain)
-        else:
-            found = next((s.kind for s in [find_in_values({"": const}, certain)] if s is not None), None)
-        if found is not None:
-            return found
-    return None
-
-
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|PASSPHRASE|_PWD$|_AUTH", re.IGNORECASE)
 
 
 def secret_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Those environment variables whose names say that they are secrets."""
-    return {name: environ[name] for name in environ if _is_secret_name(name) and _is_random(environ[name])}
+    return {name: environ[name] for name in environ if _is_secret_name(name) and is_random(environ[name])}
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -11,6 +12,10 @@ from urllib.parse import quote, quote_plus
 
 _SHORTEST = 4
 """A shorter text cannot be masked: it is in too many others."""
+
+_SHORTEST_CODED = 6
+_ESCAPED = re.compile(r"%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
 
 
 class Masking:
@@ -103,5 +108,24 @@ class Masking:
 
 
 def _forms(text: str) -> set[str]:
-    """A secret as it is, and as JSON, ``repr`` and URLs write it."""
-    return {text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text, safe=""), quote(text), quote_plus(text)}
+    """A secret as it is, and as JSON, ``repr``, URLs and base64 write it."""
+    forms = {text, json.dumps(text)[1:-1], repr(text)[1:-1], *_url_forms(text), *_base64_forms(text)}
+    return forms | {quote(form, safe="") for form in _base64_forms(text)}
+
+
+def _url_forms(text: str) -> set[str]:
+    forms = {quote(text, safe=""), quote(text), quote_plus(text)}
+    small = {_ESCAPED.sub(lambda found: found[0].lower(), form) for form in forms}
+    return forms | small | {quote(form, safe="") for form in forms}
+
+
+def _base64_forms(text: str) -> set[str]:
+    """By itself, and inside of a longer text, where it begins with any of three characters of the code: without the ends, which
+    depend on what stands beside it (``Authorization: Basic`` has the user before the password)."""
+    raw = text.encode("utf-8", "surrogatepass")
+    found = {base64.b64encode(raw).decode(), base64.b64encode(raw).decode().rstrip("=")}
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + raw).decode()
+        found.add(coded[-(-before * 8 // 6) : (before + len(raw)) * 8 // 6])
+    found = {form for form in found if len(form) >= _SHORTEST_CODED}
+    return found | {form.translate(_URL_SAFE) for form in found}

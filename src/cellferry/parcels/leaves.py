@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +57,15 @@ def bytes_of(value: Any) -> memoryview:
         flat = value.reshape(-1) if value.flags.c_contiguous else value.T.reshape(-1)
         return memoryview(flat.view(np.uint8)) if flat.size and flat.dtype.itemsize else memoryview(bytearray(0))
     return memoryview(value).cast("B") if memoryview(value).nbytes else memoryview(bytearray(0))
+
+
+def readable(leaves: Iterable[Leaf]) -> Iterator[memoryview]:
+    """The memory of those leaves in which a text could be, and that are no arrays of texts."""
+    return (
+        leaf.memory
+        for leaf in leaves
+        if leaf.spec[0] != "nd" or leaf.spec[1][1:] in ("u1", "i1") or leaf.spec[1][1] == "V"
+    )
 
 
 def allocate(spec: Spec, size: int) -> Any:

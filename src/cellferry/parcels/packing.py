@@ -116,6 +116,7 @@ class _Job:
         self.around: list[tuple[int, Any]] = []
         self.sizes: dict[str, int] = {}
         self.anchors: list[Anchor] = []
+        self.written: list[Any] = []
 
     def run(self, roots: dict[str, Any], dropped: Sequence[int]) -> Parcel:
         try:
@@ -258,7 +259,11 @@ class _Job:
             seen = heap.walk([value]).seen
             if any(id(a.obj) in seen for a in bad):
                 self._fail(name, reason)
-        bad += [a for oid, _now in self.changes if (a := heap.anchors.get(id(heap.objects[oid]))) and not self._travels([oid])]
+        bad += [
+            a
+            for oid, _now in self.changes
+            if (a := heap.anchors.get(id(heap.objects[oid]))) and not self._travels([oid])
+        ]
         if bad:
             raise AnchorsFailed(bad, reason) from reason
 
@@ -307,7 +312,7 @@ class _Job:
             seeds=seeds, base=base, tracked=tracked, dropped=[*dropped, *stale], sizes=self.sizes, changes=self.changes,
             fresh=list(enumerate(fresh, base)), functions=self.walk.functions, stuck=frozenset(self.plan.stuck), stale=stale,
             kinds=tuple(packer.kinds.values()), by_name=frozenset(packer.modules),
-            anchors=bool(self.anchors),
+            anchors=bool(self.anchors), written=self.written,
         )  # fmt: skip
 
     def _fresh(self, seeds: int, apart: set[int]) -> tuple[list[Any], array[int]]:
@@ -334,7 +339,26 @@ class _Job:
             positions.append(position)
         if missed:
             raise Missed(missed)
+        if not self.plan.going_home:
+            self.written = slots
         return fresh, positions
+
+
+def written_alone(heap: Heap, value: Any) -> tuple[list[Any], list[Leaf]]:
+    """What a pickler writes for ``value`` by itself, as ``Parcel.written``, and its leaves; as far as it travels."""
+    leaves: list[Leaf] = []
+    packer = Packer(heap.namespace, leaves)
+    packer.by_source = heap.by_source
+    packer.nested_placeholders = True
+    try:
+        packer.dump(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever an object's own code raises
+        pass
+    found = [obj for _place, obj in packer.memo.copy().values()]
+    packer.release()
+    return found, leaves
 
 
 def _pickles(heap: Heap, state: Any) -> bool:

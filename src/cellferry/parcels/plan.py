@@ -45,6 +45,10 @@ class Parcel:
     anchors: bool = False
     """Whether objects of the project's modules are known by both ends from this parcel on."""
 
+    written: list[Any] = field(default_factory=list)
+    """Every object that this parcel is the first to write, in the order of the pickles: texts, tables, states, what types make of
+    themselves. For who looks at what is sent, and empties it then. Empty on the way home."""
+
     _before: dict[int, Any] = field(default_factory=dict)
 
     @property
@@ -86,6 +90,7 @@ class Parcel:
 
     def sealed(self, heap: Heap) -> None:
         """The other end has it: what was sent is what both agree on now."""
+        self.written = []
         self._before = {oid: heap.seals[oid] for oid, _seal in self.changes if oid in heap.seals}
         heap.told(self.dropped)
         heap.drop(self.stale)
