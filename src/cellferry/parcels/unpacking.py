@@ -212,8 +212,9 @@ def settle(heap: Heap, arrived: Arrived | PlainArrived, *, strict: bool = False)
     for obj, state in arrived.states:
         oid = heap.oid_of[id(obj)]
         (late if heap.kinds[oid].late else early).append((oid, obj, state))
-    for oid, _obj, state in early + late:
-        kind, obj = heap.kinds[oid], heap.objects[oid]
+    for oid, obj, state in early + late:
+        kind = heap.kinds[oid]
+        obj = heap.objects[oid]  # it may be another by now; a second name would be a second reference
         try:
             taken = kind.apply(obj, state)
         except KeyboardInterrupt:
