@@ -15,13 +15,14 @@ from typing import Any
 
 from cellferry import errors
 from cellferry.accounts import why_stopped
-from cellferry.config import Cellferry
+from cellferry.config import Cellferry, state_folder
 from cellferry.fleet.asking import others_use
 from cellferry.fleet.clock import Stopwatch
 from cellferry.fleet.fleet import Fleet
 from cellferry.link.artifacts import open_store
 from cellferry.link.checkpoints import RENEW_S, Kept, result_order
 from cellferry.link.returned import Returned
+from cellferry.link.store_key import master_key
 from cellferry.link.there import There
 from cellferry.model import CellReport, CellRequest, Worker
 from cellferry.screen import Cell, Screen
@@ -110,7 +111,9 @@ class Again:
         told: dict[str, Any] = {}
         self._tries.sent = run
         if self._config.artifact_store and (there.worker.token or request.detach):
-            told["left"] = result_order(open_store(self._config.artifact_store), run, there.worker.token)
+            told["left"] = result_order(
+                open_store(self._config.artifact_store), run, there.worker.token, master_key(state_folder(self._config))
+            )
         if request.checkpoint_s is not None or request.checkpoint_names:
             told["checkpoint"] = self._checkpoint(there, request)
         return told

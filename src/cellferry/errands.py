@@ -11,7 +11,7 @@ from cellferry import errors
 from cellferry.capture.dataflow import analyse
 from cellferry.capture.needs import read_through
 from cellferry.link.arriving import from_store
-from cellferry.link.artifacts import open_store
+from cellferry.link.artifacts import open_store, refused_name
 from cellferry.link.files import not_found
 from cellferry.link.there import There
 from cellferry.model import Message
@@ -98,7 +98,7 @@ def get(path: str, workers: Sequence[There], store_url: str, screen: Screen, *, 
     places = {there.worker.name: there.files.listing(there.link) for there in workers}
     if store_url:
         store = open_store(store_url)
-        places[store.url] = kept = store.listing()
+        places[store.url] = kept = {name: size for name, size in store.listing().items() if not refused_name(name)}
         came = from_store(store, kept, Path.cwd(), path, screen, data_only=data_only)
         if came:
             return came

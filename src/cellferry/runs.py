@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cellferry import errors
 from cellferry.capture.bindable import Bindable
-from cellferry.config import Cellferry
+from cellferry.config import Cellferry, state_folder
 from cellferry.fleet import bill
 from cellferry.fleet.dropped import remembered
 from cellferry.fleet.fleet import Fleet
@@ -25,6 +25,7 @@ from cellferry.link.outputs import plain_message
 from cellferry.link.reports import RESULT, RemoteError, end_of_worker
 from cellferry.link.returned import Returned, not_taken
 from cellferry.link.runs import Follower, Stored
+from cellferry.link.store_key import master_key
 from cellferry.model import CellReport, Endpoint, Hardware, Message, Worker, WorkerId
 from cellferry.parcels.ambient import AMBIENT
 from cellferry.presses import Presses
@@ -124,7 +125,7 @@ def stored(config: Cellferry) -> list[RunRow]:
     gone. Raises LinkError, OSError, PreflightError."""
     if not config.artifact_store:
         return []
-    rows = [row_of(GONE, told) for told in stored_rows(open_store(config.artifact_store))]
+    rows = [row_of(GONE, told) for told in stored_rows(open_store(config.artifact_store), master_key(state_folder(config)))]
     return sorted(rows, key=lambda row: row.asked_unix_s)
 
 
@@ -154,7 +155,7 @@ def _from_store(notebook: Notebook, begins: str) -> RunRow | None:
         return None
     (run,) = found
     with tempfile.TemporaryDirectory(prefix="cellferry-result-") as place:
-        fetch_results(store, run, kept[run], Path(place))
+        fetch_results(store, run, kept[run], Path(place), master_key(state_folder(notebook.config)))
         follow = Stored(run, Path(place))
         notebook.host.screen.note(f"the worker of run {run} has ended; what the run had shown and made was kept in {store.url}")
         end = _watch(notebook, GONE, follow)

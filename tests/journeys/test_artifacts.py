@@ -99,6 +99,9 @@ def test_what_a_url_allows_is_one_object_for_an_hour(s3: dict[str, str], tmp_pat
         with pytest.raises(urllib.error.HTTPError) as told:
             urllib.request.urlopen(urllib.request.Request(other, b"abc", method="PUT"))
         assert told.value.code == 403
+    with pytest.raises(urllib.error.HTTPError) as told:
+        urllib.request.urlopen(urllib.request.Request(url, b"longer", method="PUT"))
+    assert told.value.code == 403
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(url)
     assert not list((tmp_path / "s3" / "bucket").rglob("*.txt"))

@@ -144,7 +144,7 @@ def test_it_is_in_the_bill_also_when_its_worker_is_gone(payer: Callable[..., Use
     assert run is not None
     os.kill(user.has("__import__('os').getpid()"), signal.SIGKILL)
     gate.write_text("go")
-    eventually((store / "results" / run[1] / "result").exists, "its results are stored", 60)
+    eventually((store / "results" / run[1] / "seal").exists, "its results are stored", 60)
     (worker,) = fleet.found()
     fleet.provider("demo").stop(worker)  # `down` would ask it for its runs first
     fleet.purse.ended(worker.token)
@@ -168,7 +168,7 @@ def test_what_was_left_is_offered_also_when_its_worker_is_gone(payer: Callable[.
         os.kill(kernel, signal.SIGKILL)
         user.restarts()
         door.write("so")
-    eventually(lambda: list(store.glob("results/*/result")), "its results are stored", 60)
+    eventually(lambda: list(store.glob("results/*/seal")), "its results are stored", 60)
     fleet.down(everyone=True)
     user.sees("%load_ext cellferry")
     eventually(lambda: "was left on a worker" in user.sees("again = 1"), "the offer", 30)

@@ -350,7 +350,7 @@ def test_what_nobody_took_is_in_the_store_when_the_worker_is_gone(new_user: NewU
     run = re.search(r"%remote attach ([0-9a-f]{12})", shown)
     assert run is not None
     place = tmp_path / "s3" / "bucket" / "p" / "results" / run[1]
-    eventually(lambda: (place / "result").exists(), "its results are stored", 60)
+    eventually(lambda: (place / "seal").exists(), "its results are stored", 60)
     kept = (place / "outputs").read_bytes()
     assert b"5ecret-o" not in kept and b"f-the-cell" not in kept and len(kept) < 17 << 20
     user.sees("%remote down --all")

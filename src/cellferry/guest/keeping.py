@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ from cellferry.parcels.ambient import AMBIENT
 from cellferry.parcels.bulk import stream
 from cellferry.parcels.heap import Heap
 from cellferry.parcels.plain_parcel import PlainLoad, pack_plain
+from cellferry.parcels.seal import mac_of
 from cellferry.parcels.wire import encoded
 
 
@@ -22,12 +24,16 @@ def store_results(folder: Path, order: dict[str, Any]) -> None:
     client has left: the worker may end before anybody comes. In a thread of its own; ``stored`` in the run's folder says
     that the result is there."""
 
+    seal: dict[str, str] = {}
+
     def work() -> None:
         if "outputs" in order:  # first: whoever finds the results there finds what was shown
-            _try("outputs", lambda: _store_outputs(folder, order))
+            _try("outputs", lambda: _store_outputs(folder, order, seal))
         if "row" in order:
-            _try("name", lambda: _store_row(folder, order))
-        if _try("results", lambda: _store(folder / "result", order)):
+            _try("name", lambda: _store_row(folder, order, seal))
+        if _try("results", lambda: _store(folder / "result", "result", order, seal)) and (
+            "key" not in order or _try("seal", lambda: _store_seal(folder, order, seal))  # a client of an earlier release
+        ):
             (folder / "stored").touch(mode=0o600)
 
     def _try(what: str, act: Callable[[], None]) -> bool:
@@ -41,23 +47,38 @@ def store_results(folder: Path, order: dict[str, Any]) -> None:
     threading.Thread(target=work, name="cellferry-results", daemon=True).start()
 
 
-def _store_outputs(folder: Path, order: dict[str, Any]) -> None:
+def _store_outputs(folder: Path, order: dict[str, Any], seal: dict[str, str]) -> None:
     from cellferry.guest.replay import write_outputs
 
     outputs = write_outputs(folder, {"token": order.get("token", "")})
     try:
-        _store(outputs, order["outputs"])
+        _store(outputs, "outputs", order, seal)
     finally:
         outputs.unlink(missing_ok=True)
 
 
-def _store_row(folder: Path, order: dict[str, Any]) -> None:
+def _store_row(folder: Path, order: dict[str, Any], seal: dict[str, str]) -> None:
     from cellferry.guest.replay import write_row
 
-    _store(write_row(folder, {"token": order.get("token", "")}), order["row"])
+    _store(write_row(folder, {"token": order.get("token", "")}), "row", order, seal)
 
 
-def _store(file: Path, order: dict[str, Any]) -> None:
+def _store_seal(folder: Path, order: dict[str, Any], seal: dict[str, str]) -> None:
+    """Last: what makes the others worth reading."""
+    file = folder / "seal"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(seal), "utf-8")
+    _leave(file, order["seal"])
+
+
+def _store(file: Path, name: str, order: dict[str, Any], seal: dict[str, str]) -> None:
+    """Store one of them, and note in ``seal`` what proves it."""
+    mac = mac_of(bytes.fromhex(order["key"]), order["run"], name, file) if "key" in order else ""
+    _leave(file, order if name == "result" else order[name])
+    seal[name] = mac
+
+
+def _leave(file: Path, order: dict[str, Any]) -> None:
     from cellferry.guest.storing import leave
 
     leave(file, order, lambda: not (file.parent / "claimed").exists())

@@ -79,6 +79,22 @@ def missing_package(url: str, package: str) -> PreflightError:
     )
 
 
+INTERNAL = frozenset(["results", "checkpoints"])
+"""Folders of a store in which only our own code writes."""
+
+
+def refused_name(name: str) -> str:
+    """Why a file of a cell cannot have this name in a store, in words; "" if it can. Pure: no name is repaired."""
+    if "\\" in name or any(ord(char) < 32 or ord(char) == 127 for char in name):
+        return "a backslash or a control character is in its name"
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        return "its name leads elsewhere"
+    if parts[0] in INTERNAL:
+        return f"the folder {parts[0]} of a store is for what cellferry itself keeps; write it into another folder"
+    return ""
+
+
 def keep_in_store(store: Store, link: KernelLink, sizes: Mapping[str, int], screen: Screen) -> list[str]:
     """Have the worker put these files into the store; returns lines for the user. What fails stays on the worker."""
     if not sizes:
@@ -89,6 +105,8 @@ def keep_in_store(store: Store, link: KernelLink, sizes: Mapping[str, int], scre
     try:
         for name, size in sizes.items():
             try:
+                if why := refused_name(name):
+                    raise LinkError(why)
                 _keep(store, link, name, size, progress.moved)
                 kept.append(name)
             except LinkError as exc:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from cellferry.errors import LinkError
+from cellferry.errors import IdentityError, LinkError
 from cellferry.link.artifacts import Store
+from cellferry.link.store_key import NAME
+from cellferry.parcels.seal import is_sealed, run_key
 
 FOLDER = "checkpoints"
 SLOTS = ("a.zip", "b.zip")
@@ -29,49 +30,77 @@ UNTOLD = {
 }  # fmt: skip
 """The row of a run whose worker, of an earlier release, has put nothing but its results there."""
 ROW = "row"
-KEPT = ("outputs", "result", ROW)
+SEAL = "seal"
+KEPT = ("outputs", "result", ROW, SEAL)
+_SMALL_BYTES = 1 << 20
+"""More than any row and any seal."""
 
 
-def result_order(store: Store, run: str, token: str) -> dict[str, Any]:
+def result_order(store: Store, run: str, token: str, master: bytes) -> dict[str, Any]:
     """Where the worker may put what a run has made, ("outputs") what it has shown and ("row") whose it is, if nobody is there to
-    take it. ``token``: of the worker, "" for a free one; it goes along, for the bill. Raises LinkError."""
-    more = {name: store.left(f"{RESULTS}/{run}/{name}") for name in ("outputs", ROW)}
-    return {**store.left(f"{RESULTS}/{run}/result"), **more, "token": token}
+    take it, and ("seal", last) what proves it. ``token``: of the worker, "" for a free one; it goes along, for the bill. Raises
+    LinkError."""
+    more = {name: store.left(f"{RESULTS}/{run}/{name}") for name in ("outputs", ROW, SEAL)}
+    key = run_key(master, run).hex()
+    return {**store.left(f"{RESULTS}/{run}/result"), **more, "run": run, "key": key, "token": token}
 
 
-def stored_results(store: Store) -> dict[str, list[str]]:
-    """The runs of which something is in the store, and which of ``KEPT``. Raises LinkError."""
-    found: dict[str, list[str]] = {}
-    for name in store.listing():
+def stored_results(store: Store) -> dict[str, dict[str, int]]:
+    """The runs of which something is in the store: which of ``KEPT`` and of what size. Nothing of it is proven. Raises LinkError."""
+    found: dict[str, dict[str, int]] = {}
+    for name, size in store.listing().items():
         folder, _, rest = name.partition("/")
         run, _, last = rest.partition("/")
         if folder == RESULTS and last in KEPT:
-            found.setdefault(run, []).append(last)
+            found.setdefault(run, {})[last] = size
     return found
 
 
-def stored_rows(store: Store) -> list[dict[str, Any]]:
-    """The rows (``guest.replay.row_of``) of the runs whose results are in the store; of one that a worker of an earlier release
-    has put there, its id alone. Raises LinkError, OSError."""
+def stored_rows(store: Store, master: bytes) -> list[dict[str, Any]]:
+    """The rows (``guest.replay.row_of``) of the runs whose results are in the store and whose row is sealed by our key. Raises
+    LinkError, OSError."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="cellferry-rows-") as place:
-        for run, names in stored_results(store).items():
-            if "result" not in names:
+    for run, sizes in stored_results(store).items():
+        if not {"result", ROW, SEAL} <= set(sizes):
+            continue
+        with tempfile.TemporaryDirectory(prefix="cellferry-rows-") as place:
+            try:
+                fetch_results(store, run, sizes, Path(place), master, only=(ROW,))
+                told = json.loads((Path(place) / ROW).read_text("utf-8"))
+            except (ValueError, FileNotFoundError, LinkError):  # somebody else's, or it was brought home meanwhile
                 continue
-            told: dict[str, Any] = {}
-            if ROW in names:
-                with suppress(ValueError, FileNotFoundError, LinkError):  # it was brought home meanwhile
-                    fetch_results(store, run, [ROW], Path(place))
-                    told = json.loads((Path(place) / ROW).read_text("utf-8"))
-                (Path(place) / ROW).unlink(missing_ok=True)
+        if isinstance(told, dict):
             rows.append({**UNTOLD, **told, "run": run})
     return rows
 
 
-def fetch_results(store: Store, run: str, names: Iterable[str], target: Path) -> None:
-    """Bring these of a run into the folder ``target``. Raises LinkError, OSError."""
-    for name in names:
+def fetch_results(
+    store: Store, run: str, sizes: Mapping[str, int], target: Path, master: bytes, only: Collection[str] = KEPT
+) -> None:  # fmt: skip
+    """Bring what is kept of a run (``sizes``: see ``stored_results``), ``only`` these of it, into the private folder ``target``.
+
+    Raises IdentityError for what our key has not sealed, and leaves nothing of it; LinkError, OSError.
+    """
+    names = [name for name in sizes if name != SEAL]
+    wanted = [name for name in names if name in only]
+    if SEAL not in sizes or any(sizes[name] > _SMALL_BYTES for name in (SEAL, ROW) if name in sizes):
+        raise _not_ours(store, run)
+    for name in (SEAL, *wanted):
         store.fetch(f"{RESULTS}/{run}/{name}", target / name, lambda _bytes: None)
+    files = {name: target / name for name in wanted}
+    if not is_sealed(run_key(master, run), run, (target / SEAL).read_bytes(), files, names):
+        for file in files.values():
+            file.unlink()
+        raise _not_ours(store, run)
+
+
+def _not_ours(store: Store, run: str) -> IdentityError:
+    return IdentityError(
+        f"what is in {store.url}/{RESULTS}/{run}/ is not sealed by this machine's key: another machine, an earlier version or somebody "
+        "else put it there, or it is not whole yet; nothing of it was opened",
+        f"attach where the cell was started, or copy {NAME} from that machine's state folder (c.Cellferry.state_dir) to this one's; "
+        "if it was stored just now, try once more",
+    )
 
 
 def forget_results(store: Store, run: str) -> None:

@@ -54,7 +54,7 @@ class S3Store:
         """See ``artifacts.Store``. Large files go in parts; what is not finished is taken back."""
         try:
             if size <= PART_BYTES:
-                yield {"parts": [[self._signed("put_object", name), 0, size]]}, size
+                yield {"parts": [[self._signed("put_object", name, ContentLength=size), 0, size]]}, size
             else:
                 yield from self._in_parts(name, size)
         except LinkError:
@@ -68,7 +68,7 @@ class S3Store:
         try:
             for batch in batches(size):
                 rows = [
-                    [self._signed("upload_part", name, UploadId=upload, PartNumber=number), at, length]
+                    [self._signed("upload_part", name, UploadId=upload, PartNumber=number, ContentLength=length), at, length]
                     for number, at, length in batch
                 ]
                 answer = yield {"parts": rows}, sum(length for _number, _at, length in batch)
