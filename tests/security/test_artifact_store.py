@@ -18,7 +18,6 @@ from cellferry.link.store_key import NAME, master_key
 from cellferry.parcels.seal import mac_of, run_key
 from cellferry.testing.contract import eventually
 
-
 RUN, OTHER = "a" * 12, "b" * 12
 
 
