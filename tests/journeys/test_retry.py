@@ -192,7 +192,8 @@ def counting(tmp_path: Path, place: str) -> str:
         "            with zipfile.ZipFile(path) as archive: best = max(best, pickle.loads(archive.read('values/step.pkl')))\n"
         "        except Exception: pass\n"
         "    return best\n"
-        "def WAITING(): return attempt == 1 and step == 5 and kept() < 5\n"
+        # the first is said before the second is made, and so before the cell dies
+        "def WAITING(): return attempt == 1 and (step == 1 and kept() < 1 or step == 5 and kept() < 5)\n"
     )
     return tries(tmp_path) + wait + COUNT
 
