@@ -38,3 +38,20 @@ def reduce_sentinel(packer: Packer, made: Any) -> Reduced:
 def reduce_unevaluated(packer: Packer, marked: annotated.Unevaluated) -> Reduced:
     annotate = marked.annotate
     return (dict, (annotated.evaluated(annotate),)) if packer.by_source else (rebuild.same, (annotate,))
+
+
+def reduce_getset(packer: Packer, descriptor: Any) -> Reduced:
+    """Since 3.15 all classes share ``__dict__`` and ``__weakref__``, which say that they are ``object``'s; it does not have them.
+
+    ``functools.wraps`` of a class copies them into a function's variables.
+    """
+    shared = descriptor.__objclass__ is object and descriptor.__name__ in ("__dict__", "__weakref__")
+    return (shared_by_classes, (descriptor.__name__,)) if shared else NotImplemented
+
+
+def shared_by_classes(name: str) -> Any:
+    """Called while a parcel is unpacked."""
+    return vars(_Plain)[name]
+
+
+class _Plain: ...

@@ -274,6 +274,7 @@ BY_TYPE: dict[type, Reducer] = {
     weakref.WeakValueDictionary: _weak_mapping,
     weakref.WeakKeyDictionary: _weak_mapping,
     memoryview: _memoryview,
+    types.GetSetDescriptorType: language.reduce_getset,
     typing.NewType: language.reduce_new_type,
     typing.TypeVar: reduce_parameter,
     typing.ParamSpec: reduce_parameter,
