@@ -149,7 +149,8 @@ def test_what_cannot_travel_is_said_where_it_is_looked_up(user: User) -> None:
 
 def test_a_credential_is_not_given_away(user: User) -> None:
     token = "ghp_" + "a1B2c3D4e5" * 3 + "a1B2c3"
-    user.sees(f"hub = {token!r}\ndef evaluated(text): return eval(text)")
+    user.sees(f"hub = {token!r}")
+    user.sees("def evaluated(text): return eval(text)")  # a cell of its own: its text goes along
     shown = user.types("%%remote\nevaluated('hu' + 'b')").outputs[-1]
     assert shown["ename"] == "NameError" and "credential" in "".join(shown["traceback"])
     user.sees("del hub")
